@@ -1,0 +1,1 @@
+"""kdsearch finds the best tiny image classifier that fits a hard parameter budget."""

@@ -1,0 +1,229 @@
+"""The public Python interface: Records in, Records out; all that the commands use.
+
+Each function imports what it needs when it is called, so that `kdsearch --help` loads none of it.
+"""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdsearch.config import Record
+from kdsearch.progress import Progress, Silence, Watch
+
+if TYPE_CHECKING:
+    from kdsearch.deliver.winner import Exported as Exported
+    from kdsearch.search.messages import Request
+    from kdsearch.search.mirroring import Mirroring
+    from kdsearch.search.results import Ranked as Ranked
+    from kdsearch.search.results import Status as Status
+    from kdsearch.search.results import Summary as Summary
+    from kdsearch.tracking.record import StudyRecord
+    from kdsearch.tracking.runs import StudyRow
+
+STORAGE = "sqlite:///kdsearch.db"
+
+
+class Overrides(Record):
+    """Values of the command line that stand above the study file's; None leaves the file's."""
+
+    workers: str | None = None
+    seed: int | None = None
+    device: str | None = None
+    data: str | None = None
+    storage: str | None = None
+    tracking_uri: str | None = None
+    name: str | None = None
+    settings: tuple[str, ...] = ()  # table.key=value
+
+    def replaced(self) -> dict[str, Any]:
+        """By the study file's `table.key`."""
+        named = {
+            "run.workers": self.workers,
+            "seed": self.seed,
+            "run.device": self.device,
+            "data.path": self.data,
+            "run.storage": self.storage,
+            "run.tracking_uri": self.tracking_uri,
+            "name": self.name,
+        }
+        return {key: value for key, value in named.items() if value is not None}
+
+
+class ShippedStudy(Record):
+    """A study file that comes with kdsearch."""
+
+    name: str
+    description: str
+
+
+def run(
+    study: str = "digits",
+    *,
+    trials: int | None = None,
+    overrides: Overrides | None = None,
+    watch: Watch | None = None,
+) -> "Summary":
+    """Searches `study`, a shipped study's name or a TOML file, until `trials` are finished.
+
+    Raises StudyFileError, IdentityError, DataError, TeacherError or StorageError before anything is trained,
+    SearchError or ReportedError when too much fails, StoppedError after SIGINT or SIGTERM.
+    """
+    from kdsearch.search.supervisor import supervise
+    from kdsearch.tracking.uri import how_to_compare, tracking_uri
+
+    given, watch = overrides or Overrides(), watch or Silence()
+    tracking_uri(given.tracking_uri)
+    summary = supervise(_request(study, given, trials=trials), watch, _open_mirror)
+    uri = tracking_uri(summary.tracking_uri)
+    if summary.best_run_id:
+        seconds = _log_model(summary, uri, watch)
+        parts = {**summary.seconds, "model to MLflow": seconds, "all": summary.seconds["all"] + seconds}
+        summary = summary.model_copy(update={"seconds": parts})
+    return summary.model_copy(update={"compare": how_to_compare(uri)})
+
+
+def join(study: str, *, overrides: Overrides | None = None, watch: Watch | None = None) -> "Summary":
+    """Works on a study that exists in the storage, beside others; mirrors nothing. Raises as `run`."""
+    from kdsearch.search.supervisor import supervise
+
+    return supervise(_request(study, overrides or Overrides(), join=True), watch or Silence(), None)
+
+
+def create(
+    study: str, *, trials: int | None = None, overrides: Overrides | None = None, watch: Watch | None = None
+) -> "Summary":
+    """Creates a study, its tables and its teacher, and trains no student. Raises as `run`."""
+    from kdsearch.search.supervisor import supervise
+
+    request = _request(study, overrides or Overrides(), trials=trials, views=False)
+    return supervise(request, watch or Silence(), None)
+
+
+def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":
+    """How a study stands; without a name the only one, or the most recently run.
+
+    Raises UsageError, StorageError.
+    """
+    from kdsearch.search import results
+    from kdsearch.search.lookup import choose_study
+    from kdsearch.search.storage import open_existing
+
+    return results.status(choose_study(open_existing(storage), study))
+
+
+def studies() -> list[ShippedStudy]:
+    """The study files that come with kdsearch."""
+    from kdsearch.study.shipped import descriptions
+
+    return [ShippedStudy(name=name, description=text) for name, text in descriptions().items()]
+
+
+def export_best(
+    study: str | None = None,
+    *,
+    storage: str = STORAGE,
+    out: Path | None = None,
+    force: bool = False,
+    test: bool = True,
+    data: str | None = None,
+    progress: Progress | None = None,
+) -> "Exported":
+    """Writes the best student so far to `out` (`best/STUDY`) in all forms, each loaded back and compared.
+
+    Raises NothingFinishedError, UsageError where `out` is not empty and `force` is off, ExportError.
+    """
+    from kdsearch.deliver import winner
+    from kdsearch.search.lookup import choose_study
+    from kdsearch.search.storage import open_existing
+    from kdsearch.tracking.record import StudyRecord
+
+    found = choose_study(open_existing(storage), study)
+    record = StudyRecord(storage, found.study_name)
+    folder = out or Path("best", found.study_name)
+    return winner.export_best(found, record, folder, progress or Silence(), force=force, test=test, data=data)
+
+
+def delete(study: str, *, storage: str = STORAGE, tracking_uri: str | None = None) -> list[str]:
+    """Removes a study: trials, record, files, checkpoints here; marks its MLflow runs deleted.
+
+    Returns what could not be done. Raises UsageError where there is no such study.
+    """
+    from kdsearch.errors import KdsearchError
+    from kdsearch.search.lookup import choose_study, remove_study
+    from kdsearch.search.results import study_row
+    from kdsearch.search.state import delete_checkpoints
+    from kdsearch.search.storage import open_existing
+    from kdsearch.tracking.mirror import Mirror
+    from kdsearch.tracking.record import StudyRecord
+    from kdsearch.tracking.uri import tracking_uri as chosen
+
+    found = choose_study(open_existing(storage), study)
+    record = StudyRecord(storage, study)
+    left = []
+    try:
+        Mirror(chosen(tracking_uri), study_row(found), record).delete_runs()
+    except KdsearchError as error:
+        left.append(f"{error}; the study's runs stay in MLflow")
+    remove_study(found)
+    record.delete()
+    delete_checkpoints(storage, study)
+    return left
+
+
+def sync(
+    study: str | None = None,
+    *,
+    storage: str = STORAGE,
+    tracking_uri: str | None = None,
+    follow: bool = False,
+    progress: Progress | None = None,
+) -> str:
+    """Makes MLflow equal to the study's record, once or until interrupted; returns the study's name.
+
+    Raises MirrorUnavailableError where MLflow does not answer and `follow` is off.
+    """
+    from kdsearch.search.lookup import choose_study
+    from kdsearch.search.mirroring import follow_study, mirror_once
+    from kdsearch.search.storage import open_existing
+
+    found = choose_study(open_existing(storage), study)
+    if follow:
+        say = (progress or Silence()).say
+        follow_study(_open_mirror, tracking_uri, storage, found.study_name, say)
+    else:
+        mirror_once(_open_mirror, tracking_uri, storage, found)
+    return found.study_name
+
+
+def _request(study: str, given: Overrides, **rest: Any) -> "Request":
+    from kdsearch.search.messages import Request
+    from kdsearch.study.setting import parse_setting
+
+    settings = dict(map(parse_setting, given.settings))
+    return Request(study=study, replaced=given.replaced(), settings=settings, **rest)
+
+
+def _open_mirror(uri: str | None, study: "StudyRow", record: "StudyRecord") -> "Mirroring":
+    from kdsearch.tracking.mirror import Mirror
+    from kdsearch.tracking.uri import tracking_uri
+
+    return Mirror(tracking_uri(uri), study, record)
+
+
+def _log_model(summary: "Summary", uri: str, watch: Watch) -> float:
+    """Logs the best trial's model in a process of its own; returns the seconds that it took."""
+    from kdsearch.search.child import Child
+    from kdsearch.search.messages import Failed
+
+    started = time.monotonic()
+    watch.step("best model to MLflow", 0, 1)
+    process = Child(
+        "kdsearch.deliver.logged:log_process", summary.storage, summary.study, uri, summary.best_run_id
+    )
+    process.process.join()
+    failed = [message.text for message in process.messages() if isinstance(message, Failed)]
+    if failed or process.process.exitcode:
+        reason = failed[0] if failed else f"its process ended with exit code {process.process.exitcode}"
+        watch.say(f"the best model is not in MLflow: {reason}")
+    watch.step("best model to MLflow", 1, 1)
+    return time.monotonic() - started

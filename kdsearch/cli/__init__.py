@@ -1,0 +1,45 @@
+"""The `kdsearch` command: parse, call `api`, print. No logic."""
+
+from typing import Any
+
+import click
+
+from kdsearch.cli.delete import delete
+from kdsearch.cli.export_best import export_best
+from kdsearch.cli.init import init
+from kdsearch.cli.run import run
+from kdsearch.cli.status import status
+from kdsearch.cli.studies import studies
+from kdsearch.cli.sync import sync
+from kdsearch.cli.worker import worker
+from kdsearch.errors import KdsearchError
+
+
+class Commands(click.Group):
+    """Turns what a user can mend into one line and an exit code; here and nowhere else."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except KdsearchError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kdsearch")
+def main() -> None:
+    """Find the best tiny image classifier that fits a parameter budget.
+
+    \b
+    kdsearch run                      search the embedded digits, 100 trials
+    kdsearch run my.toml --trials 50  search as a study file says
+    kdsearch status                   where the study stands
+    kdsearch export-best              the winner: weights, source, ONNX, card
+    mlflow ui                         compare the trials
+    """
+
+
+for _command in (run, worker, init, status, export_best, studies, delete, sync):
+    main.add_command(_command)

@@ -1,0 +1,25 @@
+"""`kdsearch delete`: remove a study."""
+
+import click
+
+from kdsearch.cli.overrides import storage, tracking_uri
+
+
+@click.command()
+@click.argument("study")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@storage
+@tracking_uri
+def delete(study: str, yes: bool, storage: str, tracking_uri: str | None) -> None:
+    """Remove STUDY: trials, record, weights, checkpoints; its MLflow runs are marked deleted.
+
+    Caches and exports stay.
+    """
+    from kdsearch import api
+
+    finished = api.status(study, storage=storage).finished
+    if not yes:
+        click.confirm(f"Remove study {study!r} with {finished} finished trials?", abort=True)
+    for left in api.delete(study, storage=storage, tracking_uri=tracking_uri):
+        click.echo(left, err=True)
+    click.echo(f"removed {study}")

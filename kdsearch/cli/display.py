@@ -1,0 +1,237 @@
+"""All that the user sees: progress on standard error, results on standard output."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from kdsearch.progress import Silence, Standing, Watch
+
+if TYPE_CHECKING:
+    from kdsearch.api import Exported, Ranked, ShippedStudy, Status, Summary
+
+PLAIN_SECONDS = 5.0  # between two lines about one thing, when not on a terminal
+SHOWN_PARTS = 0.01  # parts of a run below this share are summed up as the rest
+
+
+@contextmanager
+def watching(quiet: bool) -> Iterator[Watch]:
+    """Bars on a terminal, lines elsewhere, nothing if `quiet`."""
+    console = Console(stderr=True, highlight=False)
+    if quiet:
+        yield Silence()
+    elif console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=console) as progress:
+            yield Bars(progress)
+    else:
+        yield Lines(console)
+
+
+class Bars:
+    """Progress on a terminal."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.tasks: dict[str, TaskID] = {}
+
+    def step(self, task: str, done: int, total: int, note: str = "") -> None:
+        """Moves the task's bar; a view's bar vanishes when it is full."""
+        if task not in self.tasks:
+            self.tasks[task] = self.progress.add_task(task, total=total or None, note=note)
+        self.progress.update(self.tasks[task], completed=done, note=note)
+        if done == total and task.startswith("view"):
+            self.progress.update(self.tasks[task], visible=False)
+
+    def say(self, text: str) -> None:
+        """Prints the line above the bars."""
+        self.progress.console.print(text, markup=False)
+
+    def standing(self, standing: Standing) -> None:
+        """Moves the bar of the search."""
+        self.step("trials", standing.finished, standing.target, _standing(standing))
+
+
+class Lines:
+    """Progress where nobody can see a bar."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.told: dict[str, float] = {}
+        self.last: tuple[int, int] = (-1, -1)
+
+    def step(self, task: str, done: int, total: int, note: str = "") -> None:
+        """A line at the beginning and the end of a task, and now and then in between."""
+        if task.startswith("view") or not self._is_time(task, done in (0, total)):
+            return
+        self.say(f"{task} {done}/{total} {note}".rstrip() if total else task)
+
+    def say(self, text: str) -> None:
+        """Prints the line."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def standing(self, standing: Standing) -> None:
+        """A line when a trial has finished, now and then."""
+        now = standing.finished, standing.failed
+        if now != self.last and self._is_time("trials", standing.finished in (0, standing.target)):
+            self.last = now
+            self.say(f"trials {standing.finished}/{standing.target} {_standing(standing)}")
+
+    def _is_time(self, about: str, important: bool) -> bool:
+        due = important or time.monotonic() - self.told.get(about, 0.0) > PLAIN_SECONDS
+        if due:
+            self.told[about] = time.monotonic()
+        return due
+
+
+def _standing(standing: Standing) -> str:
+    parts = [f"{standing.pruned} pruned", f"{standing.failed} failed"]
+    if standing.best is not None:
+        parts.append(f"best {_percent(standing.best)}")
+    if standing.per_hour:
+        parts.append(f"{standing.per_hour:,.0f} an hour")
+    if standing.seconds_left:
+        parts.append(f"{_clock(standing.seconds_left)} left")
+    return ", ".join(parts)
+
+
+def show_summary(summary: "Summary") -> None:
+    """The five best, what they are worth, where the time went, what to do next."""
+    out = Console(highlight=False)
+    out.print(f"\nStudy {summary.study}: {_counts(summary)}", markup=False, soft_wrap=True)
+    if summary.best:
+        out.print(_best(summary))
+        for line in (*_worth(summary), *_plainly(summary)):
+            out.print(line, markup=False, soft_wrap=True)
+    if len(summary.seconds) > 1:
+        out.print(_time(summary.seconds), markup=False, soft_wrap=True)
+    for note in summary.notes:
+        out.print(note, markup=False, soft_wrap=True)
+    if summary.best:
+        following = ["kdsearch export-best", *([summary.compare] if summary.compare else [])]
+        out.print(f"Next: {', '.join(following)}", markup=False, soft_wrap=True)
+
+
+def _counts(summary: "Summary") -> str:
+    text = f"{summary.finished} of {summary.target} trials finished, {summary.pruned} of them pruned"
+    return f"{text}, {summary.failed} failed" if summary.failed else text
+
+
+def _best(summary: "Summary") -> Table:
+    table = Table(
+        "trial", "accuracy", "to teacher", "parameters", "MACs", "family", "loss", title="Best trials"
+    )
+    for column in table.columns[:5]:
+        column.justify = "right"
+    for entry in summary.best:
+        table.add_row(
+            str(entry.trial),
+            _percent(entry.accuracy),
+            "-"
+            if summary.teacher_accuracy is None
+            else f"{100 * (entry.accuracy - summary.teacher_accuracy):+.2f}",
+            f"{entry.parameters:,}",
+            f"{entry.macs:,}",
+            entry.family,
+            entry.loss,
+        )
+    return table
+
+
+def _worth(summary: "Summary") -> Iterator[str]:
+    images = summary.validation_images
+    yield f"One of the {images:,} validation images is worth {100 / images:.2f} points."
+
+
+def _plainly(summary: "Summary") -> Iterator[str]:
+    """What a user would rather not hear, when it is so."""
+    without, taught = summary.best_without_teacher, summary.best_with_teacher
+    if without and taught and without.accuracy > taught.accuracy:
+        gap = 100 * (without.accuracy - taught.accuracy)
+        yield f"The best student without distillation beats the best with it by {gap:.2f} points."
+    best = summary.best[0]
+    if summary.teacher_accuracy is not None and best.accuracy > summary.teacher_accuracy:
+        gap = 100 * (best.accuracy - summary.teacher_accuracy)
+        yield f"The best student beats the teacher by {gap:.2f} points: a better teacher may help."
+
+
+def _time(seconds: dict[str, float]) -> str:
+    whole = seconds["all"]
+    parts = {part: value / whole for part, value in seconds.items() if part != "all"}
+    shown = [
+        f"{part} {share:.0%}"
+        for part, share in sorted(parts.items(), key=lambda p: -p[1])
+        if share >= SHOWN_PARTS
+    ]
+    return f"Time {_clock(whole)}: {', '.join(shown)}."
+
+
+def show_created(summary: "Summary") -> None:
+    """What `init` made."""
+    out = Console(highlight=False)
+    standing = f"{summary.finished} of {summary.target} trials finished"
+    out.print(f"Study {summary.study} is ready for workers: {standing}.", markup=False, soft_wrap=True)
+
+
+def show_status(status: "Status") -> None:
+    """One study, a line for each fact."""
+    table = Table(title=f"Study {status.study}", show_header=False)
+    table.add_row("finished", f"{status.finished} of {status.target}")
+    table.add_row("complete, pruned, failed", f"{status.complete}, {status.pruned}, {status.failed}")
+    table.add_row("running", f"{status.running} trials, {status.workers} workers")
+    table.add_row("best", _ranked(status.best) if status.best else "none yet")
+    if status.per_hour:
+        table.add_row("trials an hour", f"{status.per_hour:,.0f}")
+    if status.seconds_left:
+        table.add_row("time left", _clock(status.seconds_left))
+    Console(highlight=False).print(table)
+
+
+def _ranked(entry: "Ranked") -> str:
+    size = f"{entry.parameters:,} parameters"
+    return f"trial {entry.trial}: {_percent(entry.accuracy)}, {size}, {entry.family}, {entry.loss}"
+
+
+def show_studies(studies: "list[ShippedStudy]") -> None:
+    """Names and descriptions."""
+    table = Table("study", "what it searches")
+    for study in studies:
+        table.add_row(study.name, study.description)
+    Console(highlight=False).print(table)
+
+
+def show_exported(exported: "Exported") -> None:
+    """What was written, and how good it is."""
+    out = Console(highlight=False)
+    test = (
+        f"{_percent(exported.test.accuracy)} on {exported.test.images:,} test images"
+        if exported.test
+        else "not read"
+    )
+    lines = [
+        f"Study {exported.study}, trial {exported.trial}: {exported.parameters:,} parameters",
+        f"validation {_percent(exported.validation_accuracy)}, test {test}",
+        *exported.notes,
+        *(f"  {path}" for path in exported.paths),
+        "Each form was loaded back and answers as the trained student does.",
+    ]
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

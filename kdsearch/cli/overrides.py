@@ -1,0 +1,68 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from typing import Any, TypedDict, TypeVar
+
+import click
+
+from kdsearch.api import STORAGE, Overrides
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Replaced(TypedDict):
+    """The keyword arguments that `overrides` adds to a command."""
+
+    workers: str | None
+    seed: int | None
+    device: str | None
+    data: str | None
+    storage: str | None
+    tracking_uri: str | None
+    name: str | None
+    settings: tuple[str, ...]
+
+
+OPTIONS = (
+    click.option(
+        "--workers", metavar="K|auto", help="Processes on this machine; auto: one a GPU, or one a core."
+    ),
+    click.option("--seed", type=int, help="Of everything random; the same seed gives the same trials."),
+    click.option("--device", help="auto, cpu, cuda, cuda:0, ...; auto is CUDA where there is one."),
+    click.option("--data", metavar="PATH", help="Where the images lie."),
+    click.option(
+        "--storage", metavar="URL", help=f"The study's database; {STORAGE} if nothing else is said."
+    ),
+    click.option(
+        "--tracking-uri", metavar="URI", help="MLflow; else MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
+    ),
+    click.option("--name", help="The study's name, where it is not the file's."),
+    click.option(
+        "--set", "settings", multiple=True, metavar="TABLE.KEY=VALUE", help="Any other value of the file."
+    ),
+)
+
+storage = click.option(
+    "--storage",
+    default=STORAGE,
+    show_default=True,
+    metavar="URL",
+    envvar="KDSEARCH_STORAGE",
+    help="The database.",
+)
+quiet = click.option("--quiet", "-q", is_flag=True, help="No progress; errors and results only.")
+tracking_uri = click.option(
+    "--tracking-uri", metavar="URI", help="MLflow; else MLFLOW_TRACKING_URI, else mlflow.db."
+)
+
+
+def overrides(command: F) -> F:
+    """Adds the options that stand above a study file's values; they arrive as `Replaced`."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def given(replaced: Replaced) -> Overrides:
+    """The options as a Record; a storage that is not named may come from the environment."""
+    return Overrides(**replaced)

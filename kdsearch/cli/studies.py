@@ -1,0 +1,12 @@
+"""`kdsearch studies`: what comes with kdsearch."""
+
+import click
+
+
+@click.command()
+def studies() -> None:
+    """List the shipped studies."""
+    from kdsearch import api
+    from kdsearch.cli.display import show_studies
+
+    show_studies(api.studies())

@@ -1,0 +1,48 @@
+"""Data that cannot change: records, and what may be searched in them."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
+
+
+class Record(BaseModel):
+    """A frozen, strict, JSON-able value; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included; `log` samples their logarithm evenly."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}{', log' if self.log else ''}"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One of some values."""
+
+    values: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, *values: Any) -> Self:
+        """The choice among `values`."""
+        return cls(values)
+
+    def __str__(self) -> str:
+        return " | ".join(str(value) for value in self.values)
+
+
+Searched = Range | Choices
+
+
+def default_search(field: FieldInfo) -> Searched | None:
+    """What a field is searched over when the study file leaves it out; None: it stays at its default."""
+    return next((mark for mark in field.metadata if isinstance(mark, Range | Choices)), None)

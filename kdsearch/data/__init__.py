@@ -1,0 +1,1 @@
+"""Image sets: found, decoded once, split and kept in the cache."""

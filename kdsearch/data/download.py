@@ -1,0 +1,87 @@
+"""Published files: found in the user's folder, or fetched once into the cache; never read unchecked."""
+
+import hashlib
+from http.client import HTTPException
+from pathlib import Path
+from typing import NamedTuple
+from urllib.request import build_opener
+
+from kdsearch.cache import entry, locked, making
+from kdsearch.errors import DataError
+from kdsearch.progress import Progress
+
+CHUNK = 2**18
+SILENCE_SECONDS = 30  # a server that sends nothing for so long is given up
+
+
+class Archive(NamedTuple):
+    """A file of a published data set."""
+
+    data_set: str
+    filename: str
+    md5: str
+    urls: tuple[str, ...]
+
+
+def located(archive: Archive, folder: Path | None, progress: Progress) -> Path:
+    """The file in `folder`, where it may lie as torchvision lays it out; without a folder, downloaded.
+
+    Raises DataError where it is not there, is not the published file, or cannot be downloaded.
+    """
+    if folder is None:
+        return downloaded(archive, progress)
+    for place in (folder, folder / "raw", folder / archive.data_set, folder / archive.data_set / "raw"):
+        path = place / archive.filename
+        if path.is_file():
+            return checked(path, archive)
+    raise DataError(
+        f"--data {folder}: {archive.filename} of {archive.data_set} is not there; "
+        "name the folder it lies in, or leave --data out to download it"
+    )
+
+
+def checked(path: Path, archive: Archive) -> Path:
+    """`path`, if it is the published file; raises DataError if not."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if found != archive.md5:
+        raise DataError(
+            f"{path}: not the published file of {archive.data_set} (md5 {found}, not {archive.md5}); "
+            "delete it and fetch it again"
+        )
+    return path
+
+
+def downloaded(archive: Archive, progress: Progress) -> Path:
+    """The file in the cache, downloaded by the first that asks. Raises DataError with the last reason."""
+    folder = entry("downloads", archive.md5)
+    reason = "no address known"
+    with locked(folder):
+        for url in archive.urls:
+            if folder.exists():
+                break
+            try:
+                download(url, archive, folder, progress)
+            except (OSError, HTTPException) as error:
+                reason = f"{url}: {error}"
+    if not folder.exists():
+        raise DataError(
+            f"{archive.data_set}: downloading {archive.filename} failed ({reason}); "
+            "fetch it some other way and name its folder with --data"
+        )
+    return folder / archive.filename
+
+
+def download(url: str, archive: Archive, folder: Path, progress: Progress) -> None:
+    """Fetches one file, checks it and makes it the cache entry `folder`."""
+    task = f"download {archive.filename}"
+    with build_opener().open(url, timeout=SILENCE_SECONDS) as answer:
+        total = int(answer.headers.get("Content-Length", 0))
+        with making(folder, total) as temporary:
+            path = temporary / archive.filename
+            with path.open("wb") as file:
+                while chunk := answer.read(CHUNK):
+                    file.write(chunk)
+                    progress.step(task, file.tell(), max(total, file.tell() + 1))
+            checked(path, archive)
+    progress.step(task, total, total)

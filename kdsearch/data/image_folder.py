@@ -1,0 +1,116 @@
+"""A user's own folder of images as a source."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from kdsearch.cache import digest
+from kdsearch.data.decode import decode_all
+from kdsearch.data.folders import Files, class_names, compare_classes, layout, listing
+from kdsearch.data.image_set import ImageSet
+from kdsearch.data.request import DataConfig
+from kdsearch.data.source import Parts
+from kdsearch.data.split import pixel_hashes
+from kdsearch.errors import DataError
+from kdsearch.progress import Progress
+
+DEFAULT_SIZE = 128
+
+
+class Read(NamedTuple):
+    """One split's images, and the files they came from."""
+
+    images: ImageSet
+    files: list[Path]
+    skipped: int
+
+
+class ImageFolder:
+    """Class folders, inside split folders or not, or split folders of CLASS_ID.jpg (Food-11's layout)."""
+
+    def __init__(self, root: Path, config: DataConfig) -> None:
+        self.config = config
+        self.layout = layout(root)
+        self.training = listing(self.layout.training)
+        self.classes = class_names(root, list(self.training))
+        if len(self.classes) < 2:
+            raise DataError(f"{self.layout.training}: only one class ({self.classes[0]!r}); two are needed")
+        self.validation: Files | None = None
+        if self.layout.validation is not None:
+            self.validation = listing(self.layout.validation)
+            compare_classes(self.training, self.validation, self.layout.validation)
+
+    def identity(self) -> object:
+        """Names, sizes and times of the files that a search may see, and the class names."""
+        root = self.layout.root
+        files = [
+            path for part in (self.training, self.validation or {}) for each in part.values() for path in each
+        ]
+        stats = [(path.relative_to(root).as_posix(), path.stat()) for path in files]
+        return digest(self.classes, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+
+    def search(self, progress: Progress) -> Parts:
+        """Training and, where there is a folder for it, validation.
+
+        Raises DataError for corrupt files and for images in both splits, where the study does not allow them.
+        """
+        train = self.read(self.training, "training", progress)
+        if self.validation is None:
+            return Parts(train.images, None, train.skipped)
+        validation = self.read(self.validation, "validation", progress)
+        note = self.compare(train, validation)
+        return Parts(
+            *same_channels(train.images, validation.images), train.skipped + validation.skipped, note
+        )
+
+    def test(self, progress: Progress) -> ImageSet:
+        """The test split, with training's classes, though it need not have images of each."""
+        folder = self.layout.test
+        if folder is None:
+            raise DataError(
+                f"{self.layout.root}: no test images: no folder evaluation, testing or test there"
+            )
+        files = listing(folder)
+        for key in sorted(files.keys() - self.training.keys()):
+            raise DataError(f"{folder}: class {key!r} is not in training")
+        return self.read(files, "test", progress).images
+
+    def read(self, files: Files, split: str, progress: Progress) -> Read:
+        """Decodes one split. Raises DataError where nothing of a class of it could be read."""
+        keys = list(self.training)
+        paths = [path for members in files.values() for path in members]
+        labels = torch.tensor([keys.index(key) for key, members in files.items() for _ in members])
+        size = self.config.image_size or DEFAULT_SIZE
+        decoded = decode_all(paths, size, progress, f"decode {split}", skip_corrupt=self.config.skip_corrupt)
+        labels = labels[decoded.kept]
+        for key in files:
+            if not (labels == keys.index(key)).any():
+                raise DataError(f"{files[key][0].parent}: no image of class {key!r} in {split} could be read")
+        kept = [paths[index] for index in decoded.kept.tolist()]
+        return Read(ImageSet(decoded.images, labels, self.classes), kept, len(paths) - len(kept))
+
+    def compare(self, train: Read, validation: Read) -> str:
+        """A note on images that are in both splits. Raises DataError where the study does not allow them."""
+        known = dict(zip(pixel_hashes(train.images.images), train.files, strict=True))
+        found = zip(pixel_hashes(validation.images.images), validation.files, strict=True)
+        pairs = [(known[each], file) for each, file in found if each in known]
+        if not pairs:
+            return ""
+        if self.config.allow_duplicates:
+            return f"{len(pairs)} of {len(validation.files)} validation images are also in training"
+        more = f" (and {len(pairs) - 1} more)" if len(pairs) > 1 else ""
+        raise DataError(
+            f"{pairs[0][0]} and {pairs[0][1]} are the same image, in training and validation{more}; "
+            "remove one, or set data.allow_duplicates = true"
+        )
+
+
+def same_channels(train: ImageSet, validation: ImageSet) -> tuple[ImageSet, ImageSet]:
+    """Both gray or both in colour: a gray one beside a coloured one gets three equal channels."""
+    channels = max(each.images.shape[1] for each in (train, validation))
+    first, second = (
+        ImageSet(each.images.expand(-1, channels, -1, -1).contiguous(), each.labels, each.classes)
+        for each in (train, validation)
+    )
+    return first, second

@@ -1,0 +1,109 @@
+"""All images of one split in memory, and the two that a search may see."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdsearch.cache import digest, making
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """uint8 images N x C x H x W in native channels (C is 1 or 3), int64 labels N, and the class names."""
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    stored_fingerprint: str = ""  # of a set that was opened from disk, so that it need not be read again
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over shape, pixels, labels and class names: 64 hex digits."""
+        if self.stored_fingerprint:
+            return self.stored_fingerprint
+        content = hashlib.sha256(json.dumps([list(self.images.shape), self.classes]).encode())
+        content.update(self.images.contiguous().numpy().data)
+        content.update(self.labels.contiguous().numpy().data)
+        return content.hexdigest()
+
+    def mean_std(self) -> tuple[Triple, Triple]:
+        """Mean and standard deviation of each channel, scaled to 0..1; a gray channel's stand three times.
+
+        Exact: computed from a histogram of the 256 values. A constant channel gets the deviation 1/255, so
+        that one can divide by it.
+        """
+        values = torch.arange(256, dtype=torch.float64) / 255
+        found = []
+        for channel in range(self.images.shape[1]):
+            chunks = self.images[:, channel].chunk(1 + len(self) // 4096)
+            counts = torch.stack([torch.bincount(chunk.flatten(), minlength=256) for chunk in chunks]).sum(0)
+            mean = float((counts * values).sum() / counts.sum())
+            variance = float((counts * (values - mean) ** 2).sum() / counts.sum())
+            found.append((mean, max(variance**0.5, 1 / 255)))
+        red, green, blue = found if len(found) == 3 else found * 3
+        return (red[0], green[0], blue[0]), (red[1], green[1], blue[1])
+
+    def select(self, indices: Tensor) -> Self:
+        """The images with these indices, in this order."""
+        return type(self)(self.images[indices], self.labels[indices], self.classes)
+
+    def save(self, folder: Path) -> None:
+        """Writes `images.npy`, `labels.npy` and `meta.json` into a new folder."""
+        folder.mkdir(parents=True)
+        np.save(folder / "images.npy", self.images.numpy())
+        np.save(folder / "labels.npy", self.labels.numpy())
+        meta = {"classes": self.classes, "fingerprint": self.fingerprint}
+        (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """What `save` wrote, its pixels memory-mapped: processes of one machine share them."""
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="c"))
+        labels = torch.from_numpy(np.load(folder / "labels.npy"))
+        return cls(images, labels, tuple(meta["classes"]), meta["fingerprint"])
+
+
+class SearchSets(NamedTuple):
+    """The two image sets of a search, and the cache's folder that any process may open them from."""
+
+    train: ImageSet
+    validation: ImageSet
+    note: str | None  # what the user should know about them
+    skipped: int  # corrupt images left out
+    folder: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the content of both sets: 20 hex digits."""
+        return digest(self.train.fingerprint, self.validation.fingerprint)
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """What `make` wrote."""
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        train, validation = (ImageSet.open(folder / part) for part in ("train", "validation"))
+        return cls(train, validation, meta["note"], meta["skipped"], folder)
+
+    @classmethod
+    def make(cls, folder: Path, train: ImageSet, validation: ImageSet, note: str, skipped: int) -> Self:
+        """Writes the cache entry `folder`, at once or not at all, and opens it."""
+        size = sum(part.images.nbytes + part.labels.nbytes for part in (train, validation))
+        with making(folder, size + 2**20) as temporary:
+            train.save(temporary / "train")
+            validation.save(temporary / "validation")
+            meta = {"note": note or None, "skipped": skipped}
+            (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        return cls.open(folder)

@@ -1,0 +1,96 @@
+"""Seeded, stratified splits, and images that occur twice."""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kdsearch.data.image_set import ImageSet
+from kdsearch.errors import DataError
+
+Sizes = NDArray[np.int64]
+
+
+def quotas(sizes: Sizes, count: int) -> Sizes:
+    """How many of `count` fall to each class of the given sizes: proportional, rounded by largest remainder.
+
+    Ties go to the lower class number. The quotas add up to `count`, which is at most the sum of the sizes.
+    """
+    shares: Sizes = sizes * count // sizes.sum()
+    remainders = sizes * count % sizes.sum()
+    missing = count - int(shares.sum())
+    shares[np.argsort(-remainders, kind="stable")[:missing]] += 1
+    return shares
+
+
+def draw(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices of `count` images drawn class by class, and of the rest; both ascending.
+
+    A function of the arguments alone: the same labels, count and seed give the same draw.
+    """
+    generator = np.random.default_rng(seed)
+    numbers = labels.numpy()
+    sizes = np.bincount(numbers)
+    drawn = np.zeros(len(numbers), dtype=bool)
+    for label, quota in enumerate(quotas(sizes, count)):
+        members = np.flatnonzero(numbers == label)
+        drawn[generator.permutation(members)[:quota]] = True
+    return torch.from_numpy(np.flatnonzero(drawn)), torch.from_numpy(np.flatnonzero(~drawn))
+
+
+class Held(NamedTuple):
+    """A training set, what was held out of it, and how many images had to stay because they are copies."""
+
+    train: ImageSet
+    validation: ImageSet
+    stayed: int
+
+
+def hold_out(images: ImageSet, fraction: float, seed: int) -> Held:
+    """Holds out that fraction (rounded up) of the images, stratified; exact copies of a training image stay.
+
+    Raises DataError where a class has too few images to stand on both sides.
+    """
+    chosen, rest = draw(images.labels, math.ceil(fraction * len(images)), seed)
+    known = set(pixel_hashes(images.select(rest).images))
+    copies = torch.tensor([each in known for each in pixel_hashes(images.images[chosen])], dtype=torch.bool)
+    rest = torch.cat([rest, chosen[copies]]).sort().values
+    held = Held(images.select(rest), images.select(chosen[~copies]), int(copies.sum()))
+    for number, name in enumerate(images.classes):
+        if not all((part.labels == number).any() for part in (held.train, held.validation)):
+            has = int((images.labels == number).sum())
+            raise DataError(
+                f"class {name!r}: its {has} images are too few to hold out a share of {fraction:g}; "
+                "add different ones, or change data.validation"
+            )
+    return held
+
+
+def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
+    """A stratified draw of `count` images. Raises DataError where it is too large, or leaves out a class."""
+    drawn = draw(images.labels, count, seed)[0] if count <= len(images) else torch.empty(0, dtype=torch.int64)
+    counts = torch.bincount(images.labels[drawn], minlength=len(images.classes))
+    if not counts.all():
+        least = math.ceil(len(images) / int(torch.bincount(images.labels).min()))
+        raise DataError(
+            f"data.train_images = {count}: not possible here; allowed: {least} (one of each class) "
+            f"to {len(images)} (all)"
+        )
+    return images.select(drawn)
+
+
+def pixel_hashes(images: Tensor) -> Iterable[bytes]:
+    """One hash an image, equal exactly where the pixels are; gray counts as three equal channels."""
+    for image in images:
+        yield hashlib.blake2b(image.expand(3, -1, -1).contiguous().numpy().data, digest_size=16).digest()
+
+
+def count_copies(images: ImageSet, among: ImageSet) -> int:
+    """How many of `images` are, pixel for pixel, also in `among`."""
+    known = set(pixel_hashes(among.images))
+    return sum(each in known for each in pixel_hashes(images.images))

@@ -1,0 +1,142 @@
+"""The model card: the README.md of an export."""
+
+from kdsearch.config import Record
+from kdsearch.deliver.source import LOADING
+
+NAMED = 20  # class names in the card; config.json has all
+
+
+class FinalTest(Record):
+    """What the test images said, when they were read."""
+
+    accuracy: float  # 0 to 1
+    images: int
+    copies: int  # identical to a training image
+    read: str  # the day
+
+
+class CardFacts(Record):
+    """What a model card tells. Accuracies are 0 to 1; what is None is not known, or was not read."""
+
+    study: str
+    trial: int
+    trials: int  # finished when this one was chosen
+    seed: int
+    params: dict[str, int | float | str | bool]
+    max_params: int
+    parameters: int
+    macs: int
+    data: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    image_size: int
+    train_images: int
+    validation_images: int
+    validation_accuracy: float
+    test: FinalTest | None
+    teacher: str | None
+    teacher_accuracy: float | None
+    versions: dict[str, str]  # by package
+    commit: str | None
+    notes: tuple[str, ...] = ()  # what else the reader must know, one sentence each
+
+
+def model_card(facts: CardFacts) -> str:
+    """The card as Markdown; its code runs in the folder of the export."""
+    parts = (_head(facts), _accuracy(facts), _input(facts), _loading(facts), _origin(facts))
+    return "\n".join(parts)
+
+
+def _head(facts: CardFacts) -> str:
+    notes = "".join(f"\n{note}\n" for note in facts.notes)
+    return (
+        f"# {facts.study}: a student of {facts.parameters:,} parameters\n\n"
+        f"An image classifier for {len(facts.classes)} classes ({_names(facts)}), found by kdsearch as the "
+        f"best of {facts.trials:,} finished trials with at most {facts.max_params:,} parameters. It has "
+        f"{facts.parameters:,} and takes {facts.macs:,} multiply-adds for an image of "
+        f"{facts.image_size} x {facts.image_size}.\n{notes}"
+    )
+
+
+def _accuracy(facts: CardFacts) -> str:
+    rows = [f"| validation | {facts.validation_images:,} | {_percent(facts.validation_accuracy)} |"]
+    if facts.test:
+        rows.append(f"| test | {facts.test.images:,} | {_percent(facts.test.accuracy)} |")
+    else:
+        rows.append("| test | | not read |")
+    if facts.teacher_accuracy is not None:
+        rows.append(
+            f"| validation, the teacher | {facts.validation_images:,} | {_percent(facts.teacher_accuracy)} |"
+        )
+    text = "## Accuracy\n\n| images | how many | accuracy |\n|---|---:|---:|\n" + "\n".join(rows) + "\n\n"
+    text += (
+        f"One validation image is worth {100 / facts.validation_images:.2f} points. The validation images "
+        "chose among the trials, so their accuracy is on the high side"
+    )
+    if facts.test is None:
+        return text + ".\n"
+    text += f"; the test images chose nothing and were read on {facts.test.read}"
+    return f"{text}. Identical to a training image: {facts.test.copies:,} of the test images.\n"
+
+
+def _input(facts: CardFacts) -> str:
+    size = facts.image_size
+    return (
+        f"## Input and output\n\nFloat32, N x 3 x {size} x {size}, in 0..1: the shorter side resized to "
+        f"{size} pixels (bilinear, with antialias), the centre cropped, gray repeated to 3 channels. The "
+        "network normalises inside, so mean and deviation must not be applied before. `config.json` says the "
+        "same to programs.\n\n"
+        f"The answer is logits, N x {len(facts.classes)}, in the order of `classes` in `config.json`.\n"
+    )
+
+
+def _loading(facts: CardFacts) -> str:
+    shape = f"4, 3, {facts.image_size}, {facts.image_size}"
+    torch_code = (
+        f"import torch\n{LOADING}\nimages = torch.rand({shape})  # yours here\n"
+        "with torch.inference_mode():\n    print(student(images).argmax(1))\n"
+    )
+    onnx_code = (
+        'import numpy as np\nimport onnxruntime\n\nsession = onnxruntime.InferenceSession("student.onnx")\n'
+        f"images = np.random.rand({shape}).astype(np.float32)  # yours here\n"
+        '(logits,) = session.run(["logits"], {"images": images})\nprint(logits.argmax(1))\n'
+    )
+    return (
+        "## How to load it\n\nIn this folder, with PyTorch and safetensors (`student.py` itself imports "
+        f"torch alone):\n\n```python\n{torch_code}```\n\n"
+        f"With ONNX Runtime, without PyTorch:\n\n```python\n{onnx_code}```\n"
+    )
+
+
+def _origin(facts: CardFacts) -> str:
+    teacher = facts.teacher or "none"
+    if facts.teacher_accuracy is not None:
+        teacher += f", {_percent(facts.teacher_accuracy)} on the validation images"
+    images = f"{facts.train_images:,} training and {facts.validation_images:,} validation images"
+    rows = {
+        "data": f"{facts.data}, {images}",
+        "fingerprint of the data": f"`{facts.fingerprint}`",
+        "teacher": teacher,
+        "study": f"{facts.study}, seed {facts.seed}",
+        "trial": str(facts.trial),
+        "versions": ", ".join(f"{package} {version}" for package, version in facts.versions.items()),
+        "commit": f"`{facts.commit}`" if facts.commit else "not known",
+    }
+    found = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    params = "".join(f"| `{name}` | {_setting(value)} |\n" for name, value in facts.params.items())
+    return (
+        f"## How it was found\n\n| | |\n|---|---|\n{found}\n"
+        f"The trial's settings:\n\n| setting | value |\n|---|---|\n{params}"
+    )
+
+
+def _names(facts: CardFacts) -> str:
+    return ", ".join(facts.classes[:NAMED]) + (", ..." if len(facts.classes) > NAMED else "")
+
+
+def _setting(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _percent(accuracy: float) -> str:
+    return f"{100 * accuracy:.2f} %"

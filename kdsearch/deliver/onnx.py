@@ -1,0 +1,69 @@
+"""The student as one `.onnx` file."""
+
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as failures
+from torch import Tensor
+
+from kdsearch.errors import ExportError
+from kdsearch.models.student import StudentNet
+
+OPSET = 18  # the one torch's exporter is written for; others are converted from it
+FAILURES = (
+    failures.Fail,
+    failures.InvalidArgument,
+    failures.InvalidGraph,
+    failures.InvalidProtobuf,
+    failures.NoSuchFile,
+    failures.NotImplemented,
+    failures.RuntimeException,
+)
+
+
+def export_onnx(student: StudentNet, image_size: int, path: Path) -> None:
+    """Writes a student in eval mode as one file, weights inside.
+
+    Input `images`, float32 batch x 3 x image_size x image_size in 0..1; output `logits`, batch x classes.
+    """
+    assert not student.training, "batch statistics would be baked in"
+    example = torch.rand(2, 3, image_size, image_size)  # two, since a batch of one would be taken as fixed
+    program = torch.onnx.export(
+        student,
+        (example,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        verbose=False,  # it prints its steps otherwise
+    )
+    assert program is not None, "the dynamo exporter returns the program"
+    onnx.save(_anonymous(program.model_proto), path)
+
+
+def run_onnx(path: Path, images: Tensor) -> Tensor:
+    """The logits of an `.onnx` file for float32 N x 3 x H x W in 0..1, on the CPU.
+
+    Raises ExportError where ONNX Runtime cannot load the file or run it.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only: a good run shows no library's log line
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        (logits,) = session.run(["logits"], {"images": images.contiguous().numpy(force=True)})
+    except FAILURES as error:
+        raise ExportError(f"{path.name} does not run: {' '.join(str(error).split())}") from error
+    return torch.from_numpy(logits)
+
+
+def _anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without the exporter's notes, which name the source files of the machine that it ran on."""
+    graph = model.graph
+    parts = (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info)
+    for part in parts:
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model

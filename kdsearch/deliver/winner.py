@@ -1,0 +1,181 @@
+"""The best trial of a study, as a trained student with all that is known of it."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from torch import Tensor
+
+from kdsearch.config import Record
+from kdsearch.data.image_set import ImageSet, SearchSets
+from kdsearch.data.sources import load_search_sets, load_test_set
+from kdsearch.data.split import count_copies
+from kdsearch.deliver.card import CardFacts, FinalTest
+from kdsearch.deliver.export import export_student
+from kdsearch.engine.evaluate import evaluate
+from kdsearch.errors import DataError, NothingFinishedError, StorageError
+from kdsearch.models.student import StudentConfig, StudentNet, build_student, student_outputs
+from kdsearch.models.weights import from_bytes
+from kdsearch.progress import Progress
+from kdsearch.search.identity import stored_study
+from kdsearch.search.results import ranked
+from kdsearch.search.slots import FINISHED, slot_of
+from kdsearch.search.weights import weights_name
+from kdsearch.study.file import Study
+from kdsearch.tracking.record import StudyRecord
+
+COMPARED = 64  # validation images on which each exported form must answer as the student does
+
+
+class Winner(NamedTuple):
+    """The best trial so far, and its weights."""
+
+    trial: FrozenTrial
+    config: StudentConfig
+    state: dict[str, Tensor]
+
+    def student(self) -> StudentNet:
+        """The trained network, in evaluation mode."""
+        student = build_student(self.config)
+        student.load_state_dict(self.state)
+        return student.eval()
+
+
+class Exported(Record):
+    """What `export-best` wrote."""
+
+    study: str
+    trial: int
+    paths: tuple[Path, ...]
+    parameters: int
+    validation_accuracy: float
+    test: FinalTest | None
+    notes: tuple[str, ...]
+
+
+def find_winner(study: optuna.Study, record: StudyRecord) -> Winner:
+    """Raises NothingFinishedError before the first complete trial, StorageError where weights are gone."""
+    best = ranked(study)
+    if not best:
+        raise NothingFinishedError(
+            f"study {study.study_name!r} has no finished trial to export yet; 'kdsearch run' trains some"
+        )
+    trial = best[0]
+    slot = slot_of(trial)
+    weights = record.file(weights_name(slot)) if slot else None
+    if weights is None:
+        raise StorageError(
+            f"study {study.study_name!r}: the weights of trial {trial.number} are not in the database"
+        )
+    config = StudentConfig.model_validate(trial.user_attrs["student"]["config"]["student"])
+    return Winner(trial, config, from_bytes(weights))
+
+
+def export_best(
+    found: optuna.Study,
+    record: StudyRecord,
+    out: Path,
+    progress: Progress,
+    *,
+    force: bool,
+    test: bool,
+    data: str | None,
+) -> Exported:
+    """Exports the best trial so far to the folder `out`; `test` reads the test split, once for each trial."""
+    winner = find_winner(found, record)
+    study = _with_data(stored_study(found), data or found.user_attrs.get("data_path"))
+    sets = load_search_sets(study.data, study.seed, progress)
+    if sets.fingerprint != found.user_attrs["data"]["fingerprint"]:
+        raise DataError(
+            f"{study.data.name}: not the images that study {study.name!r} was created with; give --data"
+        )
+    notes = list(_search_notes(found))
+    final, why = _tested(found, winner, study, sets, progress) if test else (None, "")
+    facts = _facts(found, winner, study, sets, final).model_copy(
+        update={"notes": (*notes, *([why] if why else []))}
+    )
+    images = sets.validation.images[:COMPARED]
+    paths = export_student(winner.config, winner.state, facts, images, out, force=force)
+    return Exported(
+        study=study.name,
+        trial=winner.trial.number,
+        paths=tuple(paths),
+        parameters=facts.parameters,
+        validation_accuracy=facts.validation_accuracy,
+        test=final,
+        notes=facts.notes,
+    )
+
+
+def _with_data(study: Study, path: str | None) -> Study:
+    return Study({**study.tables, "data": {**study.tables["data"], "path": path}}, f"study {study.name}")
+
+
+def _search_notes(found: optuna.Study) -> list[str]:
+    finished = len(found.get_trials(deepcopy=False, states=FINISHED))
+    target = found.user_attrs.get("target", finished)
+    running = found.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    if finished >= target:
+        return []
+    state = "still running" if running else "not finished"
+    return [
+        f"The search was {state} when this was exported: the best of {finished} of {target} trials so far."
+    ]
+
+
+def _tested(
+    found: optuna.Study, winner: Winner, study: Study, sets: SearchSets, progress: Progress
+) -> tuple[FinalTest | None, str]:
+    """What the test images say of the winner; each reading is kept with the study, with its time."""
+    key = f"test_read.{winner.trial.number}"
+    if key in found.user_attrs:
+        return FinalTest.model_validate({k: v for k, v in found.user_attrs[key].items() if k != "at"}), ""
+    try:
+        images = load_test_set(study.data, study.seed, progress)
+    except DataError as error:
+        return None, f"The test split was not read: {error}."
+    final = _score(winner.student(), images, sets)
+    found.set_user_attr(key, {**final.model_dump(), "at": time.time()})
+    return final, ""
+
+
+def _score(student: StudentNet, test: ImageSet, sets: SearchSets) -> FinalTest:
+    score = evaluate(student, student_outputs, test.images, test.labels)
+    return FinalTest(
+        accuracy=score.accuracy,
+        images=len(test),
+        copies=count_copies(test, sets.train),
+        read=datetime.now(UTC).date().isoformat(),
+    )
+
+
+def _facts(
+    found: optuna.Study, winner: Winner, study: Study, sets: SearchSets, final: FinalTest | None
+) -> CardFacts:
+    trial: dict[str, Any] = winner.trial.user_attrs["student"]
+    teacher = found.user_attrs.get("teacher", {})
+    return CardFacts(
+        study=study.name,
+        trial=winner.trial.number,
+        trials=len(found.get_trials(deepcopy=False, states=FINISHED)),
+        seed=study.seed,
+        params=winner.trial.params,
+        max_params=study.max_params,
+        parameters=trial["parameters"],
+        macs=trial["macs"],
+        data=study.data.name,
+        fingerprint=sets.fingerprint,
+        classes=sets.train.classes,
+        image_size=sets.train.images.shape[-1],
+        train_images=len(sets.train),
+        validation_images=len(sets.validation),
+        validation_accuracy=winner.trial.value or 0.0,
+        test=final,
+        teacher=teacher.get("model"),
+        teacher_accuracy=teacher.get("accuracy"),
+        versions=dict(each.split("==") for each in trial["versions"].split()),
+        commit=None if trial["commit"] == "unknown" else trial["commit"],
+    )

@@ -1,0 +1,19 @@
+"""What all distillation losses are."""
+
+from typing import ClassVar
+
+from torch import nn
+
+from kdsearch.config import Record
+
+
+class Loss(nn.Module):
+    """How far a student's answers are from its teacher's; made as `loss(config, student, teacher)` of Shapes.
+
+    `forward(student: Outputs, teacher: Outputs, labels)` returns named float32 scalars, means over the batch,
+    whose sum is the loss. It sees outputs and never networks; its own weights, if any, are learned beside the
+    student's and never exported.
+    """
+
+    reads: ClassVar[frozenset[str]]  # the fields of the teacher's Outputs that it looks at
+    Config: ClassVar[type[Record]]

@@ -1,0 +1,48 @@
+"""What a student minimises: labels and teacher, weighed by alpha, in one place."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from kdsearch.distill.loss import Loss
+from kdsearch.outputs import Outputs
+
+
+class Objective(nn.Module):
+    """`(1 - alpha) CE(student, labels) + alpha (sum of the losses)`: alpha always weighs the teacher.
+
+    Without losses it is the cross entropy alone, and alpha must be 0. All in float32, whatever comes in; no
+    gradient reaches the teacher. Raises ValueError where alpha lies outside 0..1 or has nothing to weigh.
+    """
+
+    def __init__(self, losses: Sequence[Loss], alpha: float, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha lies in 0..1, not {alpha}")
+        if alpha > 0 and not losses:
+            raise ValueError(f"alpha = {alpha} weighs no loss; without losses it is 0")
+        self.losses = nn.ModuleList(losses)
+        # The fields of the teacher's Outputs that are looked at; empty: no teacher is needed.
+        self.reads = frozenset[str]().union(*(loss.reads for loss in losses))
+        self.alpha = alpha
+        self.label_smoothing = label_smoothing
+
+    def forward(
+        self, student: Outputs, teacher: Outputs | None, labels: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total, and its parts without alpha, detached: `ce`, then what the losses name."""
+        ce = cross_entropy(student.logits.float(), labels, label_smoothing=self.label_smoothing)
+        if not self.losses:
+            return ce, {"ce": ce.detach()}
+        assert teacher is not None, "losses without a teacher"
+        still = frozen(teacher)
+        parts = [part for loss in self.losses for part in loss(student, still, labels).items()]
+        total = (1 - self.alpha) * ce + self.alpha * sum(part for _, part in parts)
+        return total, {"ce": ce.detach()} | {name: part.detach() for name, part in parts}
+
+
+def frozen(teacher: Outputs) -> Outputs:
+    """The same answers, through which no gradient flows."""
+    hints = {name: hint.detach() for name, hint in teacher.hints.items()}
+    return Outputs(teacher.logits.detach(), teacher.embedding.detach(), hints)

@@ -1,0 +1,1 @@
+"""Training one student, and its checkpoint."""

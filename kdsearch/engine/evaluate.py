@@ -1,0 +1,41 @@
+"""How well a network answers on images that it was not trained on."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from kdsearch.device import autocast
+from kdsearch.models.student import as_input
+from kdsearch.outputs import Outputs
+
+BATCH = 1024  # images; no gradients are kept, so only the activations of one layer count
+
+Answer = Callable[[Any, Tensor], Outputs]  # of a network of its own kind
+
+
+class Score(NamedTuple):
+    """Mean cross-entropy and accuracy, 0 to 1."""
+
+    loss: float
+    accuracy: float
+
+
+@torch.inference_mode()
+def answer_all(network: nn.Module, answer: Answer, images: Tensor) -> Tensor:
+    """The logits, float32 N x C, of uint8 images N x C x H x W on the images' device, in evaluation mode."""
+    network.eval()
+    with autocast(images.device):
+        logits = [answer(network, as_input(batch)).logits.float() for batch in torch.split(images, BATCH)]
+    return torch.cat(logits)
+
+
+@torch.inference_mode()
+def evaluate(network: nn.Module, answer: Answer, images: Tensor, labels: Tensor) -> Score:
+    """Scores the network on uint8 images N x C x H x W with labels N."""
+    logits = answer_all(network, answer, images)
+    correct = (logits.argmax(dim=1) == labels).float().mean()
+    loss, accuracy = torch.stack([cross_entropy(logits, labels), correct]).tolist()
+    return Score(loss, accuracy)

@@ -1,0 +1,61 @@
+"""What a user can mend. Each error is one line that names the place and the cure, and has an exit code."""
+
+
+class KdsearchError(Exception):
+    """Something that the user can mend; `str()` of it is the whole message, shown without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(KdsearchError):
+    """The command line, the study file or the data are not as they must be; nothing was started."""
+
+    exit_code = 2
+
+
+class StudyFileError(UsageError):
+    """A study file that cannot be read as one: names file, table, key, what is allowed, nearest key."""
+
+
+class IdentityError(UsageError):
+    """A study of this name exists and was created with other settings, data or teacher."""
+
+
+class DataError(UsageError):
+    """The image set is missing, unreadable or unfit; names the file or folder."""
+
+
+class TeacherError(UsageError):
+    """The teacher's checkpoint is missing or does not fit."""
+
+
+class StorageError(KdsearchError):
+    """The study's database cannot be reached or used."""
+
+
+class SearchError(KdsearchError):
+    """The search had to stop: too many failures, say."""
+
+
+class NothingFinishedError(KdsearchError):
+    """The study has no finished trial that could be exported."""
+
+
+class ExportError(KdsearchError):
+    """An exported form, loaded back, does not answer as the student does."""
+
+
+class ReportedError(KdsearchError):
+    """What a child process could not do, with the exit code that it gave."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class StoppedError(KdsearchError):
+    """Ctrl-C or SIGTERM; the same command resumes. The exit code is 128 + the signal, as in shells."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,1 @@
+"""Networks: the student space, how large a student is, published students, teachers, their weights."""

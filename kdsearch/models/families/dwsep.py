@@ -1,0 +1,33 @@
+"""The depthwise-separable convolution."""
+
+from typing import Annotated, Literal
+
+from torch import nn
+
+from kdsearch.config import Choices, Record
+
+
+class DepthwiseSeparable(nn.Sequential):
+    """Depthwise k x k, BatchNorm, activation, pointwise 1 x 1, BatchNorm, activation.
+
+    The block of MobileNets (arXiv 1704.04861, figure 3): B x C_in x H x W to B x C_out x H/s x W/s, with
+    `C_in (k^2 + 2) + C_in C_out + 2 C_out` parameters; no biases, since BatchNorm follows.
+    """
+
+    def __init__(
+        self, c_in: int, c_out: int, stride: int, activation: type[nn.Module], *, kernel: int
+    ) -> None:
+        super().__init__(
+            nn.Conv2d(c_in, c_in, kernel, stride, kernel // 2, groups=c_in, bias=False),
+            nn.BatchNorm2d(c_in),
+            activation(),
+            nn.Conv2d(c_in, c_out, 1, bias=False),
+            nn.BatchNorm2d(c_out),
+            activation(),
+        )
+
+
+class DepthwiseSeparableConfig(Record):
+    """What is searched in a depthwise-separable convolution."""
+
+    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3

@@ -1,0 +1,115 @@
+"""Teachers: torchvision's classifiers, with a head for the data's classes that also hands out its input."""
+
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from kdsearch.errors import TeacherError
+from kdsearch.outputs import Outputs, Shapes
+
+SMALL = 64  # images below this many pixels get a stem that keeps their size
+
+# Auxiliary heads that answer in training only, or no linear layer at the end.
+UNFIT = {"googlenet", "inception_v3", "squeezenet1_0", "squeezenet1_1"}
+
+
+class Head(nn.Linear):
+    """A linear layer that answers with its input as well; at a network's end, so does the network."""
+
+    def forward(self, embedding: Tensor) -> Outputs:  # type: ignore[override]
+        """Logits B x C and embedding B x D; no hints."""
+        return Outputs(super().forward(embedding), embedding, {})
+
+
+class Teacher(nn.Module):
+    """A torchvision network that ends in a Head, fed with B x 3 x H x W in 0..1.
+
+    `net` keeps torchvision's own keys, so a state dict of such a network fits `teacher.net`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, net: nn.Module, shapes: Shapes, mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.net = net
+        self.shapes = shapes
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Logits and embedding, with gradients: for training the teacher."""
+        outputs: Outputs = self.net((images - self.mean) / self.std)
+        return outputs
+
+    @torch.no_grad()
+    def answer(self, images: Tensor) -> Outputs:
+        """Logits and embedding as a student may see them: in eval mode, without gradients."""
+        return Outputs(*self.eval()(images))
+
+
+def teacher_names() -> list[str]:
+    """The names that `build_teacher` knows."""
+    return sorted(set(models.list_models(module=models)) - UNFIT)
+
+
+def build_teacher(
+    name: str, classes: int, image_size: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Teacher:
+    """The torchvision classifier `name` with a fresh head, its weights from torch's global generator.
+
+    Below 64 px its stem keeps the image's size. Raises TeacherError where the name is unknown, or the network
+    cannot read images of that size.
+    """
+    if name not in teacher_names():
+        near = get_close_matches(name, teacher_names(), cutoff=0)
+        raise TeacherError(f"[teacher] name: unknown {name!r}; known, nearest first: {', '.join(near)}, ...")
+    net = models.get_model(name, weights=None)
+    shapes = replace_head(net, classes)
+    if image_size < SMALL:
+        keep_size(net)
+    check_size(net, name, image_size)
+    return Teacher(net, shapes, mean, std)
+
+
+def replace_head(net: nn.Module, classes: int) -> Shapes:
+    """Puts a Head for `classes` where the last linear layer was; returns the network's shapes."""
+    path, last = [(path, layer) for path, layer in net.named_modules() if isinstance(layer, nn.Linear)][-1]
+    net.set_submodule(path, Head(last.in_features, classes, bias=last.bias is not None))
+    return Shapes(classes, last.in_features, {})
+
+
+def keep_size(net: nn.Module) -> None:
+    """The stem for small images: 3 x 3 without pooling in a ResNet, as in arXiv 1512.03385, section 4.2.
+
+    In any other network the first layer that halves the image no longer does.
+    """
+    if isinstance(net, models.ResNet):
+        net.conv1 = nn.Conv2d(3, net.conv1.out_channels, 3, padding=1, bias=False)
+        net.maxpool = nn.Identity()
+        return
+    for path, layer in net.named_modules():
+        if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
+            layer.stride = (1, 1)
+            return
+        if isinstance(layer, nn.MaxPool2d):
+            net.set_submodule(path, nn.Identity())
+            return
+
+
+def check_size(net: nn.Module, name: str, image_size: int) -> None:
+    """Shows the network one image of that size. Raises TeacherError where it cannot read it."""
+    net.eval()
+    try:
+        with torch.no_grad():
+            net(torch.zeros(1, 3, image_size, image_size))
+    except (RuntimeError, AssertionError):
+        raise TeacherError(
+            f"[teacher] name: {name} cannot read images of {image_size} x {image_size}; "
+            "choose another image_size, or a teacher such as resnet18"
+        ) from None
+    net.train()

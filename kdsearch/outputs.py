@@ -1,0 +1,21 @@
+"""What networks and losses exchange."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Outputs(NamedTuple):
+    """A network's answer to B images."""
+
+    logits: Tensor  # B x C
+    embedding: Tensor  # B x D, the input of the last linear layer
+    hints: dict[str, Tensor]  # feature maps by layer name, B x C_l x H_l x W_l
+
+
+class Shapes(NamedTuple):
+    """The sizes of a network's outputs, for one image."""
+
+    classes: int
+    embedding: int
+    hints: dict[str, tuple[int, ...]]

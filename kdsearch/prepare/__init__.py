@@ -1,0 +1,1 @@
+"""What a study needs before its first trial: images, teacher, views, record."""

@@ -1,0 +1,96 @@
+"""What all trials of a worker share."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from kdsearch.config import Record
+from kdsearch.data.image_set import SearchSets
+from kdsearch.device import seeded
+from kdsearch.engine.checkpoint import Checkpoint
+from kdsearch.engine.training import InterruptedTrainingError, Labelled, Training
+from kdsearch.epoch import EpochResult
+from kdsearch.models.student import StudentConfig, build_student
+from kdsearch.models.width import solve_width
+from kdsearch.study.file import Study
+from kdsearch.study.trial_config import TrialConfig
+from kdsearch.tracking.record import StudyRecord
+from kdsearch.tracking.slot import Slot
+from kdsearch.views.bank import ViewBank
+from kdsearch.views.batches import ViewBatches, derived_seed
+
+
+class Prepared(Record):
+    """Where the preparing process of this machine put things, for its workers."""
+
+    data: Path
+    bank: ViewBank
+    checkpoints: Path
+    device: str
+
+
+class Bench:
+    """Study, images, views and record; makes the training and the checkpoint of a slot."""
+
+    def __init__(
+        self, study: Study, prepared: Prepared, record: StudyRecord, stop: Callable[[], bool]
+    ) -> None:
+        self.study, self.record, self.stop = study, record, stop
+        self.bank = prepared.bank
+        self.device = torch.device(prepared.device)
+        self.checkpoints = prepared.checkpoints
+        sets = SearchSets.open(prepared.data)
+        self.fingerprint = sets.fingerprint
+        self.classes = len(sets.train.classes)
+        self.image_size: int = sets.train.images.shape[-1]
+        self.mean, self.std = sets.train.mean_std()
+        self.trained_seconds = 0.0
+        self.labels = sets.train.labels.to(self.device)
+        self.validation = Labelled(
+            sets.validation.images.to(self.device), sets.validation.labels.to(self.device)
+        )
+
+    def fitted(self, student: StudentConfig, fraction: float) -> StudentConfig:
+        """`student` with the data's normalisation and the width that the budget allows."""
+        normalised = student.model_copy(update={"mean": self.mean, "std": self.std})
+        return solve_width(normalised, self.study.max_params, fraction)
+
+    def training(self, config: TrialConfig, slot: Slot) -> Training:
+        """The slot's training from its beginning. Data order is the study's, weights are the slot's own."""
+        seed = self.seed(slot)
+        with seeded(seed):
+            student = build_student(config.student)
+            objective = config.objective(self.bank.shapes)
+        batches = ViewBatches(
+            self.bank, self.labels, config.training.batch_size, self.study.seed, self._wait_for_view
+        )
+        return Training(
+            student, objective, config.training, batches, self.validation, seed=seed, stop=self.stop
+        )
+
+    def checkpoint(self, slot: Slot, key: str = "") -> Checkpoint:
+        """Where the slot's training is saved; `key` is its trial config's."""
+        return Checkpoint(self.checkpoints / f"slot-{slot.place}-{slot.attempt}.safetensors", key)
+
+    def timed(self, training: Training) -> Iterator[EpochResult]:
+        """The training's epochs; what they take is added to `trained_seconds`."""
+        epochs = iter(training)
+        while True:
+            started = time.perf_counter()
+            result = next(epochs, None)
+            self.trained_seconds += time.perf_counter() - started
+            if result is None:
+                return
+            yield result
+
+    def seed(self, slot: Slot) -> int:
+        """Of initialisation and dropout."""
+        return derived_seed(self.study.seed, "trial", *slot)
+
+    def _wait_for_view(self, number: int) -> None:
+        while not self.bank.exists(number):
+            if self.stop():
+                raise InterruptedTrainingError(f"stopped while view {number} was being made")
+            time.sleep(0.05)

@@ -1,0 +1,1 @@
+"""The search: trials, workers, and the processes they run in."""

@@ -1,0 +1,106 @@
+"""A child process: how it starts, how it hears that it should stop, how it tells why it cannot go on."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import optuna
+
+from kdsearch.errors import KdsearchError
+from kdsearch.search.messages import Channel, Failed
+
+CONTEXT = multiprocessing.get_context("spawn")
+ORPHANED_SECONDS = 120.0  # what a child whose supervisor died has to save its work
+
+
+class Child:
+    """A running child process and the supervisor's end of its pipe.
+
+    `target` is `module:function`: the supervisor does not load what the child needs.
+    """
+
+    def __init__(self, target: str, *args: Any) -> None:
+        self.connection, theirs = CONTEXT.Pipe(duplex=False)
+        self.process: BaseProcess = CONTEXT.Process(target=_enter, args=(target, theirs, *args), daemon=True)
+        with without_interrupt():
+            self.process.start()
+        theirs.close()
+        self.asked_to_stop = False
+        self.silent = False  # its end of the pipe is closed
+
+    def ask_to_stop(self) -> None:
+        """Sends SIGTERM: a worker saves its trial at the next step."""
+        self.asked_to_stop = True
+        self.process.terminate()
+
+    def messages(self) -> Iterator[tuple[Any, ...]]:
+        """What the child has said since the last call."""
+        try:
+            while self.connection.poll():
+                yield self.connection.recv()
+        except (EOFError, OSError):
+            self.silent = True
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone and all that it said has been read."""
+        return self.silent and self.process.exitcode is not None
+
+
+def _enter(target: str, connection: Connection, *args: Any) -> None:
+    module, function = target.split(":")
+    getattr(import_module(module), function)(connection, *args)
+
+
+@contextmanager
+def without_interrupt() -> Iterator[None]:
+    """Blocks SIGINT: children started inside inherit that, so that Ctrl-C reaches the supervisor alone."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def quiet() -> None:
+    """No library's log line or warning reaches the user."""
+    warnings.simplefilter("ignore")
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    logging.disable(logging.ERROR)
+
+
+@contextmanager
+def child(connection: Connection) -> Iterator[tuple[Channel, Callable[[], bool]]]:
+    """The frame of a child's work: a channel to the supervisor, and whether it should stop.
+
+    SIGTERM, or the death of the supervisor, asks it to stop. A KdsearchError is told to the supervisor.
+    """
+    quiet()
+    channel, stopping = Channel(connection), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    threading.Thread(target=_watch_supervisor, daemon=True).start()
+    try:
+        yield channel, stopping.is_set
+    except KdsearchError as error:
+        channel.send(Failed(str(error), error.exit_code))
+        sys.exit(error.exit_code)
+
+
+def _watch_supervisor() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    if not threading.Event().wait(ORPHANED_SECONDS):
+        os._exit(1)

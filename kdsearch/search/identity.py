@@ -1,0 +1,151 @@
+"""What a study is: stored when it is created, compared whenever it is run again."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError
+from optuna.storages import BaseStorage
+
+from kdsearch.config import Record
+from kdsearch.data.image_set import SearchSets
+from kdsearch.errors import IdentityError, UsageError
+from kdsearch.search.samplers import make_pruner
+from kdsearch.study.file import Study
+
+DEFAULT_TRIALS = 100
+# What may differ between two runs: whole tables and keys, or one key of a table.
+FREE = {"run": None, "description": None, "data": "path", "teacher": "checkpoint"}
+
+
+class DataFacts(Record):
+    """The images that a study was created with."""
+
+    name: str
+    fingerprint: str
+    train: int
+    validation: int
+    classes: tuple[str, ...]
+    image_size: int
+    channels: int
+
+    @classmethod
+    def of(cls, name: str, sets: SearchSets) -> "DataFacts":
+        """The facts of the two sets of a search."""
+        _, channels, size, _ = sets.train.images.shape
+        return cls(
+            name=name,
+            fingerprint=sets.fingerprint,
+            train=len(sets.train),
+            validation=len(sets.validation),
+            classes=sets.train.classes,
+            image_size=size,
+            channels=channels,
+        )
+
+
+def identity_of(study: Study) -> dict[str, Any]:
+    """The resolved study file, less what may differ between two runs."""
+    kept = {}
+    for name, table in study.tables.items():
+        if name not in FREE:
+            kept[name] = table
+        elif FREE[name] is not None:
+            kept[name] = {key: value for key, value in table.items() if key != FREE[name]}
+    return kept
+
+
+def find_study(storage: BaseStorage, name: str) -> optuna.Study | None:
+    """The study of that name, if the storage has it."""
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
+
+
+def open_study(storage: BaseStorage, name: str) -> optuna.Study:
+    """A study that exists, with its pruner. Raises UsageError where there is none that kdsearch created."""
+    found = find_study(storage, name)
+    if found is None or not is_whole(found):
+        raise UsageError(
+            f"no study {name!r} here; 'kdsearch run' creates one, 'kdsearch status' lists those there are"
+        )
+    study = stored_study(found)
+    found.pruner = make_pruner(study.search.pruner, study.max_epochs)
+    return found
+
+
+def is_whole(found: optuna.Study) -> bool:
+    """Whether the study has all that identifies it: its creator may have died between two writes."""
+    return "study" in found.user_attrs
+
+
+def stored_study(found: optuna.Study) -> Study:
+    """The study as it was when it was created."""
+    return Study(found.user_attrs["study"], f"study {found.study_name}")
+
+
+def check_settings(found: optuna.Study, study: Study) -> None:
+    """Raises IdentityError where `study` is not what the study of its name was created as."""
+    if is_whole(found):
+        changed = sorted(_differences(found.user_attrs["study"], identity_of(study)))
+        if changed:
+            raise _changed(study.name, ", ".join(changed))
+
+
+def check_data(found: optuna.Study, name: str, facts: DataFacts) -> None:
+    """Raises IdentityError where the images are others than when the study was created."""
+    if is_whole(found) and found.user_attrs["data"]["fingerprint"] != facts.fingerprint:
+        raise _changed(name, "the images of [data] (other content than when it was created)")
+
+
+def _changed(name: str, what: str) -> IdentityError:
+    return IdentityError(
+        f"study {name!r} exists with other settings: {what}; undo that, start another study with --name, "
+        f"or remove this one with 'kdsearch delete {name}'"
+    )
+
+
+def _differences(stored: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key in {*stored, *given}:
+        before, now = stored.get(key), given.get(key)
+        if isinstance(before, dict) and isinstance(now, dict) and "low" not in before:
+            yield from _differences(before, now, f"{prefix}{key}.")
+        elif before != now:
+            yield f"{prefix}{key} ({_shown(before)} before, {_shown(now)} now)"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict) and {"low", "high"} <= set(value):
+        return f"{value['low']:g} to {value['high']:g}"
+    return "nothing" if value is None else str(value)
+
+
+def create_study(storage: BaseStorage, study: Study, data: DataFacts, views: int) -> optuna.Study:
+    """The study in the storage, created with all that identifies it unless it is there."""
+    try:
+        found = optuna.create_study(study_name=study.name, storage=storage, direction="maximize")
+    except DuplicatedStudyError:
+        found = optuna.load_study(study_name=study.name, storage=storage)
+    facts = {
+        "data": data.model_dump(mode="json"),
+        "views": views,
+        "params": study.parameters(),
+        "study": identity_of(study),  # the last one, see `is_whole`
+    }
+    if not is_whole(found):
+        for name, value in facts.items():
+            found.set_user_attr(name, value)
+    return found
+
+
+def settle_target(found: optuna.Study, given: int | None, finished: int, default: int | None) -> int:
+    """How many finished trials the study is to have: the last number given, else the study file's, else 100.
+
+    Stores it where it is new and there is something left to do.
+    """
+    stored = found.user_attrs.get("target")
+    target: int = given or stored or default or DEFAULT_TRIALS
+    if target != stored and target > finished:
+        found.set_user_attr("target", target)
+    return target

@@ -1,0 +1,157 @@
+"""One worker: takes trials from the study's queue until all slots are finished."""
+
+import os
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import NoReturn
+
+import optuna
+import psutil
+import torch
+from optuna import TrialPruned
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from kdsearch.engine.training import InterruptedTrainingError
+from kdsearch.prepare.bench import Bench, Prepared
+from kdsearch.search.child import child
+from kdsearch.search.duplicates import DuplicateTrialError
+from kdsearch.search.failures import check_failures
+from kdsearch.search.identity import open_study, stored_study
+from kdsearch.search.messages import DATABASE_GONE, Channel, Job, Spent
+from kdsearch.search.recipes import baselines
+from kdsearch.search.slots import FINISHED, MARK, SurplusTrialError, mark_of, missing_places, slot_of
+from kdsearch.search.storage import LOST, open_storage
+from kdsearch.search.takeover import Takeover
+from kdsearch.search.trial import run_trial
+from kdsearch.search.waiting import enqueue_place, retry
+from kdsearch.tracking.record import StudyRecord
+
+IDLE_SECONDS = 0.2
+
+
+def work_process(connection: Connection, job: Job) -> None:
+    """The whole life of a worker process."""
+    with child(connection) as (channel, stop):
+        prepared = Prepared.model_validate(job.prepared)
+        if not prepared.device.startswith("cuda"):
+            torch.set_num_threads(1)
+        storage = open_storage(job.storage)
+        study = open_study(storage, job.study)
+        bench = Bench(stored_study(study), prepared, StudyRecord(job.storage, job.study), stop)
+        channel.send(Spent("start-up of workers", time.time() - psutil.Process().create_time()))
+        try:
+            Worker(study, bench, job, channel, Takeover(study, storage)).work()
+        except LOST:
+            leave()
+
+
+def leave() -> NoReturn:
+    """Ends the process at once: a normal exit waits for the heartbeat's thread, and that for the database."""
+    os._exit(DATABASE_GONE)
+
+
+class Worker:
+    """Runs one trial after the other; any number of them share a study."""
+
+    def __init__(
+        self, study: optuna.Study, bench: Bench, job: Job, channel: Channel, take_over: Takeover
+    ) -> None:
+        self.study, self.bench, self.job, self.channel, self.take_over = study, bench, job, channel, take_over
+        self.recipes = baselines(bench.study)
+        self.latest: int | None = None  # the trial that it ran last, until that is settled
+        self.told: set[int] = set()  # trials that the user knows are waited for
+
+    def work(self) -> None:
+        """Until every slot is finished, or it is told to stop. Raises SearchError after too many failures."""
+        while True:
+            trials = self.study.get_trials(deepcopy=False)
+            self._settle(trials)
+            if self.bench.stop():
+                return
+            target: int = self.study.user_attrs["target"]
+            check_failures(trials, self.job.since, target)
+            if not self._go_on(trials, target):
+                return
+
+    def _go_on(self, trials: Sequence[FrozenTrial], target: int) -> bool:
+        """Runs a trial, or waits a little; False where nothing is left to do."""
+        states = {trial.state for trial in trials}
+        running = TrialState.RUNNING in states
+        if TrialState.WAITING in states:
+            self._run_one(target)
+        elif running and self.take_over(trials):
+            pass  # what was dead waits now
+        elif running and self.job.size == 1 and self.take_over.doubted:
+            self._wait_for(min(self.take_over.doubted))
+        elif missing := missing_places(trials, target):
+            enqueue_place(self.study, missing[min(self.job.place, len(missing) - 1)], trials, self.recipes)
+            self._run_one(target)
+        elif running:
+            self._wait()
+        else:
+            return False
+        return True
+
+    def _wait_for(self, number: int) -> None:
+        """So that a single worker samples in the same order as if it had never been interrupted."""
+        if number not in self.told:
+            self.told.add(number)
+            seconds = round(self.take_over.patience)
+            self.channel.say(f"trial {number} may have lost its worker; waiting for it, at most {seconds} s")
+        self._wait()
+
+    def _wait(self) -> None:
+        time.sleep(IDLE_SECONDS)
+        self.channel.send(Spent("waiting", IDLE_SECONDS))
+
+    def _run_one(self, target: int) -> None:
+        started, trained = time.perf_counter(), self.bench.trained_seconds
+        numbers: list[int] = []
+
+        def objective(trial: Trial) -> float:
+            numbers.append(trial.number)
+            return self._guarded(trial, target)
+
+        try:
+            self.study.optimize(objective, n_trials=1, catch=(Exception,))
+        except UnboundLocalError:  # what Optuna makes of a database that is gone when it stores the answer
+            leave()
+        except (ValueError, UpdateFinishedTrialError):
+            if self.study.get_trials(deepcopy=False)[numbers[0]].state == TrialState.RUNNING:
+                raise
+            return  # this worker had been silent for so long that another one has taken its trial over
+        self.latest = numbers[0]
+        training = self.bench.trained_seconds - trained
+        self.channel.send(Spent("training", training))
+        self.channel.send(
+            Spent("sampling, storage and checkpoints", time.perf_counter() - started - training)
+        )
+
+    def _guarded(self, trial: Trial, target: int) -> float:
+        """The one place where any exception is caught: the trial is FAIL, with its reason."""
+        try:
+            return run_trial(trial, self.bench, target)
+        except (TrialPruned, SurplusTrialError, DuplicateTrialError, UpdateFinishedTrialError):
+            raise
+        except InterruptedTrainingError:
+            trial.set_user_attr(MARK, "interrupted")
+            raise
+        except LOST:
+            leave()
+        except Exception as error:
+            trial.set_user_attr("reason", f"{type(error).__name__}: {error}".splitlines()[0])
+            trial.set_user_attr(MARK, "failed")
+            raise
+
+    def _settle(self, trials: Sequence[FrozenTrial]) -> None:
+        """Optuna has its answer: an interrupted trial waits again, an ended one needs no checkpoint."""
+        if self.latest is None:
+            return
+        trial, self.latest = trials[self.latest], None
+        mark, slot = mark_of(trial), slot_of(trial)
+        if trial.state == TrialState.FAIL and mark == "interrupted":
+            retry(self.study, trial)
+        elif slot and (trial.state in FINISHED or mark == "failed"):
+            self.bench.checkpoint(slot).remove()

@@ -1,0 +1,105 @@
+"""What child processes tell the supervisor, through a pipe each: a killed child takes no lock with it."""
+
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from kdsearch.config import Record
+
+DATABASE_GONE = 75  # a worker's exit code (EX_TEMPFAIL): its trial is saved and resumes
+
+
+class Step(NamedTuple):
+    """Progress of a task of the preparing process."""
+
+    task: str
+    done: int
+    total: int
+    note: str
+
+
+class Say(NamedTuple):
+    """A line for the user."""
+
+    text: str
+
+
+class Failed(NamedTuple):
+    """The child cannot go on, for a reason that the user can mend."""
+
+    text: str
+    exit_code: int
+
+
+class Created(NamedTuple):
+    """The study exists: the supervisor can watch it."""
+
+    name: str
+    storage: str
+    tracking_uri: str | None
+    workers: str
+    target: int
+    finished: int
+
+
+class Ready(NamedTuple):
+    """The first view exists: workers can start."""
+
+    prepared: dict[str, Any]
+    cuda_devices: int
+
+
+class Spent(NamedTuple):
+    """Seconds that a child spent on one part of the run."""
+
+    part: str
+    seconds: float
+
+
+class Request(Record):
+    """What `run`, `worker` and `init` ask of the preparing process."""
+
+    study: str  # a shipped name, a TOML file; with `join`, the name of a study that exists
+    replaced: dict[str, Any] = Field(default_factory=dict)  # values of the command line, by table.key
+    settings: dict[str, Any] = Field(default_factory=dict)  # more of them, from --set; the named options win
+    trials: int | None = None
+    join: bool = False
+    views: bool = True  # False: stop when the teacher is there
+
+    def replaced_values(self) -> dict[str, Any]:
+        """All values of the command line, by the study file's table.key."""
+        return {**self.settings, **self.replaced}
+
+
+class Job(NamedTuple):
+    """What a worker process is told at its start."""
+
+    study: str
+    storage: str
+    prepared: dict[str, Any]
+    place: int  # among the workers of its machine, from 0
+    size: int  # how many those are
+    since: int  # the first trial number of this run
+
+
+class Channel:
+    """The child's end of its pipe; it fulfils `progress.Progress`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def send(self, message: tuple[Any, ...]) -> None:
+        """Tells the supervisor; a supervisor that is gone is told nothing."""
+        try:
+            self.connection.send(message)
+        except OSError:
+            return
+
+    def step(self, task: str, done: int, total: int, note: str = "") -> None:
+        """As Progress."""
+        self.send(Step(task, done, total, note))
+
+    def say(self, text: str) -> None:
+        """As Progress."""
+        self.send(Say(text))

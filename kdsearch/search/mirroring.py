@@ -1,0 +1,110 @@
+"""The mirror's thread in the supervisor: the search never waits for MLflow."""
+
+import threading
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import optuna
+
+from kdsearch.errors import KdsearchError
+from kdsearch.search.results import study_row, trial_rows
+from kdsearch.search.storage import LOST, open_storage
+from kdsearch.tracking.record import StudyRecord
+from kdsearch.tracking.runs import StudyRow, TrialRow
+
+TICK_SECONDS = 2.0
+PATIENCE_SECONDS = 2.0  # with the study's own database: the next tick comes soon
+End = Literal["FINISHED", "KILLED", "FAILED"]
+
+
+class Mirroring(Protocol):
+    """What `tracking.mirror.Mirror` does; it is passed in, since importing it loads MLflow."""
+
+    study: StudyRow
+
+    def tick(self, trials: list[TrialRow]) -> None:
+        """Sends what is new."""
+
+    def close(self, status: End) -> None:
+        """Ends the parent run."""
+
+    def run_id(self, slot: int, attempt: int) -> str | None:
+        """The id of a trial's run."""
+
+
+OpenMirror = Callable[[str | None, StudyRow, StudyRecord], Mirroring]
+
+
+class MirrorThread(threading.Thread):
+    """Mirrors a study every TICK_SECONDS until `finish`; says once when MLflow does not answer."""
+
+    def __init__(
+        self, open_mirror: OpenMirror, uri: str | None, storage: str, study: str, say: Callable[[str], None]
+    ) -> None:
+        super().__init__(daemon=True, name="mirror")
+        self.open_mirror, self.uri, self.storage, self.study_name, self.say = (
+            open_mirror,
+            uri,
+            storage,
+            study,
+            say,
+        )
+        self.mirror: Mirroring | None = None
+        self.ending = threading.Event()
+        self.end: End | None = None
+        self.behind = False  # whether the latest tick failed
+
+    def run(self) -> None:
+        """Ticks until the end, and once after it."""
+        storage = open_storage(self.storage, patience=PATIENCE_SECONDS)
+        study = optuna.load_study(study_name=self.study_name, storage=storage)
+        record = StudyRecord(self.storage, self.study_name)
+        while not self.ending.wait(TICK_SECONDS if self.mirror else 0):
+            self._tick(study, record)
+        self._tick(study, record)
+
+    def finish(self, end: End, hurry: Callable[[], bool]) -> bool:
+        """Ends the thread after a last tick, or without it in a hurry; says whether MLflow has everything."""
+        self.end = end
+        self.ending.set()
+        while self.is_alive() and not hurry():
+            self.join(0.1)
+        return not self.behind
+
+    def run_id(self, slot: int, attempt: int) -> str | None:
+        """The id of a trial's run in MLflow, if it got there."""
+        return self.mirror.run_id(slot, attempt) if self.mirror and not self.behind else None
+
+    def _tick(self, study: optuna.Study, record: StudyRecord) -> None:
+        try:
+            row = study_row(study)
+            if self.mirror is None:
+                self.mirror = self.open_mirror(self.uri, row, record)
+            self.mirror.study = row
+            self.mirror.tick(trial_rows(study))
+            if self.end:
+                self.mirror.close(self.end)
+        except LOST:
+            self.behind = True  # the study's own database is away; those who need it more say so
+        except KdsearchError as error:
+            if not self.behind:
+                self.say(f"{error}; the study's database keeps everything, and 'kdsearch sync' catches up")
+            self.behind = True
+        else:
+            self.behind = False
+
+
+def follow_study(
+    open_mirror: OpenMirror, uri: str | None, storage: str, study: str, say: Callable[[str], None]
+) -> None:
+    """Mirrors a study until the process is interrupted."""
+    thread = MirrorThread(open_mirror, uri, storage, study, say)
+    thread.start()
+    while thread.is_alive():
+        thread.join(TICK_SECONDS)
+
+
+def mirror_once(open_mirror: OpenMirror, uri: str | None, storage: str, study: optuna.Study) -> None:
+    """One tick. Raises MirrorUnavailableError where MLflow does not answer."""
+    record = StudyRecord(storage, study.study_name)
+    open_mirror(uri, study_row(study), record).tick(trial_rows(study))

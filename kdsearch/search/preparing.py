@@ -1,0 +1,153 @@
+"""The preparing process of a machine: study, data, teacher, then the views in order."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import optuna
+import torch
+
+from kdsearch.cache import digest, entry
+from kdsearch.data.image_set import SearchSets
+from kdsearch.data.sources import load_search_sets
+from kdsearch.device import choose_device
+from kdsearch.models.teachers import Teacher
+from kdsearch.outputs import Shapes
+from kdsearch.prepare.bench import Prepared
+from kdsearch.prepare.teacher import prepare_teacher
+from kdsearch.search import identity
+from kdsearch.search.child import child
+from kdsearch.search.lookup import LAST_RUN, choose_study
+from kdsearch.search.messages import Channel, Created, Ready, Request, Spent
+from kdsearch.search.slots import FINISHED
+from kdsearch.search.state import checkpoint_folder
+from kdsearch.search.storage import StudyStorage, open_storage
+from kdsearch.study.file import Study, load_study
+from kdsearch.study.settings import RunConfig
+from kdsearch.tracking.record import StudyRecord
+from kdsearch.views.augment import Augmentation
+from kdsearch.views.bank import ViewBank
+from kdsearch.views.build import ViewBuilder, affordable_views, view_bytes
+
+
+def prepare_process(connection: Connection, request: Request) -> None:
+    """The whole life of the preparing process.
+
+    Whatever it makes appears whole or not at all, so it may be stopped anywhere.
+    """
+    with child(connection) as (channel, _):
+        signal.signal(signal.SIGTERM, _leave)
+        prepare(request, channel)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Ends the process by an exception, so that temporary files go."""
+    sys.exit(128 + number)
+
+
+def prepare(request: Request, channel: Channel) -> None:
+    """Tells the channel when the study exists and when workers can start. Raises what the user can mend."""
+    study = _joined(request) if request.join else load_study(request.study, request.replaced_values())
+    device = choose_device(study.run.device)
+    storage = open_storage(study.run.storage, create=True)
+    found = identity.find_study(storage, study.name)
+    if found is not None:
+        identity.check_settings(found, study)
+    sets = load_search_sets(study.data, study.seed, channel)
+    facts = identity.DataFacts.of(study.data.name, sets)
+    found = _created(storage, study, found, facts, channel)
+    if sets.note:
+        channel.say(sets.note)
+    finished = len(found.get_trials(deepcopy=False, states=FINISHED))
+    target = identity.settle_target(found, request.trials, finished, study.run.trials)
+    found.set_user_attr(LAST_RUN, time.time())
+    if study.data.path is not None:
+        found.set_user_attr("data_path", str(Path(study.data.path).resolve()))
+    run = study.run
+    channel.send(Created(study.name, run.storage, run.tracking_uri, run.workers, target, finished))
+    if target <= finished:
+        return
+    teacher, bank = _teach(study, found, sets, device, channel)
+    if request.views:
+        checkpoints = checkpoint_folder(run.storage, study.name)
+        prepared = Prepared(data=sets.folder, bank=bank, checkpoints=checkpoints, device=str(device))
+        _make_views(study, sets, teacher, prepared, channel)
+
+
+def _teach(
+    study: Study, found: optuna.Study, sets: SearchSets, device: torch.device, channel: Channel
+) -> tuple[Teacher, ViewBank]:
+    record = StudyRecord(study.run.storage, study.name)
+    with spent(channel, "teacher"):
+        teacher, taught = prepare_teacher(study, sets, record, device, channel)
+    found.set_user_attr("teacher", taught.model_dump(exclude={"curve"}))
+    accuracy = f"validation accuracy {taught.accuracy:.2%}"
+    channel.say(f"teacher {taught.model}: {accuracy}, {taught.parameters:,} parameters ({taught.origin})")
+    views: int = found.user_attrs["views"]
+    return teacher, _bank(study, views, sets.fingerprint, taught.fingerprint, teacher.shapes)
+
+
+def _make_views(
+    study: Study, sets: SearchSets, teacher: Teacher, prepared: Prepared, channel: Channel
+) -> None:
+    augment = Augmentation(study.augmentation, sets.train.images.shape[-1])
+    builder = ViewBuilder(prepared.bank, sets.train.images, augment, teacher, study.seed)
+    for number in range(prepared.bank.count):
+        with spent(channel, "first view" if number == 0 else "later views"):
+            builder.build(number, channel)
+        if number == 0:
+            named = int(prepared.device.startswith("cuda"))
+            cuda = torch.cuda.device_count() if prepared.device == "cuda" else named
+            channel.send(Ready(prepared.model_dump(mode="json"), cuda))
+
+
+@contextmanager
+def spent(channel: Channel, part: str) -> Iterator[None]:
+    """Tells how long the block took."""
+    started = time.perf_counter()
+    yield
+    channel.send(Spent(part, time.perf_counter() - started))
+
+
+def _joined(request: Request) -> Study:
+    """The study of that name in the storage: a machine that joins needs no study file."""
+    replaced = request.replaced_values()
+    run = RunConfig(
+        **{key.removeprefix("run."): value for key, value in replaced.items() if key.startswith("run.")}
+    )
+    found = choose_study(open_storage(run.storage, create=True), request.study)
+    tables = dict(found.user_attrs["study"])
+    tables["data"] = {**tables["data"], "path": replaced.get("data.path", found.user_attrs.get("data_path"))}
+    return Study({**tables, "run": run.model_dump()}, f"study {request.study}")
+
+
+def _created(
+    storage: StudyStorage,
+    study: Study,
+    found: optuna.Study | None,
+    facts: identity.DataFacts,
+    channel: Channel,
+) -> optuna.Study:
+    if found is not None:
+        identity.check_data(found, study.name, facts)
+        if identity.is_whole(found):
+            return found
+    # The teacher's shapes are not known yet; its embedding is small beside the pixels.
+    pixels = torch.empty((facts.train, facts.channels, facts.image_size, facts.image_size), device="meta")
+    size = view_bytes(pixels, Shapes(len(facts.classes), 2048, {}))
+    views = affordable_views(study.views, size, study.max_epochs)
+    channel.say(f"{views} views of {facts.train:,} training images, up to {size / 2**20:.0f} MiB each")
+    return identity.create_study(storage, study, facts, views)
+
+
+def _bank(study: Study, views: int, data: str, teacher: str, shapes: Shapes) -> ViewBank:
+    key = digest(data, teacher, study.augmentation.model_dump(), Augmentation.VERSION, study.seed)
+    return ViewBank(
+        folder=entry("views", key), count=views, classes=shapes.classes, embedding=shapes.embedding
+    )

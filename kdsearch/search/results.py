@@ -1,0 +1,228 @@
+"""A study's trials as Records: what the terminal shows and the mirror sends. Loads no torch."""
+
+import math
+from datetime import datetime
+from typing import Any
+
+import optuna
+import tomli_w
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import Field
+
+from kdsearch.config import Record
+from kdsearch.progress import Standing
+from kdsearch.search.crew import worker_of
+from kdsearch.search.slots import FINISHED, MARK, slot_of
+from kdsearch.tracking.runs import StudyRow, TrialRow
+
+PROVENANCE = ("commit", "versions", "device", "threads", "data_fingerprint")
+SHOWN = 5
+
+
+class Ranked(Record):
+    """One complete trial, as a table shows it."""
+
+    trial: int
+    accuracy: float
+    val_loss: float
+    parameters: int
+    macs: int
+    family: str
+    loss: str
+
+
+class Summary(Record):
+    """A study at the end of a run."""
+
+    study: str
+    storage: str
+    finished: int
+    target: int
+    complete: int
+    pruned: int
+    failed: int
+    validation_images: int
+    teacher: str | None
+    teacher_accuracy: float | None
+    best: tuple[Ranked, ...]
+    best_without_teacher: Ranked | None
+    best_with_teacher: Ranked | None
+    seconds: dict[str, float] = Field(default_factory=dict)  # of this run, by part
+    best_run_id: str | None = None  # of the best trial, in MLflow
+    tracking_uri: str | None = None  # as the study file or the command line has it
+    compare: str | None = None  # how to see the trials in MLflow
+    notes: tuple[str, ...] = ()
+
+
+class Status(Record):
+    """A study as it stands, for `kdsearch status`."""
+
+    study: str
+    target: int
+    finished: int
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    workers: int
+    best: Ranked | None
+    per_hour: float | None
+    seconds_left: float | None
+
+
+def status(study: optuna.Study) -> Status:
+    """The study as it stands; the rate is that of its latest finished trials."""
+    now, best = standing(study), ranked(study)
+    rate = _latest_rate(study)
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    crew = {(worker["host"], worker["pid"]) for trial in running if (worker := worker_of(trial))}
+    return Status(
+        study=study.study_name,
+        target=now.target,
+        finished=now.finished,
+        complete=now.complete,
+        pruned=now.pruned,
+        failed=now.failed,
+        running=now.running,
+        workers=len(crew),
+        best=_entry(best[0]) if best else None,
+        per_hour=3600 * rate if rate else None,
+        seconds_left=(now.target - now.finished) / rate if rate and crew else None,
+    )
+
+
+def _latest_rate(study: optuna.Study) -> float | None:
+    """Finished trials a second, over the latest twenty."""
+    finished = study.get_trials(deepcopy=False, states=FINISHED)
+    ends = sorted(moment for trial in finished if (moment := _seconds(trial.datetime_complete)))[-20:]
+    return (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 and ends[-1] > ends[0] else None
+
+
+def trial_rows(study: optuna.Study) -> list[TrialRow]:
+    """Every trial that has a slot."""
+    return [_row(trial) for trial in study.get_trials(deepcopy=False) if slot_of(trial)]
+
+
+def _row(trial: FrozenTrial) -> TrialRow:
+    slot = slot_of(trial)
+    assert slot is not None, "only trials with a slot become rows"
+    attributes = trial.user_attrs
+    student: dict[str, Any] = attributes.get("student", {})
+    params = dict(trial.params)
+    if student and student["config"]["alpha"] == 0 and "distillation.alpha" not in params:
+        params["distillation.alpha"] = 0.0
+    return TrialRow(
+        number=trial.number,
+        slot=slot.place,
+        attempt=slot.attempt,
+        state=trial.state.name,
+        params=params,
+        value=trial.value if trial.state == TrialState.COMPLETE else None,
+        val_loss=attributes.get("val_loss"),
+        parameters=student.get("parameters"),
+        macs=student.get("macs"),
+        reason=attributes.get("reason"),
+        mark=attributes.get(MARK),
+        baseline=bool(attributes.get("baseline")),
+        started=_seconds(trial.datetime_start),
+        finished=_seconds(trial.datetime_complete),
+        tags={name: student[name] for name in PROVENANCE if name in student},
+    )
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment else None
+
+
+def study_row(study: optuna.Study) -> StudyRow:
+    """What the parent run tells; `study` must have been created whole."""
+    attributes = study.user_attrs
+    stored = attributes["study"]
+    return StudyRow(
+        name=study.study_name,
+        file_text=tomli_w.dumps(_without_none(stored)),
+        params=attributes["params"],
+        data=attributes["data"],
+        teacher=attributes.get("teacher", {}),
+        seed=stored["seed"],
+    )
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    """TOML has no null: a key that is None is one that was left out."""
+    pairs = (
+        (key, _without_none(value) if isinstance(value, dict) else value) for key, value in table.items()
+    )
+    return {key: value for key, value in pairs if value is not None}
+
+
+def ranked(study: optuna.Study) -> list[FrozenTrial]:
+    """The complete trials, best first; ties go to the lower validation loss, then to fewer parameters."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return sorted((trial for trial in trials if "student" in trial.user_attrs), key=_rank)
+
+
+def _rank(trial: FrozenTrial) -> tuple[float, float, int]:
+    attributes = trial.user_attrs
+    return -(trial.value or 0.0), attributes.get("val_loss", math.inf), attributes["student"]["parameters"]
+
+
+def _entry(trial: FrozenTrial) -> Ranked:
+    student = trial.user_attrs["student"]
+    return Ranked(
+        trial=trial.number,
+        accuracy=trial.value or 0.0,
+        val_loss=trial.user_attrs.get("val_loss", math.nan),
+        parameters=student["parameters"],
+        macs=student["macs"],
+        family=student["config"]["student"]["family"],
+        loss=student["config"]["loss"],
+    )
+
+
+def standing(study: optuna.Study, before: int = 0, seconds: float = 0.0) -> Standing:
+    """Where the study stands; the rate is that of the `seconds` since `before` trials were finished."""
+    trials = study.get_trials(deepcopy=False)
+    states = [trial.state for trial in trials]
+    complete, pruned = states.count(TrialState.COMPLETE), states.count(TrialState.PRUNED)
+    target = study.user_attrs.get("target", 0)
+    done = complete + pruned - before
+    rate = done / seconds if done > 0 and seconds > 0 else None
+    return Standing(
+        target=target,
+        complete=complete,
+        pruned=pruned,
+        failed=sum(trial.user_attrs.get(MARK) == "failed" for trial in trials),
+        running=states.count(TrialState.RUNNING),
+        best=max(
+            (trial.value or 0.0 for trial in trials if trial.state == TrialState.COMPLETE), default=None
+        ),
+        per_hour=3600 * rate if rate else None,
+        seconds_left=(target - complete - pruned) / rate if rate else None,
+    )
+
+
+def summary(study: optuna.Study, storage: str) -> Summary:
+    """The study as the terminal shows it at the end."""
+    now, best = standing(study), [_entry(trial) for trial in ranked(study)]
+    teacher = study.user_attrs.get("teacher", {})
+    return Summary(
+        study=study.study_name,
+        storage=storage,
+        finished=now.finished,
+        target=now.target,
+        complete=now.complete,
+        pruned=now.pruned,
+        failed=now.failed,
+        validation_images=study.user_attrs["data"]["validation"],
+        teacher=teacher.get("model"),
+        teacher_accuracy=teacher.get("accuracy"),
+        best=tuple(best[:SHOWN]),
+        best_without_teacher=next((entry for entry in best if entry.loss == "ce"), None),
+        best_with_teacher=next((entry for entry in best if entry.loss != "ce"), None),
+    )
+
+
+def finished_count(study: optuna.Study) -> int:
+    """Trials that count: complete or pruned."""
+    return len(study.get_trials(deepcopy=False, states=FINISHED))

@@ -1,0 +1,72 @@
+"""From Optuna's trial to a trial config: each searched field is one suggestion."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from optuna.trial import Trial
+
+from kdsearch.config import Choices
+from kdsearch.prepare.bench import Bench
+from kdsearch.study.distillation import loss_names
+from kdsearch.study.space import Space
+from kdsearch.study.trial_config import TrialConfig
+
+
+def suggest_config(trial: Trial, bench: Bench) -> TrialConfig:
+    """Draws a student that fits the budget, its losses and its training."""
+    study = bench.study
+    architecture = study.student.make(
+        suggest(trial, "student", study.student, study.student.record.is_active)  # type: ignore[attr-defined]
+    )
+    options = draw(trial, architecture.family, study.families[architecture.family])
+    student = architecture.student(options.model_dump(), bench.classes, bench.image_size)
+    loss, alpha = _distillation(trial, study.distillation)
+    return TrialConfig(
+        student=bench.fitted(student, architecture.fraction),
+        loss=loss,
+        losses={name: draw(trial, name, study.losses[name]).model_dump() for name in loss_names(loss)},
+        alpha=alpha,
+        training=draw(trial, "training", study.training),
+    )
+
+
+def _distillation(trial: Trial, space: Space) -> tuple[str, float]:
+    """The loss, and alpha where there is something that it could weigh."""
+    drawn = space.make(suggest(trial, "distillation", space, _weighs))
+    return drawn.loss, drawn.alpha if loss_names(drawn.loss) else 0.0
+
+
+def _weighs(field: str, before: Mapping[str, Any]) -> bool:
+    return field != "alpha" or bool(loss_names(before["loss"]))
+
+
+def _always(field: str, before: Mapping[str, Any]) -> bool:
+    """Every field of the table means something."""
+    return True
+
+
+def draw(trial: Trial, prefix: str, space: Space) -> Any:
+    """The record of a space all of whose fields are active."""
+    return space.make(suggest(trial, prefix, space, _always))
+
+
+def suggest(
+    trial: Trial, prefix: str, space: Space, active: Callable[[str, Mapping[str, Any]], bool]
+) -> dict[str, Any]:
+    """Suggests the searched fields in the record's order, less those that earlier ones make meaningless."""
+    drawn: dict[str, Any] = {}
+    for field in space.record.model_fields:
+        if field not in space.searched:
+            drawn[field] = space.fixed[field]
+        elif active(field, drawn):
+            drawn[field] = _suggest_one(trial, f"{prefix}.{field}", space, field)
+    return drawn
+
+
+def _suggest_one(trial: Trial, name: str, space: Space, field: str) -> Any:
+    searched = space.searched[field]
+    if isinstance(searched, Choices):
+        return trial.suggest_categorical(name, searched.values)
+    if space.is_integer(field):
+        return trial.suggest_int(name, int(searched.low), int(searched.high), log=searched.log)
+    return trial.suggest_float(name, searched.low, searched.high, log=searched.log)

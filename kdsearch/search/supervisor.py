@@ -1,0 +1,244 @@
+"""One machine's share of a study: a preparing process, its workers, the mirror, and the user's signals."""
+
+import signal
+import time
+from multiprocessing.connection import wait
+from types import FrameType
+from typing import Any
+
+import optuna
+
+from kdsearch.errors import ReportedError, SearchError, StoppedError, StorageError
+from kdsearch.progress import Watch
+from kdsearch.search.child import Child
+from kdsearch.search.machine import count_workers
+from kdsearch.search.messages import DATABASE_GONE, Created, Failed, Job, Ready, Request, Say, Spent, Step
+from kdsearch.search.mirroring import MirrorThread, OpenMirror
+from kdsearch.search.results import Summary, ranked, standing, summary
+from kdsearch.search.slots import slot_of
+from kdsearch.search.storage import LOST, open_storage
+
+TICK_SECONDS = 0.5
+CLEANING_SECONDS = 5.0
+WATCHING_SECONDS = 2.0  # how long a look at the study waits for a database that is away
+ONE_SIGNAL = 0.5  # seconds within which signals are one: `timeout` and job schedulers send theirs twice
+DEATHS = 5  # of workers, without a finished trial in between, before the run is given up
+
+
+class Supervisor:
+    """Runs children until the study has its trials; holds no tensors and decides nothing about trials."""
+
+    def __init__(self, request: Request, watch: Watch, open_mirror: OpenMirror | None) -> None:
+        self.request, self.watch, self.open_mirror = request, watch, open_mirror
+        self.workers: list[Child | None] = []
+        self.created: Created | None = None
+        self.study: optuna.Study | None = None
+        self.mirror: MirrorThread | None = None
+        self.seconds: dict[str, float] = {}
+        self.signals: list[int] = []
+        self.signalled = 0.0
+        self.failure: Failed | None = None
+        self.deaths = 0
+        self.finished = 0
+        self.since = 0
+        self.started = time.monotonic()
+
+    def run(self) -> Summary:
+        """Until the target is reached.
+
+        Raises what a child reports, SearchError, StorageError, or StoppedError after a signal.
+        """
+        handlers = {
+            number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        self.preparing = Child("kdsearch.search.preparing:prepare_process", self.request)
+        try:
+            while self._is_busy():
+                self._listen()
+                self._look_after_children()
+            return self._end()
+        except LOST as error:
+            raise StorageError("the database went away; the same command resumes once it is back") from error
+        finally:
+            self._kill()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not self.signals or now - self.signalled > ONE_SIGNAL:
+            self.signals.append(number)
+        self.signalled = now
+
+    @property
+    def _children(self) -> list[Child]:
+        return [self.preparing, *(worker for worker in self.workers if worker)]
+
+    def _is_busy(self) -> bool:
+        if len(self.signals) > 1:
+            return False
+        if self.workers:
+            return any(self.workers)
+        return not self.preparing.ended
+
+    def _listen(self) -> None:
+        wait([child.connection for child in self._children if not child.silent], TICK_SECONDS)
+        for child in self._children:
+            for message in child.messages():
+                self._hear(message)
+        if self.study is not None:
+            self._watch(self.study)
+
+    def _hear(self, message: Any) -> None:
+        match message:
+            case Step(task, done, total, note):
+                self.watch.step(task, done, total, note)
+            case Say(text):
+                self.watch.say(text)
+            case Spent(part, seconds):
+                self.seconds[part] = self.seconds.get(part, 0.0) + seconds
+            case Failed():
+                self.failure = self.failure or message
+            case Created():
+                self._open(message)
+            case Ready(prepared, cuda_devices):
+                self._start_workers(prepared, cuda_devices)
+
+    def _open(self, created: Created) -> None:
+        self.created = created
+        self.seconds["start-up and data"] = time.monotonic() - self.started
+        storage = open_storage(created.storage, patience=WATCHING_SECONDS)
+        self.study = optuna.load_study(study_name=created.name, storage=storage)
+        self.finished, self.since = created.finished, len(self.study.get_trials(deepcopy=False))
+        if self.open_mirror and created.finished < created.target:
+            self.mirror = MirrorThread(
+                self.open_mirror, created.tracking_uri, created.storage, created.name, self.watch.say
+            )
+            self.mirror.start()
+
+    def _start_workers(self, prepared: dict[str, Any], cuda_devices: int) -> None:
+        assert self.created is not None, "a study is created before its views"
+        size = count_workers(self.created.workers, cuda_devices)
+        self.began = time.monotonic()
+        self.jobs = []
+        for index in range(size):
+            device = f"cuda:{index % cuda_devices}" if prepared["device"] == "cuda" else prepared["device"]
+            place = {**prepared, "device": device}
+            self.jobs.append(Job(self.created.name, self.created.storage, place, index, size, self.since))
+        self.workers = [self._worker(job) for job in self.jobs]
+
+    def _worker(self, job: Job) -> Child | None:
+        return None if self.signals or self.failure else Child("kdsearch.search.loop:work_process", job)
+
+    def _watch(self, study: optuna.Study) -> None:
+        assert self.created is not None, "no study without its creation"
+        begun = time.monotonic() - self.began if self.workers else 0.0
+        try:
+            now = standing(study, self.created.finished, begun)
+        except LOST:
+            return  # its workers wait for it, and say so if it does not come back
+        if now.finished > self.finished:
+            self.finished, self.deaths = now.finished, 0
+        if self.workers:
+            self.watch.standing(now)
+
+    def _look_after_children(self) -> None:
+        if self.signals or self.failure:
+            self._ask_to_stop()
+        if self.preparing.ended and self.preparing.process.exitcode and not (self.failure or self.signals):
+            self.failure = Failed(f"the preparing process ended with {_how(self.preparing)}", 1)
+        for index, worker in enumerate(self.workers):
+            if worker and worker.ended:
+                self.workers[index] = self._replacement(index, worker)
+
+    def _ask_to_stop(self) -> None:
+        for child in self._children:
+            if not child.ended and not child.asked_to_stop:
+                child.ask_to_stop()
+
+    def _replacement(self, index: int, worker: Child) -> Child | None:
+        code = worker.process.exitcode
+        if code == 0 or self.signals or self.failure:
+            return None
+        if code == DATABASE_GONE:
+            self.failure = Failed(
+                "the database did not come back; what ran is saved, and the same command resumes", 1
+            )
+            return None
+        self.deaths += 1
+        if self.deaths > DEATHS:
+            self.failure = Failed(
+                f"worker processes keep dying, the last with {_how(worker)}; out of memory?", 1
+            )
+        return self._worker(self.jobs[index])
+
+    def _end(self) -> Summary:
+        if self.signals:
+            self._finish_mirror("KILLED")
+            raise self._stopped()
+        if self.failure:
+            self._finish_mirror("FAILED")
+            raise ReportedError(self.failure.text, self.failure.exit_code)
+        if self.study is None or self.created is None:
+            raise SearchError("the preparing process ended without a study")
+        started = time.monotonic()
+        self._finish_mirror("FINISHED")
+        parts = {
+            part: value / max(1, len(self.workers)) for part, value in self.seconds.items() if part in SHARED
+        }
+        seconds = {**self.seconds, **parts, "MLflow after the last trial": time.monotonic() - started}
+        notes = (self._nothing_to_do(),) if self.created.finished >= self.created.target else ()
+        told = summary(self.study, self.created.storage)
+        seconds["all"] = time.monotonic() - self.started
+        run_id = self._best_run_id(self.study)
+        return told.model_copy(
+            update={
+                "seconds": seconds,
+                "notes": notes,
+                "best_run_id": run_id,
+                "tracking_uri": self.created.tracking_uri,
+            }
+        )
+
+    def _best_run_id(self, study: optuna.Study) -> str | None:
+        best = ranked(study)
+        slot = slot_of(best[0]) if best else None
+        return self.mirror.run_id(*slot) if self.mirror and slot else None
+
+    def _nothing_to_do(self) -> str:
+        assert self.created is not None, "a study that is finished exists"
+        done = self.created.finished
+        return f"{done} of {done} finished; --trials {done + 100} adds 100"
+
+    def _finish_mirror(self, end: Any) -> None:
+        if self.mirror:
+            self.mirror.finish(end, lambda: len(self.signals) > 1)
+
+    def _stopped(self) -> StoppedError:
+        if len(self.signals) > 1:
+            return StoppedError(
+                "stopped at once; the same command resumes, from the last checkpoints", self.signals[0]
+            )
+        return StoppedError("stopped; the same command resumes", self.signals[0])
+
+    def _kill(self) -> None:
+        if len(self.signals) < 2:
+            self.preparing.process.terminate()  # it removes what it has half made
+            self.preparing.process.join(CLEANING_SECONDS)
+        for child in self._children:
+            child.process.kill()
+            child.process.join()
+
+
+# Parts that all workers spend time on side by side.
+SHARED = ("start-up of workers", "training", "sampling, storage and checkpoints", "waiting")
+
+
+def _how(child: Child) -> str:
+    code = child.process.exitcode or 0
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def supervise(request: Request, watch: Watch, open_mirror: OpenMirror | None) -> Summary:
+    """Runs this machine's share of a study to its end. Raises as `Supervisor.run`."""
+    return Supervisor(request, watch, open_mirror).run()

@@ -1,0 +1,101 @@
+"""Trials whose worker is gone: found, failed and enqueued again."""
+
+import time
+import warnings
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import fail_stale_trials
+from optuna.trial import FrozenTrial, TrialState
+
+from kdsearch.search.crew import is_gone, is_near, worker_of
+from kdsearch.search.slots import MARK, mark_of
+from kdsearch.search.storage import StudyStorage, grace_seconds
+from kdsearch.search.waiting import retry
+
+Beat = datetime | str | None
+
+
+class Seen(NamedTuple):
+    """A running trial's heartbeat, and since when it has not changed, by this process's own clock."""
+
+    beat: Beat
+    since: float
+
+
+class Takeover:
+    """One worker's eye on the others.
+
+    Optuna's heartbeat finds the dead of other machines; on this one the process table does, at once. A trial
+    that is RUNNING without a heartbeat lost its worker before the first one: seen twice, a grace time apart,
+    it is failed.
+    """
+
+    def __init__(self, study: optuna.Study, storage: StudyStorage) -> None:
+        self.study, self.storage = study, storage
+        self.grace = grace_seconds()
+        self.patience = self.grace + 2.0  # databases count heartbeats in whole seconds
+        self.seen: dict[int, Seen] = {}  # by trial number
+        self.doubted: dict[int, Seen] | None = None  # of those that ran before this process began
+
+    def __call__(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Fails what is dead, so that its slot is waiting, or missing; says whether there was anything."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            fail_stale_trials(self.study)
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        self._look(running)
+        dead = [trial for trial in running if _is_dead(trial) or self._is_orphan(trial)]
+        for trial in dead:
+            give_back(self.study, trial)
+        self._doubt([trial for trial in running if trial not in dead])
+        return bool(dead) or len(running) < sum(trial.state == TrialState.RUNNING for trial in trials)
+
+    def _look(self, running: list[FrozenTrial]) -> None:
+        beats = self.storage.heartbeats() if running else {}
+        now, before = time.monotonic(), self.seen
+        self.seen = {}
+        for trial in running:
+            seen = Seen(beats.get(trial._trial_id), now)
+            known = before.get(trial.number, seen)
+            self.seen[trial.number] = known if known.beat == seen.beat else seen
+
+    def _is_orphan(self, trial: FrozenTrial) -> bool:
+        seen = self.seen[trial.number]
+        return seen.beat is None and time.monotonic() - seen.since > self.grace
+
+    def _doubt(self, running: list[FrozenTrial]) -> None:
+        """Trials that ran before this process began are in doubt until they beat or their time is up."""
+        beats, now = {trial.number: self.seen[trial.number].beat for trial in running}, time.monotonic()
+        if self.doubted is None:
+            self.doubted = {t.number: Seen(beats[t.number], now) for t in running if not _is_alive(t)}
+        self.doubted = {
+            number: seen
+            for number, seen in self.doubted.items()
+            if number in beats and beats[number] == seen.beat and now - seen.since < self.patience
+        }
+
+
+def _is_dead(trial: FrozenTrial) -> bool:
+    worker = worker_of(trial)
+    return worker is not None and is_near(worker) and is_gone(worker)
+
+
+def _is_alive(trial: FrozenTrial) -> bool:
+    worker = worker_of(trial)
+    return worker is not None and is_near(worker) and not is_gone(worker)
+
+
+def give_back(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Fails a RUNNING trial whose worker is gone and enqueues it again; does nothing if somebody else did."""
+    storage = study._storage  # Optuna offers no other way to fail a trial that one has not asked for
+    try:
+        if mark_of(trial) is None:
+            storage.set_trial_user_attr(trial._trial_id, MARK, "lost")
+        storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    except UpdateFinishedTrialError:
+        return
+    retry(study, storage.get_trial(trial._trial_id))

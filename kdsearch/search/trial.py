@@ -1,0 +1,79 @@
+"""One trial, from its slot to its accuracy."""
+
+import math
+from itertools import chain
+
+from optuna import TrialPruned
+from optuna.trial import FrozenTrial, Trial
+
+from kdsearch.engine.training import InterruptedTrainingError
+from kdsearch.epoch import EpochResult
+from kdsearch.models.count import count_parameters, macs_of
+from kdsearch.prepare.bench import Bench
+from kdsearch.search.duplicates import refuse_duplicate
+from kdsearch.search.provenance import provenance
+from kdsearch.search.samplers import make_sampler, warmup_epochs
+from kdsearch.search.slots import MARK, claim_slot
+from kdsearch.search.storage import LOST
+from kdsearch.search.suggest import suggest_config
+from kdsearch.search.weights import keep_weights
+from kdsearch.study.trial_config import TrialConfig
+from kdsearch.tracking.slot import Slot
+
+
+def run_trial(trial: Trial, bench: Bench, target: int) -> float:
+    """Train the student that `trial` asks for; returns its validation accuracy at the last epoch, 0 to 1.
+
+    Raises TrialPruned; SurplusTrialError or DuplicateTrialError before any training; InterruptedTrainingError
+    after the state has been saved.
+    """
+    trials = trial.study.get_trials(deepcopy=False)
+    held = trials[trial.number]  # with all that it inherited from the trial that it continues
+    slot = claim_slot(trial, trials, target)
+    trial.study.sampler = make_sampler(bench.study.search.sampler, bench.seed(slot))
+    config = suggest_config(trial, bench)
+    refuse_duplicate(trial, slot, config)
+    training = bench.training(config, slot)
+    params = count_parameters(training.network)
+    assert params <= bench.study.max_params, f"solve_width let {params} through"
+    if "student" not in held.user_attrs:
+        trial.set_constraint("params", params - bench.study.max_params)
+        trial.set_user_attr("student", _facts(bench, config, slot, params))
+
+    checkpoint = bench.checkpoint(slot, config.key)
+    checkpoint.resume(training)
+    try:
+        for result in chain(tuple(training.results), bench.timed(training)):
+            bench.record.epoch(*slot, result)
+            checkpoint.save(training)
+            if pruned(trial, held, result, config.training.epochs):
+                raise TrialPruned(f"epoch {result.epoch}, accuracy {result.val_accuracy:.3f}")
+    except (InterruptedTrainingError, *LOST):
+        checkpoint.save(training, now=True)
+        raise
+    trial.set_user_attr("val_loss", training.last.val_loss)
+    keep_weights(trial, bench.record, slot, training)
+    return training.last.val_accuracy
+
+
+def _facts(bench: Bench, config: TrialConfig, slot: Slot, params: int) -> dict[str, object]:
+    macs = macs_of(config.student, bench.image_size)
+    facts = {"config": config.model_dump(mode="json"), "parameters": params, "macs": macs}
+    return {**facts, "seed": bench.seed(slot), **provenance(bench)}
+
+
+def pruned(trial: Trial, held: FrozenTrial, result: EpochResult, epochs: int) -> bool:
+    """Reports the epoch to Optuna and says whether the trial should stop: diverged, or weak.
+
+    Baselines run to their end. The pruner is asked from the trial's warm-up on, and not about epochs whose
+    question was answered before the trial lost its worker.
+    """
+    diverged = not math.isfinite(result.train_loss + result.val_loss)
+    if result.epoch not in held.intermediate_values:
+        trial.report(math.nan if diverged else result.val_accuracy, result.epoch)
+    if diverged:
+        trial.set_user_attr(MARK, "diverged")
+        return True
+    answered = result.epoch < max(held.intermediate_values, default=0)
+    warm = warmup_epochs(epochs) <= result.epoch < epochs - 1
+    return warm and not answered and not held.user_attrs.get("baseline") and trial.should_prune()

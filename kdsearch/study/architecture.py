@@ -1,0 +1,64 @@
+"""The student table of a study file: which networks are tried."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from kdsearch.config import Choices, Range, Record
+from kdsearch.models.families import FAMILIES
+from kdsearch.models.student import StudentConfig, strides_for
+from kdsearch.study.space import nearest_first
+
+MAX_STAGES = 4
+Depth = Annotated[int, Field(ge=1), Range(1, 3)]
+
+
+def known_family(name: str) -> str:
+    """`name`, if it is a family's."""
+    if name not in FAMILIES:
+        raise ValueError(
+            f"not a family; known, nearest first: {', '.join(nearest_first(name, list(FAMILIES)))}"
+        )
+    return name
+
+
+class Architecture(Record):
+    """The shape of a student before its width is solved for the budget."""
+
+    family: Annotated[str, AfterValidator(known_family), Choices(tuple(FAMILIES))] = "plain"
+    stages: Annotated[int, Field(ge=1, le=MAX_STAGES), Range(2, 4)] = 3
+    depth_1: Depth = 2  # blocks in the first stage
+    depth_2: Depth = 2
+    depth_3: Depth = 2
+    depth_4: Depth = 2
+    growth: Annotated[float, Field(ge=1, le=4), Range(1.2, 2.4)] = 1.6  # of width, from stage to stage
+    activation: Literal["relu", "relu6", "hardswish", "silu"] = "relu"
+    downsampling: Literal["stride", "pool"] = "stride"
+    fraction: Annotated[float, Field(gt=0, le=1), Range(0.5, 1.0)] = 1.0  # share of the budget to use
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Blocks in each stage that there is."""
+        return (self.depth_1, self.depth_2, self.depth_3, self.depth_4)[: self.stages]
+
+    @staticmethod
+    def is_active(field: str, drawn: Mapping[str, Any]) -> bool:
+        """Whether a field means anything beside those drawn before it: a depth does if its stage is there."""
+        return not field.startswith("depth_") or int(field.removeprefix("depth_")) <= drawn["stages"]
+
+    def student(self, options: Mapping[str, Any], classes: int, image_size: int) -> StudentConfig:
+        """The student of width 1, which `solve_width` widens; normalisation is still to be filled in."""
+        return StudentConfig(
+            family=self.family,
+            options=dict(options),
+            width=1,
+            growth=self.growth,
+            depths=self.depths,
+            strides=strides_for(image_size, self.stages),
+            downsampling=self.downsampling,
+            activation=self.activation,
+            classes=classes,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+        )

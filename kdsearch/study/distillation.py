@@ -1,0 +1,34 @@
+"""The distillation table of a study file: what the student learns from the teacher."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from kdsearch.config import Choices, Range, Record
+from kdsearch.distill import LOSSES
+from kdsearch.study.space import nearest_first
+
+NONE = "ce"  # the student without a teacher
+
+
+def loss_names(loss: str) -> tuple[str, ...]:
+    """The names in LOSSES that a sum such as `kl+rkd` holds; none for `ce`."""
+    return () if loss == NONE else tuple(loss.split("+"))
+
+
+def known_loss(loss: str) -> str:
+    """`loss`, if it is `ce` or a sum of different known losses."""
+    names = loss_names(loss)
+    if unknown := [name for name in names if name not in LOSSES]:
+        known = ", ".join(nearest_first(unknown[0], [NONE, *LOSSES]))
+        raise ValueError(f"{unknown[0]!r} is not a loss; known, nearest first: {known}, and sums with +")
+    if len(set(names)) < len(names):
+        raise ValueError("a loss stands twice in the sum")
+    return loss
+
+
+class Distillation(Record):
+    """The losses beside cross-entropy, and their common weight alpha."""
+
+    loss: Annotated[str, AfterValidator(known_loss), Choices.of(NONE, "kl")] = "kl"
+    alpha: Annotated[float, Field(ge=0, le=1), Range(0.1, 0.9)] = 0.5

@@ -1,0 +1,193 @@
+"""From a TOML file to a Study."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kdsearch.config import Choices, Range, Record
+from kdsearch.data.request import DataConfig
+from kdsearch.distill import LOSSES
+from kdsearch.engine.training import Training
+from kdsearch.errors import StudyFileError
+from kdsearch.models.families import FAMILIES
+from kdsearch.study.architecture import Architecture
+from kdsearch.study.distillation import Distillation, loss_names
+from kdsearch.study.settings import BudgetConfig, RunConfig, SearchConfig, TeacherConfig
+from kdsearch.study.shipped import shipped
+from kdsearch.study.space import Place, Space, check_keys, nearest_first, read_record, read_space
+from kdsearch.views.settings import AugmentationConfig, ViewsConfig
+
+SETTINGS: dict[str, type[Record]] = {
+    "data": DataConfig,
+    "augmentation": AugmentationConfig,
+    "views": ViewsConfig,
+    "teacher": TeacherConfig,
+    "budget": BudgetConfig,
+    "search": SearchConfig,
+    "run": RunConfig,
+}
+SPACES: dict[str, type[Record]] = {
+    "student": Architecture,
+    "training": Training.Config,
+    "distillation": Distillation,
+}
+NESTED = ("families", "losses")
+HEAD: dict[str, type] = {"name": str, "description": str, "seed": int}
+
+
+class Study:
+    """A validated study: settings that hold for all its trials, and spaces that a trial is drawn from.
+
+    `tables` is the study file with every default filled in. Raises StudyFileError for what does not fit.
+    """
+
+    def __init__(self, tables: Mapping[str, Any], file: str) -> None:
+        check_keys(Place(file, ""), tables, [*HEAD, *SETTINGS, *SPACES, *NESTED], "table or key")
+        head = {key: _head(file, key, tables) for key in HEAD}
+        self.name: str = head["name"]
+        self.seed: int = head["seed"]
+        self.data: DataConfig = _record(file, tables, "data", DataConfig)
+        self.augmentation: AugmentationConfig = _record(file, tables, "augmentation", AugmentationConfig)
+        self.views: ViewsConfig = _record(file, tables, "views", ViewsConfig)
+        self.teacher: TeacherConfig = _record(file, tables, "teacher", TeacherConfig)
+        self.max_params: int = _record(file, tables, "budget", BudgetConfig).max_params
+        self.search: SearchConfig = _record(file, tables, "search", SearchConfig)
+        self.run: RunConfig = _record(file, tables, "run", RunConfig)
+        spaces = {
+            name: read_space(Place(file, name), _table(file, tables, name), SPACES[name]) for name in SPACES
+        }
+        self.student, self.training, self.distillation = (
+            spaces["student"],
+            spaces["training"],
+            spaces["distillation"],
+        )
+        families = self.student.possible("family")
+        self.families = _nested(
+            file, tables, "families", families, {n: f.config for n, f in FAMILIES.items()}
+        )
+        losses = dict.fromkeys(
+            name for loss in self.distillation.possible("loss") for name in loss_names(loss)
+        )
+        self.losses = _nested(
+            file, tables, "losses", tuple(losses), {n: made.Config for n, made in LOSSES.items()}
+        )
+        self.tables = {
+            **head,
+            **{name: _record(file, tables, name, record).model_dump() for name, record in SETTINGS.items()},
+            **{name: space.resolved() for name, space in spaces.items()},
+            "families": {name: space.resolved() for name, space in self.families.items()},
+            "losses": {name: space.resolved() for name, space in self.losses.items()},
+        }
+
+    @property
+    def spaces(self) -> dict[str, Space]:
+        """Every space by the prefix that its parameters have in Optuna and MLflow."""
+        always = {"student": self.student, "training": self.training, "distillation": self.distillation}
+        return {**always, **self.families, **self.losses}
+
+    @property
+    def max_epochs(self) -> int:
+        """The longest training that a trial may draw."""
+        return int(max(self.training.possible("epochs")))
+
+    def parameters(self) -> dict[str, str]:
+        """Every sampled parameter's name, and whether it is a `number` or a `choice`."""
+        return {
+            f"{prefix}.{name}": "number" if _is_number(searched) else "choice"
+            for prefix, space in self.spaces.items()
+            for name, searched in space.searched.items()
+        }
+
+
+def _is_number(searched: Range | Choices) -> bool:
+    if isinstance(searched, Range):
+        return True
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in searched.values)
+
+
+def _head(file: str, key: str, tables: Mapping[str, Any]) -> Any:
+    default: dict[str, Any] = {"name": Path(file).stem, "description": "", "seed": 0}
+    value = tables.get(key, default[key])
+    if type(value) is not HEAD[key]:
+        raise StudyFileError(
+            f"{file}: {key} = {value!r}: must be {'an integer' if key == 'seed' else 'text'}"
+        )
+    if key == "name" and (not value or set(str(value)) & set("/\\\n\t")):
+        raise StudyFileError(f"{file}: name = {value!r}: must not be empty or hold a slash or a line break")
+    return value
+
+
+def _table(file: str, tables: Mapping[str, Any], name: str, above: str = "") -> Mapping[str, Any]:
+    table = tables.get(name, {})
+    if not isinstance(table, dict):
+        raise StudyFileError(f"{file}: {above}{name} = {table!r}: must be a table, [{above}{name}]")
+    return table
+
+
+def _record(file: str, tables: Mapping[str, Any], name: str, record: type[Record]) -> Any:
+    return read_record(Place(file, name), _table(file, tables, name), record)
+
+
+def _nested(
+    file: str,
+    tables: Mapping[str, Any],
+    name: str,
+    listed: tuple[str, ...],
+    known: Mapping[str, type[Record]],
+) -> dict[str, Space]:
+    """The tables [families.X] or [losses.X]: one for each X that the study lists, and for no other."""
+    given = _table(file, tables, name)
+    check_keys(Place(file, name), given, list(known), "table")
+    for other in given:
+        if other not in listed:
+            where = "student.family" if name == "families" else "distillation.loss"
+            raise StudyFileError(
+                f"{file} [{name}.{other}]: {where} does not list {other!r}; list it or drop the table"
+            )
+    return {
+        each: read_space(Place(file, f"{name}.{each}"), _table(file, given, each, f"{name}."), known[each])
+        for each in listed
+    }
+
+
+def load_study(name: str, replaced: Mapping[str, Any]) -> Study:
+    """The shipped study of that name, or the one in that TOML file; `replaced` values stand above the file's.
+
+    `replaced` maps `table.key` to a value. Raises StudyFileError.
+    """
+    file, text = _read(name)
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StudyFileError(f"{file}: not valid TOML: {error}") from None
+    for key, value in replaced.items():
+        _replace(file, tables, key, value)
+    return Study(tables, file)
+
+
+def _read(name: str) -> tuple[str, str]:
+    if name.endswith(".toml") or "/" in name:
+        try:
+            return Path(name).name, Path(name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise StudyFileError(f"{name}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise StudyFileError(f"{name}: not a text file in UTF-8") from None
+    known = shipped()
+    if name not in known:
+        names = ", ".join(nearest_first(name, list(known)))
+        raise StudyFileError(
+            f"{name}: no shipped study; known, nearest first: {names}; a file's name ends in .toml"
+        )
+    return f"{name}.toml", known[name]
+
+
+def _replace(file: str, tables: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    table = tables
+    for part in path:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise StudyFileError(f"{file}: --set {key}: {part} is not a table")
+    table[last] = value

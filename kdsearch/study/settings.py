@@ -1,0 +1,50 @@
+"""The tables of a study file that hold for the whole study."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from kdsearch.config import Record
+
+
+class BudgetConfig(Record):
+    """The hard cap on a student's parameters, trainable or not."""
+
+    max_params: Annotated[int, Field(ge=100)] = 60_000
+
+
+class TeacherConfig(Record):
+    """The teacher: a torchvision classifier, trained on the study's data or read from a checkpoint."""
+
+    model: str = "resnet18"
+    checkpoint: str | None = None  # a state dict of that model for these classes
+    epochs: Annotated[int, Field(ge=1)] = 30
+    patience: Annotated[int, Field(ge=1)] = 5  # epochs without a better validation accuracy, then it stops
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-2
+
+
+class SearchConfig(Record):
+    """How Optuna chooses and stops trials."""
+
+    sampler: Literal["tpe", "random"] = "tpe"
+    pruner: Literal["median", "hyperband", "none"] = "median"
+
+
+def auto_or_number(workers: str) -> str:
+    """`workers`, if it says how many."""
+    if not re.fullmatch(r"auto|[1-9]\d*", workers):
+        raise ValueError('must be "auto", or a number from 1 on as text, such as "4"')
+    return workers
+
+
+class RunConfig(Record):
+    """What may differ between two runs of one study."""
+
+    trials: Annotated[int | None, Field(ge=1)] = None
+    workers: Annotated[str, AfterValidator(auto_or_number)] = "auto"
+    device: str = "auto"
+    storage: str = "sqlite:///kdsearch.db"
+    tracking_uri: str | None = None  # none: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db

@@ -1,0 +1,38 @@
+"""What one trial trains: a draw from the study's spaces."""
+
+from typing import Any
+
+from pydantic import Field
+
+from kdsearch.cache import digest
+from kdsearch.config import Record
+from kdsearch.distill import LOSSES
+from kdsearch.distill.objective import Objective
+from kdsearch.engine.training import Training
+from kdsearch.models.student import StudentConfig, student_shapes
+from kdsearch.outputs import Shapes
+from kdsearch.study.distillation import NONE
+
+
+class TrialConfig(Record):
+    """Student, losses and training settings; JSON-able, and everything but seed and data."""
+
+    student: StudentConfig
+    loss: str = NONE
+    losses: dict[str, dict[str, Any]] = Field(default_factory=dict)  # the settings of each in `loss`
+    alpha: float = 0.0
+    training: Training.Config
+
+    @property
+    def key(self) -> str:
+        """The same for two trials exactly when they would train the same."""
+        return digest(self.model_dump(mode="json"))
+
+    def objective(self, teacher: Shapes) -> Objective:
+        """The objective, with losses of its own."""
+        student = student_shapes(self.student)
+        losses = []
+        for name, settings in self.losses.items():
+            made = LOSSES[name]
+            losses.append(made(made.Config(**settings), student, teacher))
+        return Objective(losses, self.alpha, self.training.label_smoothing)

@@ -1,0 +1,171 @@
+"""The mirror: makes MLflow equal to the record, again and again."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.exceptions import MlflowException
+
+from kdsearch.tracking.mirrored import MirroredRun, StudyRuns
+from kdsearch.tracking.reaching import MirrorUnavailableError, reaching
+from kdsearch.tracking.record import TEACHER_SLOT, StudyRecord
+from kdsearch.tracking.runs import (
+    STATUS,
+    StudyRow,
+    TrialRow,
+    has_run,
+    milliseconds,
+    run_key,
+    shown,
+    study_params,
+    study_tags,
+    teacher_points,
+    trial_params,
+    trial_points,
+    trial_tags,
+)
+
+PARENT, TEACHER = "study", "teacher"
+
+
+class Mirror:
+    """One study in MLflow: a parent run, below it the teacher's run and one run for each (slot, attempt).
+
+    It only ever adds what is missing, so a tick may be repeated, broken off or run by several processes at
+    once. After an error, or when MLflow has lost the parent, it forgets what it knew and asks MLflow what is
+    there. `study` may be replaced between ticks, once data or teacher are known.
+    """
+
+    def __init__(self, tracking_uri: str, study: StudyRow, record: StudyRecord) -> None:
+        self.study = study
+        self.record = record
+        self._uri = tracking_uri
+        self._client: MlflowClient | None = None
+        self._runs: StudyRuns | None = None
+        self._described: StudyRow | None = None  # the study whose file and data sets MLflow has
+
+    def tick(self, trials: Sequence[TrialRow]) -> None:
+        """Sends what is new. Raises MirrorUnavailableError, at most some seconds later, where it cannot."""
+        with self._reaching():
+            runs = self._checked_runs()
+            parent = self._parent(runs, trials)
+            begun = any(trial.state != "WAITING" for trial in trials)
+            self._teacher(runs, parent, begun)
+            for trial in shown(trials):
+                self._trial(runs, parent, trial)
+            self._describe(parent)
+
+    def close(self, status: Literal["FINISHED", "KILLED", "FAILED"]) -> None:
+        """Ends the parent run; a later tick with a running trial opens it again. Raises as `tick`."""
+        with self._reaching():
+            self._parent(self._checked_runs(), []).settle(status, milliseconds(time.time()))
+
+    def delete_runs(self) -> None:
+        """Marks the study's runs deleted; to be called before the record goes. Raises as `tick`."""
+        with self._reaching():
+            self._checked_runs().delete()
+            self._runs = None
+
+    def run_id(self, slot: int, attempt: int) -> str | None:
+        """The id of a trial's run, as of the last tick that ended well."""
+        run = self._runs.get(f"{slot}.{attempt}") if self._runs else None
+        return run.id if run else None
+
+    @property
+    def client(self) -> MlflowClient:
+        """Made on first use, which may create MLflow's database and so take a second."""
+        self._client = self._client or MlflowClient(self._uri)
+        return self._client
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            with reaching(self._uri):
+                yield
+        except MirrorUnavailableError:
+            self._runs = None
+            raise
+
+    def _checked_runs(self) -> StudyRuns:
+        """The runs as remembered, or as MLflow has them now where it was wiped in between."""
+        known = self._runs.get(PARENT) if self._runs else None
+        if self._runs is None or known is None or not self._is_there(known):
+            self._described = None
+            self._runs = StudyRuns(self.client, self.study.name, self.record.identity())
+        return self._runs
+
+    def _is_there(self, run: MirroredRun) -> bool:
+        try:
+            found = self.client.get_run(run.id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+        run.status = found.info.status
+        return bool(found.info.lifecycle_stage == "active")
+
+    def _parent(self, runs: StudyRuns, trials: Sequence[TrialRow]) -> MirroredRun:
+        start = min((trial.started for trial in trials if trial.started), default=time.time())
+        tags = study_tags(self.study)
+        parent = runs.made(PARENT, self.study.name, milliseconds(start), tags)
+        parent.send([], study_params(self.study), tags)
+        if any(trial.state == "RUNNING" for trial in trials):
+            parent.settle("RUNNING", None)
+        return parent
+
+    def _teacher(self, runs: StudyRuns, parent: MirroredRun, begun: bool) -> None:
+        """The teacher's curve; its run is over once a trial has begun, since trials need it."""
+        known = runs.get(TEACHER)
+        if known and known.status == "FINISHED" and self._described == self.study:
+            return
+        results = self.record.epochs(TEACHER_SLOT, 0)
+        if not results and not (begun and self.study.teacher):
+            return
+        start = milliseconds(results[0].finished_at - results[0].seconds if results else time.time())
+        tags = self.study.tags | {"mlflow.parentRunId": parent.id}
+        run = runs.made(TEACHER, "teacher", start, tags)
+        params = {name: str(value) for name, value in self.study.teacher.items()}
+        run.send(teacher_points(self.study, results), params if begun else {}, tags)
+        if begun:
+            run.settle("FINISHED", milliseconds(results[-1].finished_at) if results else start)
+
+    def _trial(self, runs: StudyRuns, parent: MirroredRun, trial: TrialRow) -> None:
+        run = runs.get(run_key(trial))
+        status = STATUS[trial.state]
+        nested = {"mlflow.parentRunId": parent.id}
+        if run and run.shows(trial.number, status) and nested.items() <= run.tags.items():
+            return
+        results = self.record.epochs(trial.slot, trial.attempt)
+        if run is None and not has_run(trial, results):
+            return
+        tags = trial_tags(trial, results) | nested
+        if run is None:
+            run = runs.made(run_key(trial), tags["mlflow.runName"], milliseconds(trial.started), tags)
+        run.send(trial_points(trial, results), trial_params(self.study, trial), tags)
+        run.settle(status, milliseconds(trial.finished))
+
+    def _describe(self, parent: MirroredRun) -> None:
+        """The study file and the data sets, last: a server may take metrics and yet refuse files."""
+        if self._described == self.study:
+            return
+        data = self.study.data
+        if data:
+            self.client.log_inputs(parent.id, [_input(data, part) for part in ("train", "validation")])
+        self.client.log_text(parent.id, self.study.file_text, "study.toml")
+        self._described = self.study
+
+
+def _input(data: dict[str, object], part: str) -> DatasetInput:
+    profile = json.dumps({"images": data.get(part), "classes": data.get("classes")}, default=str)
+    dataset = Dataset(
+        name=f"{data.get('name')} {part}",
+        digest=str(data.get("fingerprint"))[:36],  # the most that MLflow takes
+        source_type="kdsearch",
+        source=str(data.get("name")),
+        profile=profile,
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", part)])

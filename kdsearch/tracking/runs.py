@@ -1,0 +1,162 @@
+"""What MLflow is told of a study and its trials: names, parameters, tags, metrics. Knows no MLflow."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from kdsearch.config import Record
+from kdsearch.epoch import EpochResult
+
+State = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
+Kind = Literal["number", "choice"]
+
+STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+
+# What a parameter that a trial does not have is logged as. Any word but NaN would turn a numeric axis of the
+# compare view into categories.
+INACTIVE: dict[Kind, str] = {"number": "NaN", "choice": "-"}
+
+
+class TrialRow(Record):
+    """One Optuna trial as the mirror sees it."""
+
+    number: int
+    slot: int
+    attempt: int
+    state: State
+    params: dict[str, Any] = Field(default_factory=dict)  # what was sampled; alpha 0 where ce has none
+    value: float | None = None
+    val_loss: float | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    reason: str | None = None  # why it failed or was pruned
+    mark: str | None = None  # surplus, duplicate, interrupted, diverged, failed
+    baseline: bool = False  # an enqueued recipe
+    started: float | None = None  # seconds since 1970
+    finished: float | None = None
+    tags: dict[str, str] = Field(default_factory=dict)  # commit, versions, device, data fingerprint
+
+
+class StudyRow(Record):
+    """What the parent run tells of the study."""
+
+    name: str
+    file_text: str  # the resolved study file
+    params: dict[str, Kind] = Field(default_factory=dict)  # every parameter that some trial may sample
+    data: dict[str, Any] = Field(default_factory=dict)  # name, fingerprint, train, validation, classes
+    teacher: dict[str, Any] = Field(default_factory=dict)  # name, val_accuracy, ...; empty: not known yet
+    tags: dict[str, str] = Field(default_factory=dict)
+    seed: int = 0
+
+
+class Point(NamedTuple):
+    """One value of a metric; equal points written twice are one."""
+
+    key: str
+    value: float
+    timestamp: int  # milliseconds since 1970
+    step: int
+
+
+def milliseconds(seconds: float | None) -> int:
+    """MLflow's unit of time; 0 for a time that nobody knows."""
+    return int((seconds or 0) * 1000)
+
+
+def run_key(trial: TrialRow) -> str:
+    """What names a trial's run for ever, through deaths and retries."""
+    return f"{trial.slot}.{trial.attempt}"
+
+
+def has_run(trial: TrialRow, results: Sequence[EpochResult]) -> bool:
+    """Whether a trial is worth a run: it has trained an epoch, or will never do so.
+
+    A trial that has only just started may yet turn out to be surplus or a duplicate, and the parameters of
+    one that died early are still to be sampled by its retry.
+    """
+    return bool(results) or trial.state in ("COMPLETE", "PRUNED") or trial.mark == "failed"
+
+
+def shown(trials: Sequence[TrialRow]) -> list[TrialRow]:
+    """The one trial of each (slot, attempt) that its run shows, by number.
+
+    A finished one before all others; else the retry, once it has its parameters. Surplus and duplicate
+    trials have no run.
+    """
+    real = [row for row in trials if row.state != "WAITING" and row.mark not in ("surplus", "duplicate")]
+    real.sort(key=lambda row: (row.state in ("COMPLETE", "PRUNED"), len(row.params), row.number))
+    return sorted({run_key(row): row for row in real}.values(), key=lambda row: row.number)
+
+
+def trial_params(study: StudyRow, trial: TrialRow) -> dict[str, str]:
+    """The same names for every trial of the study."""
+    params = {name: INACTIVE[kind] for name, kind in study.params.items()}
+    return params | {name: str(value) for name, value in trial.params.items()}
+
+
+def trial_tags(trial: TrialRow, results: Sequence[EpochResult]) -> dict[str, str]:
+    """Why it ended, where it ran; `pruned_epoch` for a pruned trial."""
+    tags = trial.tags | {"trial": str(trial.number), "mlflow.runName": f"trial {trial.number}"}
+    tags |= {"state": trial.state, "mark": trial.mark or "-", "reason": (trial.reason or "-")[:1000]}
+    if trial.baseline:
+        tags["baseline"] = "true"
+    if trial.state == "PRUNED" and results:
+        tags["pruned_epoch"] = str(results[-1].epoch)
+    return tags
+
+
+def trial_points(trial: TrialRow, results: Sequence[EpochResult]) -> Iterator[Point]:
+    """The curves, the sizes and, for a complete trial only, the final values.
+
+    Timestamps are the record's, so that the same trial gives the same points whenever it is asked.
+    """
+    yield from curve(results)
+    first = milliseconds(results[0].finished_at if results else trial.started)
+    last = milliseconds(results[-1].finished_at if results else trial.started)
+    step = results[-1].epoch if results else 0
+    for name, size in {"parameters": trial.parameters, "macs": trial.macs}.items():
+        if size is not None:
+            yield Point(name, size, first, 0)
+    if trial.state == "COMPLETE":
+        for name, value in {"final_accuracy": trial.value, "final_loss": trial.val_loss}.items():
+            if value is not None:
+                yield Point(name, value, last, step)
+
+
+def curve(results: Sequence[EpochResult]) -> Iterator[Point]:
+    """Each epoch's values under one name for the whole curve."""
+    for result in results:
+        values = {
+            "train_loss": result.train_loss,
+            "val_loss": result.val_loss,
+            "val_accuracy": result.val_accuracy,
+            "learning_rate": result.learning_rate,
+            "images_per_second": result.images_per_second,
+            "epoch_seconds": result.seconds,
+        }
+        values |= {f"train_{name}": part for name, part in result.parts.items()}
+        for name, value in values.items():
+            yield Point(name, value, milliseconds(result.finished_at), result.epoch)
+
+
+def teacher_points(study: StudyRow, results: Sequence[EpochResult]) -> Iterator[Point]:
+    """The teacher's curve, and its accuracy under a name of its own, so that it ranks among no students."""
+    yield from curve(results)
+    if "val_accuracy" in study.teacher:
+        last = milliseconds(results[-1].finished_at if results else None)
+        yield Point("teacher_accuracy", float(study.teacher["val_accuracy"]), last, 0)
+
+
+def study_params(study: StudyRow) -> dict[str, str]:
+    """The parent run's parameters: the seed, the data, the teacher."""
+    params = {"seed": str(study.seed)}
+    for table, facts in {"data": study.data, "teacher": study.teacher}.items():
+        params |= {f"{table}.{name}": str(value) for name, value in facts.items()}
+    return params
+
+
+def study_tags(study: StudyRow) -> dict[str, str]:
+    """The parent run's tags; its note shows the study file on the run's page."""
+    note = f"```toml\n{study.file_text[:7900]}\n```"
+    return study.tags | {"mlflow.note.content": note, "mlflow.source.name": "kdsearch"}

@@ -1,0 +1,77 @@
+"""The tables that kdsearch adds to the study's database, beside Optuna's."""
+
+import math
+
+from sqlalchemy import (
+    Column,
+    Dialect,
+    Double,
+    Engine,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+CREATION_LOCK = 5_077_350  # any number that no one else locks in this database
+
+
+class Real(TypeDecorator[float]):
+    """A float64 that may be NaN, kept as NULL: SQLite has no NaN, and SQL's averages pass over NULL."""
+
+    impl = Double
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
+        """To the database."""
+        return None if value is None or math.isnan(value) else value
+
+    def process_result_value(self, value: float | None, dialect: Dialect) -> float:
+        """From the database."""
+        return math.nan if value is None else value
+
+
+metadata = MetaData()
+
+epochs = Table(
+    "kdsearch_epochs",
+    metadata,
+    Column("study", String(255), primary_key=True),
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("train_loss", Real),
+    Column("parts", Text, nullable=False),  # JSON text: a JSON column of PostgreSQL refuses NaN
+    Column("val_loss", Real),
+    Column("val_accuracy", Real),
+    Column("learning_rate", Real),
+    Column("images_per_second", Real),
+    Column("seconds", Real),
+    Column("finished_at", Real),
+)
+
+files = Table(
+    "kdsearch_files",
+    metadata,
+    Column("study", String(255), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("sha256", String(64), nullable=False),  # of the whole file
+    Column("content", LargeBinary, nullable=False),
+)
+
+
+def create_tables(engine: Engine) -> None:
+    """Creates what is missing; safe when many processes start at once.
+
+    On SQLite the transaction holds the write lock from its start (`database.make_atomic`); on PostgreSQL an
+    advisory lock stands in for it, since `CREATE TABLE IF NOT EXISTS` itself fails in a race.
+    """
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CREATION_LOCK})
+        metadata.create_all(connection)

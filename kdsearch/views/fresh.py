@@ -1,0 +1,25 @@
+"""Batches augmented anew in each epoch, for networks that train without a view bank: teachers."""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from kdsearch.views.augment import Augmentation
+from kdsearch.views.batches import Batch, derived_seed, shuffled
+
+
+class FreshBatches:
+    """Augmented training images without a teacher's answers, on the device that `images` are on."""
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, augment: Augmentation, batch_size: int, seed: int
+    ) -> None:
+        self.images, self.labels, self.augment, self.seed = images, labels, augment, seed
+        self.steps = -(-len(labels) // batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch from number `start` on."""
+        order = shuffled(len(self.labels), self.steps, self.seed, epoch)
+        for step, rows in list(enumerate(order))[start:]:
+            images = self.augment(self.images[rows], derived_seed(self.seed, "fresh", epoch, step))
+            yield Batch(images, self.labels[rows], None)
