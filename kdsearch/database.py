@@ -1,5 +1,6 @@
 """From a URL to an engine that several processes may write through."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ def retrying(lost: tuple[type[Exception], ...] = LOST) -> Retrying:
 
 
 def masked(url: str) -> str:
-    """The URL without its password, for people and logs."""
+    """The URL without its password, for people and logs; also where the password should have been escaped."""
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        return make_url(re.sub(r"(//[^:/@]*):.*@", r"\1:***@", url)).render_as_string(hide_password=True)
     except (ArgumentError, ValueError):
         return "(not a database URL)"
 
@@ -43,6 +44,10 @@ def check_url(url: str) -> None:
         raise UsageError(
             "--storage: not a database URL; write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
         ) from None
+    if "@" in (parsed.database or "") and parsed.host:
+        raise UsageError(
+            f"--storage {masked(url)}: percent-encode @ : / % in the password, or give it as PGPASSWORD"
+        )
     if parsed.get_backend_name() not in KNOWN:
         raise UsageError(f"--storage {masked(url)}: unknown database; known: {', '.join(KNOWN)}")
     try:

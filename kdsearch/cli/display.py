@@ -1,5 +1,6 @@
 """All that the user sees: progress on standard error, results on standard output."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from kdsearch.api import STORAGE
 from kdsearch.progress import Silence, Standing, Watch
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ class Lines:
             self.say(f"trials {standing.finished}/{standing.target} {_standing(standing)}")
 
     def _is_time(self, about: str, important: bool) -> bool:
-        due = important or time.monotonic() - self.told.get(about, 0.0) > PLAIN_SECONDS
+        due = important or time.monotonic() - self.told.get(about, -math.inf) > PLAIN_SECONDS
         if due:
             self.told[about] = time.monotonic()
         return due
@@ -118,7 +120,8 @@ def show_summary(summary: "Summary") -> None:
     for note in summary.notes:
         out.print(note, markup=False, soft_wrap=True)
     if summary.best:
-        following = ["kdsearch export-best", *([summary.compare] if summary.compare else [])]
+        export = "kdsearch export-best" + (" with this --storage" if summary.storage != STORAGE else "")
+        following = [export, *([summary.compare] if summary.compare else [])]
         out.print(f"Next: {', '.join(following)}", markup=False, soft_wrap=True)
 
 
@@ -173,6 +176,9 @@ def _time(seconds: dict[str, float]) -> str:
         for part, share in sorted(parts.items(), key=lambda p: -p[1])
         if share >= SHOWN_PARTS
     ]
+    rest = 1 - sum(share for share in parts.values() if share >= SHOWN_PARTS)
+    if rest >= SHOWN_PARTS:  # the starting of processes, above all; side by side, parts can exceed the whole
+        shown.append(f"the rest {rest:.0%}")
     return f"Time {_clock(whole)}: {', '.join(shown)}."
 
 

@@ -31,7 +31,11 @@ OPTIONS = (
     click.option("--device", help="auto, cpu, cuda, cuda:0, ...; auto is CUDA where there is one."),
     click.option("--data", metavar="PATH", help="Where the images lie."),
     click.option(
-        "--storage", metavar="URL", help=f"The study's database; {STORAGE} if nothing else is said."
+        "--storage",
+        metavar="URL",
+        envvar="KDSEARCH_STORAGE",
+        show_envvar=True,
+        help=f"The study's database; {STORAGE} if nothing else is said.",
     ),
     click.option(
         "--tracking-uri", metavar="URI", help="MLflow; else MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
@@ -48,6 +52,7 @@ storage = click.option(
     show_default=True,
     metavar="URL",
     envvar="KDSEARCH_STORAGE",
+    show_envvar=True,
     help="The database.",
 )
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress; errors and results only.")

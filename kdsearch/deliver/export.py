@@ -65,11 +65,8 @@ def export_student(
     """
     assert facts.parameters == parameters_of(config), "the card must tell the truth"
     assert len(facts.classes) == config.classes, "each logit has a name"
+    check_folder(out, force=force)
     out = out.resolve()
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; --out names a folder")
-    if out.is_dir() and any(out.iterdir()) and not force:
-        raise UsageError(f"{out} is not empty; --force replaces an export there, --out names another folder")
     student = build_student(config)
     student.load_state_dict(state)
     student.eval()
@@ -81,6 +78,14 @@ def export_student(
         _write(student, config, facts, folder)
         check_export(folder, student, images)
         return _put(folder, out)
+
+
+def check_folder(out: Path, *, force: bool) -> None:
+    """Raises UsageError where an export may not be written to `out`."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; --out names a folder")
+    if out.is_dir() and any(out.iterdir()) and not force:
+        raise UsageError(f"{out} is not empty; --force replaces an export there, --out names another folder")
 
 
 def check_export(folder: Path, student: StudentNet, images: Tensor) -> None:

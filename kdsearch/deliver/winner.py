@@ -14,7 +14,7 @@ from kdsearch.data.image_set import ImageSet, SearchSets
 from kdsearch.data.sources import load_search_sets, load_test_set
 from kdsearch.data.split import count_copies
 from kdsearch.deliver.card import CardFacts, FinalTest
-from kdsearch.deliver.export import export_student
+from kdsearch.deliver.export import check_folder, export_student
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.errors import DataError, NothingFinishedError, StorageError
 from kdsearch.models.student import StudentConfig, StudentNet, build_student, student_outputs
@@ -85,6 +85,7 @@ def export_best(
     data: str | None,
 ) -> Exported:
     """Exports the best trial so far to the folder `out`; `test` reads the test split, once for each trial."""
+    check_folder(out, force=force)  # before the test split is read
     winner = find_winner(found, record)
     study = _with_data(stored_study(found), data or found.user_attrs.get("data_path"))
     sets = load_search_sets(study.data, study.seed, progress)

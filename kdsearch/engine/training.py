@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from kdsearch.config import Range, Record
 from kdsearch.device import autocast, forked, seeded
@@ -69,7 +70,7 @@ class Training:
         self.config, self.batches, self.validation = config, batches, validation
         self.answer, self.stop = answer, stop
         self.device = validation.images.device
-        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = convert_conv2d_weight_memory_format(network.to(self.device), torch.channels_last)
         self.objective = objective.to(self.device)
         parameters = [*network.parameters(), *objective.parameters()]
         self.optimizer = OPTIMIZERS[config.optimizer](parameters, config.learning_rate, config.weight_decay)

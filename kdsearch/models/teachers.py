@@ -67,7 +67,7 @@ def build_teacher(
     """
     if name not in teacher_names():
         near = get_close_matches(name, teacher_names(), cutoff=0)
-        raise TeacherError(f"[teacher] name: unknown {name!r}; known, nearest first: {', '.join(near)}, ...")
+        raise TeacherError(f"[teacher] model: unknown {name!r}; known, nearest first: {', '.join(near)}, ...")
     net = models.get_model(name, weights=None)
     shapes = replace_head(net, classes)
     if image_size < SMALL:
@@ -109,7 +109,7 @@ def check_size(net: nn.Module, name: str, image_size: int) -> None:
             net(torch.zeros(1, 3, image_size, image_size))
     except (RuntimeError, AssertionError):
         raise TeacherError(
-            f"[teacher] name: {name} cannot read images of {image_size} x {image_size}; "
+            f"[teacher] model: {name} cannot read images of {image_size} x {image_size}; "
             "choose another image_size, or a teacher such as resnet18"
         ) from None
     net.train()

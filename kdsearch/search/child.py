@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -32,6 +33,7 @@ class Child:
     def __init__(self, target: str, *args: Any) -> None:
         self.connection, theirs = CONTEXT.Pipe(duplex=False)
         self.process: BaseProcess = CONTEXT.Process(target=_enter, args=(target, theirs, *args), daemon=True)
+        resource_tracker.ensure_running()  # starting it unblocks SIGINT, which the first child would inherit
         with without_interrupt():
             self.process.start()
         theirs.close()
@@ -58,6 +60,7 @@ class Child:
 
 
 def _enter(target: str, connection: Connection, *args: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     module, function = target.split(":")
     getattr(import_module(module), function)(connection, *args)
 
@@ -92,6 +95,7 @@ def child(connection: Connection) -> Iterator[tuple[Channel, Callable[[], bool]]
     try:
         yield channel, stopping.is_set
     except KdsearchError as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending: a stop now would be a traceback
         channel.send(Failed(str(error), error.exit_code))
         sys.exit(error.exit_code)
 

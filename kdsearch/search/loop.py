@@ -13,6 +13,7 @@ from optuna import TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from kdsearch.engine.lean import stay_lean
 from kdsearch.engine.training import InterruptedTrainingError
 from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.search.child import child
@@ -34,6 +35,7 @@ IDLE_SECONDS = 0.2
 def work_process(connection: Connection, job: Job) -> None:
     """The whole life of a worker process."""
     with child(connection) as (channel, stop):
+        stay_lean()
         prepared = Prepared.model_validate(job.prepared)
         if not prepared.device.startswith("cuda"):
             torch.set_num_threads(1)

@@ -1,13 +1,14 @@
 """The mirror's thread in the supervisor: the search never waits for MLflow."""
 
+import signal
 import threading
 from collections.abc import Callable
 from typing import Literal, Protocol
 
 import optuna
 
-from kdsearch.errors import KdsearchError
-from kdsearch.search.results import study_row, trial_rows
+from kdsearch.errors import KdsearchError, StoppedError, StorageError
+from kdsearch.search.results import finished_count, study_row, trial_rows
 from kdsearch.search.storage import LOST, open_storage
 from kdsearch.tracking.record import StudyRecord
 from kdsearch.tracking.runs import StudyRow, TrialRow
@@ -81,9 +82,7 @@ class MirrorThread(threading.Thread):
             if self.mirror is None:
                 self.mirror = self.open_mirror(self.uri, row, record)
             self.mirror.study = row
-            self.mirror.tick(trial_rows(study))
-            if self.end:
-                self.mirror.close(self.end)
+            _mirror(self.mirror, study, self.end)
         except LOST:
             self.behind = True  # the study's own database is away; those who need it more say so
         except KdsearchError as error:
@@ -97,14 +96,28 @@ class MirrorThread(threading.Thread):
 def follow_study(
     open_mirror: OpenMirror, uri: str | None, storage: str, study: str, say: Callable[[str], None]
 ) -> None:
-    """Mirrors a study until the process is interrupted."""
+    """Mirrors a study until the process is interrupted; raises StoppedError then, after a last tick."""
     thread = MirrorThread(open_mirror, uri, storage, study, say)
     thread.start()
-    while thread.is_alive():
-        thread.join(TICK_SECONDS)
+    try:
+        while thread.is_alive():
+            thread.join(TICK_SECONDS)
+    except KeyboardInterrupt:
+        thread.ending.set()
+        thread.join()
+        raise StoppedError("stopped", signal.SIGINT) from None
+    raise StorageError(f"the mirror of study {study!r} ended by itself; is its database there?")
 
 
 def mirror_once(open_mirror: OpenMirror, uri: str | None, storage: str, study: optuna.Study) -> None:
     """One tick. Raises MirrorUnavailableError where MLflow does not answer."""
     record = StudyRecord(storage, study.study_name)
-    open_mirror(uri, study_row(study), record).tick(trial_rows(study))
+    _mirror(open_mirror(uri, study_row(study), record), study, None)
+
+
+def _mirror(mirror: Mirroring, study: optuna.Study, end: End | None) -> None:
+    """Sends what is new, and ends the parent run: as told, or because the study has its trials."""
+    mirror.tick(trial_rows(study))
+    has_all = finished_count(study) >= study.user_attrs.get("target", 1)
+    if end or has_all:
+        mirror.close(end or "FINISHED")

@@ -64,6 +64,8 @@ def prepare(request: Request, channel: Channel) -> None:
     found = _created(storage, study, found, facts, channel)
     if sets.note:
         channel.say(sets.note)
+    if sets.skipped:
+        channel.say(f"{sets.skipped} files that are no images were left out")
     finished = len(found.get_trials(deepcopy=False, states=FINISHED))
     target = identity.settle_target(found, request.trials, finished, study.run.trials)
     found.set_user_attr(LAST_RUN, time.time())

@@ -6,7 +6,7 @@ import math
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from kdsearch.search.slots import slot_of
 
@@ -26,12 +26,15 @@ def warmup_epochs(epochs: int) -> int:
 
 
 class SlotHyperband(HyperbandPruner):
-    """Hyperband (arXiv 1603.06560, 2016) whose brackets depend on the slot.
+    """Hyperband (arXiv 1603.06560, 2016) to which a trial that was resumed is the same trial.
 
-    Optuna's own depend on the trial's number, which is another one after a resume.
+    Optuna's own takes the bracket from the trial's number, which is another one after a resume, and lets what
+    a trial had reached before that compete a second time.
     """
 
     def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        if trial.state == TrialState.FAIL:
+            return -1  # no bracket
         slot = slot_of(trial)
         if slot is None:
             return super()._get_bracket_id(study, trial)

@@ -52,7 +52,7 @@ def _taken(number: int, slot: Slot, trials: Iterable[FrozenTrial]) -> bool:
     """Whether another trial has the place, or this very attempt at it has failed: the next one is due."""
     return any(
         other.state in FINISHED
-        or (other.state in OPEN and other.number < number)
+        or (other.state in OPEN and other.number < number and mark_of(other) != "surplus")
         or (mark_of(other) == "failed" and slot_of(other) == slot)
         for other in of_place(trials, slot.place)
         if other.number != number

@@ -40,7 +40,10 @@ T = TypeVar("T")
 
 def grace_seconds() -> int:
     """How long a worker may be silent before its trial is taken over: `KDSEARCH_GRACE`, else 60."""
-    return int(os.environ.get("KDSEARCH_GRACE", "60"))
+    given = os.environ.get("KDSEARCH_GRACE", "60")
+    if not given.isdecimal() or int(given) < 1:
+        raise UsageError(f"KDSEARCH_GRACE={given!r}: must be a whole number of seconds, 1 or more")
+    return int(given)
 
 
 class StudyStorage(RDBStorage):
@@ -122,7 +125,7 @@ def open_storage(url: str, *, create: bool = False, patience: float = OUTAGE_SEC
         OSError,
         RuntimeError,
     ) as error:  # the last: another Optuna's tables
-        cause = getattr(error, "orig", None) or error
+        cause = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
         reason = str(cause).strip().splitlines()[0]
         raise StorageError(f"--storage {masked(url)}: cannot be opened: {reason}") from None
 

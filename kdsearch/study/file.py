@@ -92,11 +92,13 @@ class Study:
         return int(max(self.training.possible("epochs")))
 
     def parameters(self) -> dict[str, str]:
-        """Every sampled parameter's name, and whether it is a `number` or a `choice`."""
+        """Every parameter that a trial may sample, and whether it is a `number` or a `choice`."""
+        most = {"stages": max(self.student.possible("stages"))}
         return {
             f"{prefix}.{name}": "number" if _is_number(searched) else "choice"
             for prefix, space in self.spaces.items()
             for name, searched in space.searched.items()
+            if space is not self.student or Architecture.is_active(name, most)
         }
 
 

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import BeforeValidator, Field
 
 from kdsearch.config import Record
 
@@ -33,18 +33,18 @@ class SearchConfig(Record):
     pruner: Literal["median", "hyperband", "none"] = "median"
 
 
-def auto_or_number(workers: str) -> str:
+def auto_or_number(workers: object) -> object:
     """`workers`, if it says how many."""
-    if not re.fullmatch(r"auto|[1-9]\d*", workers):
+    if not re.fullmatch(r"auto|[1-9]\d*", str(workers)):
         raise ValueError('must be "auto", or a number from 1 on as text, such as "4"')
-    return workers
+    return str(workers)
 
 
 class RunConfig(Record):
     """What may differ between two runs of one study."""
 
     trials: Annotated[int | None, Field(ge=1)] = None
-    workers: Annotated[str, AfterValidator(auto_or_number)] = "auto"
+    workers: Annotated[str, BeforeValidator(auto_or_number)] = "auto"
     device: str = "auto"
     storage: str = "sqlite:///kdsearch.db"
     tracking_uri: str | None = None  # none: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db

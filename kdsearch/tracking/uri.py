@@ -35,5 +35,5 @@ def how_to_compare(uri: str) -> str:
 
 
 def without_password(text: str) -> str:
-    """`text` without what stands before the @ of a URL."""
-    return re.sub(r"//[^/@\s]*@", "//***@", text)
+    """`text` without what stands before the last @ of a URL: a password may hold an unescaped slash."""
+    return re.sub(r"//[^\s]*@", "//***@", text)
