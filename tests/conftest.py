@@ -1,0 +1,48 @@
+"""Folders of its own for every test, one thread for torch, a small view bank."""
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+
+from kdsearch.views.bank import ViewBank
+
+hypothesis.settings.register_profile("kdsearch", deadline=None)
+hypothesis.settings.load_profile("kdsearch")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    """Nothing of the user's is read or written, and no setting of theirs counts."""
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KDSEARCH_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("KDSEARCH_STORAGE", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(scope="session")
+def bank(tmp_path_factory):
+    """Two views of 40 random images, 3 x 8 x 8, by a teacher of 5 classes whose embedding has 6 numbers."""
+    made = ViewBank(folder=tmp_path_factory.mktemp("bank"), count=2, classes=5, embedding=6)
+    for number in range(made.count):
+        random = np.random.default_rng(number)
+        made.path(number).mkdir()
+        arrays = {
+            "images": random.integers(0, 256, (40, 3, 8, 8), np.uint8),
+            "logits": random.normal(0, 3, (40, 5)).astype(np.float16),
+            "embedding": random.normal(0, 1, (40, 6)).astype(np.float16),
+        }
+        for name, array in arrays.items():
+            np.save(made.path(number) / f"{name}.npy", array)
+    return made
+
+
+@pytest.fixture(scope="session")
+def labels():
+    """Of the bank's images."""
+    return torch.arange(40) % 5

@@ -1,0 +1,47 @@
+"""The model card."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from kdsearch.deliver.card import model_card
+
+
+@pytest.mark.parametrize("trained", ["dwsep"], indirect=True, scope="session")
+def test_its_code_runs_in_the_folder_of_the_export(exported):
+    snippets = re.findall(r"```python\n(.*?)```", (exported.folder / "README.md").read_text(), re.DOTALL)
+    assert len(snippets) == 2
+    for snippet in snippets:
+        command = [sys.executable, "-B", "-W", "error", "-c", snippet]
+        done = subprocess.run(command, cwd=exported.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert re.fullmatch(r"(tensor\()?\[(\d,? ?){4}\]\)?\n", done.stdout)
+
+
+def test_it_tells_the_accuracies_the_size_and_the_origin(trained):
+    card = model_card(trained.facts)
+    assert "| validation | 288 | 97.50 % |" in card
+    assert "| test | 360 | 98.50 % |" in card
+    assert "resnet18, 99.00 % on the validation images" in card
+    assert f"{trained.facts.parameters:,} parameters" in card
+    assert f"{trained.facts.macs:,} multiply-adds" in card
+    assert "| trial | 7 |" in card
+    assert f"`{trained.facts.fingerprint}`" in card
+    assert "| `learning_rate` | 0.01 |" in card
+
+
+def test_test_images_that_were_not_read_and_a_missing_teacher_are_said(trained):
+    card = model_card(
+        trained.facts.model_copy(update={"test": None, "teacher": None, "teacher_accuracy": None})
+    )
+    assert "| test | | not read |" in card
+    assert "| teacher | none |" in card
+    assert "chose nothing" not in card
+
+
+def test_notes_stand_in_the_first_section(trained):
+    note = "The search was still running."
+    card = model_card(trained.facts.model_copy(update={"notes": (note,)}))
+    assert note in card.partition("## Accuracy")[0]

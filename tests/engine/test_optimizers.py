@@ -1,0 +1,82 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from kdsearch.engine.optimizers import OPTIMIZERS, SCHEDULES
+
+PEAK = 0.1
+
+
+def rates(name, steps, warmup):
+    optimizer = OPTIMIZERS["sgd"]([nn.Parameter(torch.zeros(3))], PEAK, 0.0)
+    schedule = SCHEDULES[name](optimizer, steps, warmup)
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup"), [(1, 0.0), (1, 0.9), (2, 0.5), (10, 0.0), (10, 0.3), (40, 0.1), (7, 0.99)]
+)
+def test_cosine_rises_linearly_then_falls_as_half_a_cosine(steps, warmup):
+    warm = min(round(warmup * steps), steps - 1)
+    expected = [
+        PEAK * (step + 1) / (warm + 1)
+        if step < warm
+        else PEAK * (1 + math.cos(math.pi * (step - warm) / (steps - warm))) / 2
+        for step in range(steps)
+    ]
+    assert rates("cosine", steps, warmup) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup"), [(1, 0.0), (2, 0.5), (10, 0.0), (10, 0.3), (40, 0.1), (7, 0.99)]
+)
+def test_one_cycle_goes_from_a_25th_to_the_peak_and_down_again(steps, warmup):
+    top = max(warmup, 1 / steps) * (steps + 1) - 1  # the step, rarely whole, where it is highest
+
+    def between(start, end, share):
+        return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+    expected = [
+        between(PEAK / 25, PEAK, step / top)
+        if step <= top
+        else between(PEAK, PEAK / 25e4, (step - top) / (steps - top))
+        for step in range(steps)
+    ]
+    assert rates("onecycle", steps, warmup) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+@pytest.mark.parametrize("steps", [1, 2, 3, 50])
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 0.99])
+def test_every_schedule_stays_within_zero_and_the_learning_rate(name, steps, warmup):
+    seen = rates(name, steps, warmup)
+    assert all(0 < rate <= PEAK * (1 + 1e-12) for rate in seen)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_an_optimizer_takes_the_step_of_its_formula(name):
+    start = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+    parameter = nn.Parameter(start.float())
+    optimizer = OPTIMIZERS[name]([parameter], 0.1, 0.01)
+    expected, first, second = start.clone(), torch.zeros(3).double(), torch.zeros(3).double()
+    for step in range(1, 4):
+        optimizer.zero_grad()
+        parameter.square().sum().backward()
+        optimizer.step()
+        gradient = 2 * expected
+        if name == "sgd":
+            gradient = gradient + 0.01 * expected
+            first = 0.9 * first + gradient
+            expected = expected - 0.1 * (gradient + 0.9 * first)
+        else:
+            first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+            shift = (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+            expected = expected * (1 - 0.1 * 0.01) - 0.1 * shift
+    torch.testing.assert_close(parameter.detach().double(), expected, rtol=1e-5, atol=1e-6)

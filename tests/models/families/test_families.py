@@ -1,0 +1,85 @@
+"""What every family promises, by being in the dict."""
+
+import inspect
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kdsearch.config import Choices, default_search
+from kdsearch.models.count import count_parameters
+from kdsearch.models.families import FAMILIES
+
+
+def all_options():
+    for name, family in FAMILIES.items():
+        fields = family.config.model_fields
+        searched = {key: default_search(field) for key, field in fields.items()}
+        assert all(isinstance(search, Choices) for search in searched.values())
+        for values in product(*(search.values for search in searched.values())):
+            yield pytest.param((name, dict(zip(searched, values, strict=True))), id=f"{name}-{values}")
+
+
+@pytest.fixture(params=all_options())
+def block(request):
+    name, options = request.param
+
+    def make(c_in, c_out, stride, activation=nn.ReLU):
+        return FAMILIES[name].block(c_in, c_out, stride, activation, **options)
+
+    return make
+
+
+@pytest.mark.parametrize(("size", "stride"), [(8, 1), (8, 2), (7, 1), (7, 2), (2, 2), (1, 1)])
+def test_a_block_maps_c_in_to_c_out_and_divides_the_size_rounding_up(block, size, stride):
+    made = block(3, 10, stride)(torch.rand(2, 3, size, size))
+    assert made.shape == (2, 10, -(-size // stride), -(-size // stride))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_more_channels_never_mean_fewer_parameters(block, stride):
+    def count(c_in, c_out):
+        with torch.device("meta"):
+            return count_parameters(block(c_in, c_out, stride))
+
+    for c_in, c_out in product((1, 2, 3, 7, 16, 31), repeat=2):
+        assert count(c_in, c_out) <= min(count(c_in + 1, c_out), count(c_in, c_out + 1))
+
+
+def test_every_parameter_gets_a_gradient(block):
+    made = block(3, 6, 2)
+    made(torch.rand(4, 3, 8, 8)).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in made.parameters())
+
+
+def test_a_block_keeps_channels_last(block):
+    made = block(4, 6, 1).to(memory_format=torch.channels_last)
+    images = torch.rand(2, 4, 8, 8).contiguous(memory_format=torch.channels_last)
+    assert made(images).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_block_uses_the_activation_it_is_given(block):
+    made = [type(layer) for layer in block(4, 6, 1, nn.SiLU).modules()]
+    assert nn.SiLU in made
+    assert nn.ReLU not in made
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_source_of_a_block_runs_with_torch_alone(name):
+    family = FAMILIES[name]
+    scope = {"torch": torch, "Tensor": Tensor, "nn": nn}
+    exec(inspect.getsource(family.block), scope)
+    options = family.config().model_dump()
+    ours = family.block(3, 6, 2, nn.ReLU, **options)
+    copied = scope[family.block.__name__](3, 6, 2, nn.ReLU, **options)
+    copied.load_state_dict(ours.state_dict())
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.equal(copied(images), ours(images))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_options_of_a_family_are_the_blocks_own(name):
+    keywords = inspect.signature(FAMILIES[name].block).parameters.values()
+    own = {keyword.name for keyword in keywords if keyword.kind is keyword.KEYWORD_ONLY}
+    assert own == FAMILIES[name].config.model_fields.keys()

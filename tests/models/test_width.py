@@ -1,0 +1,75 @@
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from kdsearch.config import default_search
+from kdsearch.errors import UsageError
+from kdsearch.models.count import count_parameters, parameters_of
+from kdsearch.models.families import FAMILIES
+from kdsearch.models.student import StudentConfig, build_student, strides_for
+from kdsearch.models.width import solve_width
+
+
+@st.composite
+def configs(draw):
+    family = draw(st.sampled_from(sorted(FAMILIES)))
+    fields = FAMILIES[family].config.model_fields
+    options = {key: draw(st.sampled_from(default_search(field).values)) for key, field in fields.items()}
+    depths = draw(st.lists(st.integers(1, 3), min_size=1, max_size=5))
+    return StudentConfig(
+        family=family,
+        options=options,
+        width=draw(st.integers(1, 64)),
+        growth=draw(st.floats(1, 2)),
+        depths=tuple(depths),
+        strides=strides_for(draw(st.sampled_from([8, 28, 32, 128])), len(depths)),
+        downsampling=draw(st.sampled_from(["stride", "pool"])),
+        activation=draw(st.sampled_from(["relu", "relu6", "hardswish", "silu"])),
+        classes=draw(st.integers(2, 100)),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.2, 0.2, 0.2),
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(config=configs(), max_params=st.integers(5_000, 200_000), fraction=st.floats(0.5, 1))
+def test_the_solved_student_fits_and_the_next_width_does_not(config, max_params, fraction):
+    try:
+        solved = solve_width(config, max_params, fraction)
+    except UsageError:
+        assert parameters_of(config.model_copy(update={"width": 1})) > fraction * max_params - 1
+        return
+    assert count_parameters(build_student(solved)) == parameters_of(solved) <= fraction * max_params
+    wider = solved.model_copy(update={"width": solved.width + 1})
+    assert parameters_of(wider) > int(fraction * max_params)
+    assert solved == config.model_copy(update={"width": solved.width})
+
+
+@settings(max_examples=150, deadline=None)
+@given(config=configs(), more=st.integers(1, 20))
+def test_a_wider_student_never_has_fewer_parameters(config, more):
+    wider = config.model_copy(update={"width": config.width + more})
+    assert all(ours <= theirs for ours, theirs in zip(config.widths, wider.widths, strict=True))
+    assert parameters_of(config) <= parameters_of(wider)
+
+
+@settings(max_examples=100, deadline=None)
+@given(config=configs())
+def test_the_published_budget_has_room_for_every_student_of_up_to_four_stages(config):
+    assume(len(config.depths) <= 4)
+    assert parameters_of(solve_width(config, 60_000, 0.5)) <= 30_000
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_budget_below_the_smallest_student_names_family_and_count(config, family):
+    config = config.model_copy(update={"family": family})
+    with pytest.raises(
+        UsageError, match=rf"'{family}' of depths \(2, 1\): at least \d+ parameters, more than 9;"
+    ):
+        solve_width(config, 10, 0.9)
+
+
+def test_a_budget_that_is_met_exactly_is_used_up(config):
+    exact = parameters_of(config)
+    assert solve_width(config.model_copy(update={"width": 1}), exact) == config
+    assert solve_width(config, exact - 1).width == config.width - 1

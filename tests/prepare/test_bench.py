@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+import torch
+
+from kdsearch.engine.training import InterruptedTrainingError, Training
+from kdsearch.models.count import count_parameters, parameters_of
+from kdsearch.prepare.bench import Bench, Prepared
+from kdsearch.study.architecture import Architecture
+from kdsearch.study.trial_config import TrialConfig
+from kdsearch.tracking.slot import Slot
+from kdsearch.views.bank import ViewBank
+
+TIMES = {"seconds", "images_per_second", "finished_at"}
+
+
+def add_view(bank, sets, number):
+    """A view of the real images, as they are, with random answers."""
+    random = np.random.default_rng(number)
+    bank.path(number).mkdir(parents=True)
+    arrays = {
+        "images": sets.train.images.numpy(),
+        "logits": random.normal(size=(40, 10)).astype(np.float16),
+        "embedding": random.normal(size=(40, 4)).astype(np.float16),
+    }
+    for name, array in arrays.items():
+        np.save(bank.path(number) / f"{name}.npy", array)
+
+
+@pytest.fixture
+def views(sets, tmp_path):
+    bank = ViewBank(folder=tmp_path / "views", count=2, classes=10, embedding=4)
+    for number in range(2):
+        add_view(bank, sets, number)
+    return bank
+
+
+@pytest.fixture
+def bench(study, sets, record, views, tmp_path):
+    def make(seed=0, bank=views, stop=lambda: False):
+        prepared = Prepared(data=sets.folder, bank=bank, checkpoints=tmp_path / "state", device="cpu")
+        return Bench(study(seed=seed), prepared, record(), stop)
+
+    return make
+
+
+@pytest.fixture
+def config():
+    def make(bench, **training):
+        student = bench.fitted(Architecture(stages=1).student({"kernel": 3}, 10, 8), fraction=0.05)
+        settings = Training.Config(**({"epochs": 2, "batch_size": 20} | training))
+        return TrialConfig(student=student, loss="kl", losses={"kl": {}}, alpha=0.5, training=settings)
+
+    return make
+
+
+def numbers(training):
+    return [result.model_dump(exclude=TIMES) for result in training]
+
+
+def test_what_was_prepared_survives_the_way_to_a_worker(sets, views, tmp_path):
+    prepared = Prepared(data=sets.folder, bank=views, checkpoints=tmp_path, device="cpu")
+    assert Prepared(**prepared.model_dump(mode="json")) == prepared
+
+
+def test_a_fitted_student_has_the_data_s_normalisation_and_fills_its_share_of_the_budget(bench, sets):
+    made = bench()
+    student = Architecture(stages=1).student({"kernel": 3}, 10, 8)
+    whole, half = made.fitted(student, 1.0), made.fitted(student, 0.5)
+    assert (whole.mean, whole.std) == sets.train.mean_std()
+    assert 0.9 * 60_000 < parameters_of(whole) <= 60_000
+    assert 0.8 * 30_000 < parameters_of(half) <= 30_000
+
+
+def test_a_slot_trains_the_same_each_time(bench, config):
+    one, other = bench(), bench()
+    trainings = [made.training(config(made), Slot(3, 1)) for made in (one, other)]
+    assert count_parameters(trainings[0].network) == parameters_of(config(one).student)
+    assert numbers(trainings[0]) == numbers(trainings[1])
+
+
+@pytest.mark.parametrize("slot", [Slot(4, 1), Slot(3, 0)])
+def test_another_slot_or_attempt_has_other_weights_and_the_same_data_order(bench, config, slot):
+    made = bench()
+    one, other = made.training(config(made), Slot(3, 1)), made.training(config(made), slot)
+    weights = [training.network.head.weight for training in (one, other)]
+    assert not torch.equal(*weights)
+    orders = [torch.cat([batch.labels for batch in training.batches.epoch(1)]) for training in (one, other)]
+    assert torch.equal(*orders)
+
+
+def test_another_seed_of_the_study_has_other_weights_and_another_order(bench, config):
+    one, other = bench(), bench(seed=1)
+    trainings = [made.training(config(made), Slot(0, 0)) for made in (one, other)]
+    assert not torch.equal(*(training.network.head.weight for training in trainings))
+    orders = [torch.cat([batch.labels for batch in training.batches.epoch(0)]) for training in trainings]
+    assert not torch.equal(*orders)
+
+
+def test_a_slot_s_checkpoint_is_its_own(bench):
+    made = bench()
+    paths = {made.checkpoint(slot).path for slot in (Slot(0, 0), Slot(0, 1), Slot(1, 0))}
+    assert len(paths) == 3
+    assert made.checkpoint(Slot(0, 0), "key").key == "key"
+
+
+def test_the_time_that_training_takes_is_added_up(bench, config):
+    made = bench()
+    results = list(made.timed(made.training(config(made), Slot(0, 0))))
+    assert len(results) == 2
+    assert made.trained_seconds >= sum(result.seconds for result in results) > 0
+
+
+def test_a_training_waits_for_the_next_view(bench, config, sets, tmp_path):
+    bank = ViewBank(folder=tmp_path / "slow", count=2, classes=10, embedding=4)
+    add_view(bank, sets, 0)
+
+    def stop():  # asked for before each of the two steps of an epoch, and while it waits
+        asked.append(None)
+        if len(asked) == 4:
+            add_view(bank, sets, 1)
+        return False
+
+    asked = []
+    made = bench(bank=bank, stop=stop)
+    results = list(made.training(config(made), Slot(0, 0)))
+    assert [result.epoch for result in results] == [0, 1]
+
+
+def test_a_training_that_waits_for_a_view_can_be_stopped(bench, config, tmp_path):
+    bank = ViewBank(folder=tmp_path / "none", count=2, classes=10, embedding=4)
+    made = bench(bank=bank, stop=lambda: True)
+    with pytest.raises(InterruptedTrainingError, match="view 0"):
+        next(iter(made.training(config(made), Slot(0, 0))))

@@ -1,0 +1,254 @@
+import pytest
+
+from kdsearch.errors import StudyFileError
+from kdsearch.study.file import load_study
+
+# What a file says, and the words of the one line that it gets.
+MISTAKES = {
+    "a table that is not known": (
+        "[trainng]\nepochs = 1",
+        "mine.toml: unknown table or key 'trainng'; known, nearest first: training, ",
+    ),
+    "a key that is not known": (
+        "[training]\nepochz = 1",
+        "mine.toml [training]: unknown key 'epochz'; known, nearest first: epochs, ",
+    ),
+    "a key of a loss that is not known": (
+        "[losses.kl]\ntemprature = 1",
+        "mine.toml [losses.kl]: unknown key 'temprature'; known, nearest first: temperature",
+    ),
+    "text for a number": (
+        '[training]\nepochs = "many"',
+        "mine.toml [training]: epochs = 'many': must be a valid integer",
+    ),
+    "a fraction for an integer": (
+        "[training]\nepochs = 1.5",
+        "mine.toml [training]: epochs = 1.5: must be a valid integer",
+    ),
+    "a truth value for a number": (
+        "[training]\nlearning_rate = true",
+        "mine.toml [training]: learning_rate = True: must be a valid number",
+    ),
+    "a date": (
+        "[training]\nepochs = 1979-05-27",
+        "mine.toml [training]: epochs = datetime.date(1979, 5, 27): must be a valid integer",
+    ),
+    "a number out of bounds": (
+        "[distillation]\nalpha = 1.5",
+        "mine.toml [distillation]: alpha = 1.5: must be less than or equal to 1",
+    ),
+    "a number that is not finite": (
+        "[training]\nlearning_rate = inf",
+        "mine.toml [training]: learning_rate = inf: must be a finite number",
+    ),
+    "a word that is not allowed": (
+        '[training]\noptimizer = "adm"',
+        "mine.toml [training]: optimizer = 'adm': must be 'adamw' or 'sgd'",
+    ),
+    "a wrong word in a choice": (
+        '[training]\noptimizer = ["sgd", "adm"]',
+        "mine.toml [training]: optimizer = 'adm': must be 'adamw' or 'sgd'",
+    ),
+    "an empty choice": (
+        "[training]\noptimizer = []",
+        "mine.toml [training]: optimizer = []: a choice needs at least one value",
+    ),
+    "the same choice twice": (
+        "[training]\nepochs = [3, 4, 3]",
+        "mine.toml [training]: epochs: 3 stands twice among the choices",
+    ),
+    "a range of text": (
+        "[training]\noptimizer = { low = 1, high = 2 }",
+        "mine.toml [training]: optimizer: a range fits numbers only; write one value, or a list of them",
+    ),
+    "a range upside down": (
+        "[training]\nepochs = { low = 5, high = 2 }",
+        "mine.toml [training]: epochs: low 5 is not below high 2",
+    ),
+    "a range without an end": (
+        "[training]\nepochs = { low = 5 }",
+        "mine.toml [training]: epochs: a range needs low and high, as in { low = 1, high = 10 }",
+    ),
+    "a range with another key": (
+        "[training]\nepochs = { low = 5, hihg = 9 }",
+        "mine.toml [training.epochs]: unknown key 'hihg'; known, nearest first: high, log, low",
+    ),
+    "a range beyond its bounds": (
+        "[student]\nstages = { low = 2, high = 9 }",
+        "mine.toml [student]: stages = 9: must be less than or equal to 4",
+    ),
+    "a logarithm of zero": (
+        "[training]\nweight_decay = { low = 0.0, high = 1.0, log = true }",
+        "mine.toml [training]: weight_decay: a log range must begin above 0, not at 0",
+    ),
+    "a log that is a word": (
+        '[training]\nepochs = { low = 1, high = 3, log = "yes" }',
+        "mine.toml [training]: epochs: log must be true or false, not 'yes'",
+    ),
+    "a family that is not known": (
+        '[student]\nfamily = "dwsepp"',
+        "mine.toml [student]: family = 'dwsepp': not a family; known, nearest first: dwsep, plain",
+    ),
+    "a loss that is not known": (
+        '[distillation]\nloss = ["ce", "kll"]',
+        "mine.toml [distillation]: loss = 'kll': 'kll' is not a loss; known, nearest first: kl, ce, and sums",
+    ),
+    "a loss twice in a sum": (
+        '[distillation]\nloss = "kl+kl"',
+        "mine.toml [distillation]: loss = 'kl+kl': a loss stands twice in the sum",
+    ),
+    "a table for a family that is not listed": (
+        '[student]\nfamily = "plain"\n[families.dwsep]\nkernel = 3',
+        "mine.toml [families.dwsep]: student.family does not list 'dwsep'; list it or drop the table",
+    ),
+    "a table for a loss that is not listed": (
+        '[distillation]\nloss = "ce"\n[losses.kl]\ntemperature = 2.0',
+        "mine.toml [losses.kl]: distillation.loss does not list 'kl'; list it or drop the table",
+    ),
+    "a table for what is no loss": (
+        "[losses.kll]",
+        "mine.toml [losses]: unknown table 'kll'; known, nearest first: kl",
+    ),
+    "a searched value where all trials share one": (
+        "[teacher]\nepochs = [10, 20]",
+        "mine.toml [teacher]: epochs: has one value for the whole study; it cannot be searched",
+    ),
+    "a range where all trials share one value": (
+        "[data]\nvalidation = { low = 0.1, high = 0.2 }",
+        "mine.toml [data]: validation: has one value for the whole study; it cannot be searched",
+    ),
+    "a value for a table": ("training = 3", "mine.toml: training = 3: must be a table, [training]"),
+    "a value for a table in a table": (
+        "[families]\nplain = 3",
+        "mine.toml: families.plain = 3: must be a table, [families.plain]",
+    ),
+    "workers that are no number": (
+        '[run]\nworkers = "many"',
+        'mine.toml [run]: workers = \'many\': must be "auto", or a number from 1 on as text, such as "4"',
+    ),
+    "a seed that is no number": ('seed = "a"', "mine.toml: seed = 'a': must be an integer"),
+    "a name that is no text": ("name = 3", "mine.toml: name = 3: must be text"),
+    "a name with a slash": (
+        'name = "a/b"',
+        "mine.toml: name = 'a/b': must not be empty or hold a slash or a line break",
+    ),
+    "a key with a line break": (
+        '["a\\nb"]',
+        "mine.toml: unknown table or key 'a\\nb'; known, nearest first: ",
+    ),
+    "what is not TOML": ("[training\nepochs = 3", "mine.toml: not valid TOML: "),
+}
+
+
+@pytest.fixture
+def study(tmp_path):
+    def load(text, **replaced):
+        file = tmp_path / "mine.toml"
+        file.write_text(text, encoding="utf-8")
+        return load_study(str(file), replaced)
+
+    return load
+
+
+@pytest.mark.parametrize(("text", "line"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line_that_names_file_table_key_and_cure(study, text, line):
+    with pytest.raises(StudyFileError) as told:
+        study(text)
+    assert str(told.value).startswith(line)
+    assert "\n" not in str(told.value)
+    assert told.value.exit_code == 2
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(StudyFileError, match=r"nothing\.toml: cannot be read: No such file or directory$"):
+        load_study(str(tmp_path / "nothing.toml"), {})
+
+
+def test_a_folder_is_no_study_file(tmp_path):
+    with pytest.raises(StudyFileError, match=r"cannot be read: Is a directory$"):
+        load_study(str(tmp_path), {})
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_bytes(b'name = "\xff\xfe"')
+    with pytest.raises(StudyFileError, match=r"mine\.toml: not a text file in UTF-8$"):
+        load_study(str(file), {})
+
+
+def test_a_study_that_is_not_shipped_gets_the_nearest_name(tmp_path):
+    with pytest.raises(StudyFileError, match=r"^digit: no shipped study; known, nearest first: digits, "):
+        load_study("digit", {})
+
+
+def test_an_empty_file_is_a_study_named_after_it(study):
+    empty = study("")
+    assert (empty.name, empty.seed, empty.max_params) == ("mine", 0, 60_000)
+    assert empty.data.name == "digits"
+
+
+def test_a_value_is_fixed_a_list_is_a_choice_a_range_is_a_range_and_absent_is_the_class_s_own(study):
+    training = study(
+        '[training]\nepochs = 7\noptimizer = ["adamw", "sgd"]\nwarmup = { low = 0.0, high = 0.5 }'
+    ).training
+    assert training.fixed["epochs"] == 7
+    assert training.possible("optimizer") == ("adamw", "sgd")
+    assert str(training.searched["warmup"]) == "0 to 0.5"
+    assert str(training.searched["learning_rate"]) == "0.001 to 0.03, log"
+    assert training.fixed["batch_size"] == 64
+
+
+def test_a_list_of_one_is_fixed(study):
+    assert study("[training]\nepochs = [7]").training.fixed["epochs"] == 7
+
+
+def test_an_integer_will_do_for_a_number(study):
+    assert study("[training]\nlearning_rate = 1").training.make({"weight_decay": 0.1}).learning_rate == 1.0
+
+
+def test_only_listed_families_and_losses_have_spaces(study):
+    small = study('[student]\nfamily = "dwsep"\n[distillation]\nloss = "ce"')
+    assert set(small.families) == {"dwsep"}
+    assert small.losses == {}
+    assert "kl.temperature" not in small.parameters()
+
+
+def test_parameters_are_numbers_or_choices(study):
+    kinds = study('[training]\noptimizer = ["adamw", "sgd"]\nbatch_size = [32, 64]').parameters()
+    assert kinds["training.optimizer"] == "choice"
+    assert kinds["training.batch_size"] == "number"
+    assert kinds["training.learning_rate"] == "number"
+    assert "training.epochs" not in kinds
+
+
+def test_the_longest_training_is_known(study):
+    assert study("[training]\nepochs = { low = 3, high = 9 }").max_epochs == 9
+    assert study("[training]\nepochs = [3, 12, 5]").max_epochs == 12
+
+
+def test_replaced_values_stand_above_the_file_s(study):
+    changed = study(
+        "[training]\nepochs = 3", **{"training.epochs": 5, "name": "other", "losses.kl.temperature": 2.0}
+    )
+    assert changed.training.fixed["epochs"] == 5
+    assert changed.name == "other"
+    assert changed.losses["kl"].fixed == {"temperature": 2.0}
+
+
+def test_one_end_of_a_range_can_be_replaced(study):
+    changed = study("[training]\nepochs = { low = 3, high = 9 }", **{"training.epochs.high": 20})
+    assert changed.training.possible("epochs") == (3, 20)
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    {
+        "training.epochz": r"mine\.toml \[training\]: unknown key 'epochz'; known, nearest first: epochs, ",
+        "training.epochs.low": r"mine\.toml: --set training\.epochs\.low: epochs is not a table$",
+        "training": r"mine\.toml: training = 5: must be a table, \[training\]$",
+        "a..b": r"mine\.toml: unknown table or key 'a'; known, nearest first: ",
+    }.items(),
+)
+def test_a_replaced_value_is_checked_like_the_file_s(study, key, line):
+    with pytest.raises(StudyFileError, match=f"^{line}"):
+        study("[training]\nepochs = 3", **{key: 5})

@@ -1,0 +1,80 @@
+import pytest
+
+from kdsearch.epoch import EpochResult
+from kdsearch.tracking.record import StudyRecord
+from kdsearch.tracking.runs import StudyRow, TrialRow
+from tests.servers import mlflow_server, postgres_server
+
+
+@pytest.fixture(scope="session")
+def mlflow(tmp_path_factory):
+    with mlflow_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres):
+    return postgres.new_database()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path):
+    return f"sqlite:///{tmp_path / 'kdsearch.db'}"
+
+
+@pytest.fixture
+def record(sqlite_url):
+    made = StudyRecord(sqlite_url, "digits")
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def epoch():
+    def make(number, **values):
+        facts = {
+            "train_loss": 1.0 / number,
+            "parts": {"ce": 0.5, "kl": 0.25},
+            "val_loss": 0.3,
+            "val_accuracy": 0.5,
+            "learning_rate": 0.01,
+            "images_per_second": 1000.0,
+            "seconds": 1.5,
+            "finished_at": 1_700_000_000.125 + number,
+        }
+        return EpochResult(epoch=number, **(facts | values))
+
+    return make
+
+
+@pytest.fixture
+def study():
+    return StudyRow(
+        name="digits",
+        file_text="[budget]\nmax_params = 60_000\n",
+        params={"loss": "choice", "alpha": "number", "kl.temperature": "number"},
+        data={"name": "digits", "fingerprint": "f" * 64, "train": 1149, "validation": 288, "classes": 10},
+        teacher={"name": "resnet18", "val_accuracy": 0.97},
+        tags={"commit": "abc"},
+        seed=7,
+    )
+
+
+@pytest.fixture
+def trial():
+    def make(number, state="RUNNING", **values):
+        facts = {"slot": number, "attempt": 0, "params": {"loss": "kl", "alpha": 0.5, "kl.temperature": 4.0}}
+        facts |= {"parameters": 50_283, "macs": 1_000_000, "started": 1_700_000_000.0}
+        if state != "RUNNING":
+            facts["finished"] = 1_700_000_100.0
+        if state == "COMPLETE":
+            facts |= {"value": 0.9, "val_loss": 0.2}
+        return TrialRow(number=number, state=state, **(facts | values))
+
+    return make

@@ -1,0 +1,25 @@
+import pytest
+
+from kdsearch.errors import UsageError
+from kdsearch.tracking.uri import DEFAULT_URI, tracking_uri, without_password
+
+
+def test_the_option_comes_before_the_environment_and_that_before_the_default(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri(None) == DEFAULT_URI
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    assert tracking_uri(None) == "http://tracking:5000"
+    assert tracking_uri("sqlite:///other.db") == "sqlite:///other.db"
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "file:///runs", "ftp://host", "localhost:5000"])
+def test_a_place_that_mlflow_cannot_use_is_refused_with_one_that_it_can(uri):
+    with pytest.raises(UsageError, match=r"--tracking-uri .*write sqlite:///mlflow.db"):
+        tracking_uri(uri)
+
+
+def test_a_password_is_never_shown():
+    assert without_password("http://me:secret@host/x failed") == "http://***@host/x failed"
+    with pytest.raises(UsageError) as error:
+        tracking_uri("ftp://me:secret@host")
+    assert "secret" not in str(error.value)

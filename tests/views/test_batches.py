@@ -1,0 +1,99 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdsearch.views.augment import Augmentation
+from kdsearch.views.batches import ViewBatches, derived_seed, shuffled
+from kdsearch.views.fresh import FreshBatches
+from kdsearch.views.settings import AugmentationConfig
+
+
+@pytest.fixture
+def batches(bank, labels):
+    def make(batch_size=16, seed=3, wait=lambda number: None):
+        return ViewBatches(bank, labels, batch_size, seed, wait)
+
+    return make
+
+
+@pytest.fixture
+def fresh(bank, labels):
+    return FreshBatches(
+        bank.view(0).images, labels, Augmentation(AugmentationConfig(rotation=30.0), 8), 16, seed=3
+    )
+
+
+def equal(one, other):
+    """Whether two lists of batches hold the same images, labels and answers."""
+    return len(one) == len(other) and all(
+        torch.equal(a.images, b.images)
+        and torch.equal(a.labels, b.labels)
+        and (a.teacher is None or torch.equal(a.teacher.logits, b.teacher.logits))
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+@given(st.integers(2, 300), st.integers(2, 80), st.integers(0, 5))
+def test_an_epoch_shows_every_image_once_in_batches_of_nearly_one_size(images, batch_size, epoch):
+    steps = -(-images // batch_size)
+    order = shuffled(images, steps, seed=1, epoch=epoch)
+    sizes = {len(rows) for rows in order}
+    assert len(order) == steps
+    assert sorted(torch.cat(order).tolist()) == list(range(images))
+    assert max(sizes) <= batch_size
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_the_order_is_shared_by_all_trials_and_new_in_each_epoch(batches):
+    assert equal(list(batches().epoch(4)), list(batches().epoch(4)))
+    assert not equal(list(batches().epoch(2)), list(batches().epoch(4)))  # the same view
+    assert not equal(list(batches().epoch(4)), list(batches(seed=4).epoch(4)))
+
+
+def test_an_epoch_can_begin_at_any_step(batches, fresh):
+    for each in (batches(), fresh):
+        whole = list(each.epoch(1))
+        assert len(whole) == each.steps == 3
+        for start in range(4):
+            assert equal(list(each.epoch(1, start)), whole[start:])
+
+
+def test_epoch_e_reads_view_e_modulo_their_number(batches, bank):
+    for epoch in range(4):
+        view = bank.view(epoch % 2)
+        rows = torch.cat(shuffled(40, 3, 3, epoch))
+        assert torch.equal(torch.cat([batch.images for batch in batches().epoch(epoch)]), view.images[rows])
+
+
+def test_a_batch_holds_the_answers_and_labels_of_its_images(batches, bank, labels):
+    for batch, rows in zip(batches().epoch(1), shuffled(40, 3, 3, 1), strict=True):
+        assert torch.equal(batch.labels, labels[rows])
+        assert torch.equal(batch.teacher.logits, bank.view(1).logits[rows].float())
+        assert torch.equal(batch.teacher.embedding, bank.view(1).embedding[rows].float())
+        assert batch.teacher.hints == {}
+
+
+def test_it_waits_for_the_view_before_the_first_batch(batches):
+    asked = []
+    next(batches(wait=asked.append).epoch(5))
+    assert asked == [1]
+
+
+def test_fresh_batches_are_augmented_anew_in_each_epoch(fresh):
+    first, second = list(fresh.epoch(0)), list(fresh.epoch(1))
+    assert equal(first, list(fresh.epoch(0)))
+    by_image = [
+        torch.cat([batch.images for batch in batches])[torch.cat(shuffled(40, 3, 3, epoch)).argsort()]
+        for epoch, batches in enumerate((first, second))
+    ]
+    assert (by_image[0] != by_image[1]).flatten(1).any(1).sum() > 30
+
+
+def test_a_derived_seed_depends_on_all_its_parts():
+    seeds = {
+        derived_seed(*parts) for parts in [(0, "order", 1), (0, "order", 2), (1, "order", 1), (0, "trial", 1)]
+    }
+    assert len(seeds) == 4
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert derived_seed(0, "order", 1) == derived_seed(0, "order", 1)
