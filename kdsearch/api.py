@@ -76,7 +76,7 @@ def run(
     summary = supervise(_request(study, given, trials=trials), watch, _open_mirror)
     uri = tracking_uri(summary.tracking_uri)
     if summary.best_run_id:
-        seconds = _log_model(summary, uri, watch)
+        seconds = _log_model((summary.storage, summary.study, uri, summary.best_run_id), watch)
         parts = {**summary.seconds, "model to MLflow": seconds, "all": summary.seconds["all"] + seconds}
         summary = summary.model_copy(update={"seconds": parts})
     return summary.model_copy(update={"compare": how_to_compare(uri)})
@@ -161,12 +161,13 @@ def delete(study: str, *, storage: str = STORAGE, tracking_uri: str | None = Non
     record = StudyRecord(storage, study)
     left = []
     try:
-        Mirror(chosen(tracking_uri), study_row(found), record).delete_runs()
+        uri = chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
+        Mirror(uri, study_row(found), record).delete_runs()
     except KdsearchError as error:
         left.append(f"{error}; the study's runs stay in MLflow")
-    remove_study(found)
-    record.delete()
     delete_checkpoints(storage, study)
+    record.delete()
+    remove_study(found)  # last: a delete that was broken off can be repeated
     return left
 
 
@@ -184,15 +185,19 @@ def sync(
     """
     from kdsearch.search.lookup import choose_study
     from kdsearch.search.mirroring import follow_study, mirror_once
+    from kdsearch.search.results import finished_count
     from kdsearch.search.storage import open_existing
+    from kdsearch.tracking.uri import tracking_uri as chosen
 
+    progress = progress or Silence()
     found = choose_study(open_existing(storage), study)
+    name, uri = found.study_name, chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
     if follow:
-        say = (progress or Silence()).say
-        follow_study(_open_mirror, tracking_uri, storage, found.study_name, say)
-    else:
-        mirror_once(_open_mirror, tracking_uri, storage, found)
-    return found.study_name
+        follow_study(_open_mirror, uri, storage, name, progress.say)
+    run_id = mirror_once(_open_mirror, uri, storage, found)
+    if run_id and finished_count(found) >= found.user_attrs["target"]:
+        _log_model((storage, name, uri, run_id), progress)
+    return name
 
 
 def _request(study: str, given: Overrides, **rest: Any) -> "Request":
@@ -210,20 +215,26 @@ def _open_mirror(uri: str | None, study: "StudyRow", record: "StudyRecord") -> "
     return Mirror(tracking_uri(uri), study, record)
 
 
-def _log_model(summary: "Summary", uri: str, watch: Watch) -> float:
-    """Logs the best trial's model in a process of its own; returns the seconds that it took."""
+def _log_model(where: tuple[str, str, str, str], progress: Progress) -> float:
+    """Logs the best model to MLflow in a process of its own; returns the seconds that it took.
+
+    `where` is storage, study, tracking URI and the best trial's run. What goes wrong is said, not raised.
+    """
     from kdsearch.search.child import Child
     from kdsearch.search.messages import Failed
 
     started = time.monotonic()
-    watch.step("best model to MLflow", 0, 1)
-    process = Child(
-        "kdsearch.deliver.logged:log_process", summary.storage, summary.study, uri, summary.best_run_id
-    )
-    process.process.join()
-    failed = [message.text for message in process.messages() if isinstance(message, Failed)]
-    if failed or process.process.exitcode:
-        reason = failed[0] if failed else f"its process ended with exit code {process.process.exitcode}"
-        watch.say(f"the best model is not in MLflow: {reason}")
-    watch.step("best model to MLflow", 1, 1)
+    progress.step("best model to MLflow", 0, 1)
+    process = Child("kdsearch.deliver.logged:log_process", *where)
+    try:
+        process.process.join()
+        failed = [message.text for message in process.messages() if isinstance(message, Failed)]
+        code = process.process.exitcode
+    except KeyboardInterrupt:
+        process.process.kill()
+        failed, code = ["interrupted"], None
+    if failed or code:
+        reason = failed[0] if failed else f"its process ended with exit code {code}"
+        progress.say(f"the best model is not in MLflow: {reason}; 'kdsearch sync' logs it")
+    progress.step("best model to MLflow", 1, 1)
     return time.monotonic() - started

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGQUIT
 from socket import socket
 from tempfile import mkdtemp
 from threading import Event
@@ -106,6 +107,16 @@ class PostgresServer:
         name = f"test_{uuid4().hex[:12]}"
         self._server.psql(f"CREATE DATABASE {name};")
         return str(self._server.get_uri(database=name, driver="psycopg"))
+
+    def crash(self) -> None:
+        """Ends it at once, without a checkpoint: the next start has to recover."""
+        process = self._server.get_postmaster_info().process
+        process.send_signal(SIGQUIT)
+        process.wait(PATIENCE)
+
+    def start(self) -> None:
+        """Starts it again after a crash."""
+        self._server.start()
 
     def stop(self) -> None:
         """Stops it and removes its files."""

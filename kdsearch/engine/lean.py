@@ -1,5 +1,7 @@
 """What a training process does without, to stay small."""
 
+import ctypes
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -18,12 +20,21 @@ def stay_lean() -> None:
     nothing, since students are not compiled here. Does nothing where the compiler is there already.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
+    gc.freeze()  # what is imported stays: a collection after each trial need not look at it
     if "torch._dynamo" in sys.modules:
         return
     absent = ModuleType("torch._dynamo")
     vars(absent).update(disable=_unchanged, graph_break=_nothing)
     sys.modules["torch._dynamo"] = absent
     vars(torch)["_dynamo"] = absent
+
+
+def give_memory_back() -> None:
+    """Returns what the last student left to the system: its blocks rarely fit the next one's shapes."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others have none, and less need
+    if trim is not None:
+        trim(0)
 
 
 def _unchanged(function: Callable[..., Any], *_: object, **__: object) -> Callable[..., Any]:

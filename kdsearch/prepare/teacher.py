@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from kdsearch.distill.objective import Objective
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.engine.training import Labelled, Training
 from kdsearch.epoch import EpochResult
-from kdsearch.errors import IdentityError
+from kdsearch.errors import IdentityError, TeacherError
 from kdsearch.models.count import count_parameters
 from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.models.weights import from_bytes, load_weights, read_weights, to_bytes
@@ -30,6 +31,7 @@ from kdsearch.views.batches import derived_seed
 from kdsearch.views.fresh import FreshBatches
 
 WEIGHTS = "teacher.safetensors"
+VERSION = 1  # part of the cache key: raise it when the same settings train another teacher
 
 
 class TeacherFacts(Record):
@@ -75,7 +77,7 @@ def prepare_teacher(
         given = study.teacher.checkpoint is not None
         make = _from_checkpoint if given else _trained_once
         _store(record, make(study, teacher, sets, device, progress))
-    elif study.teacher.checkpoint and Path(study.teacher.checkpoint).exists():
+    elif study.teacher.checkpoint and Path(study.teacher.checkpoint).expanduser().exists():
         _read_checkpoint(study, teacher)
         if to_bytes(teacher.state_dict()) != stored:
             raise IdentityError(
@@ -105,7 +107,7 @@ def _load(record: StudyRecord, teacher: Teacher, device: torch.device) -> tuple[
 
 def _read_checkpoint(study: Study, teacher: Teacher) -> Path:
     """Fills the teacher from its file: torchvision's own state dict, or one that kdsearch wrote."""
-    path = Path(study.teacher.checkpoint or "")
+    path = Path(study.teacher.checkpoint or "").expanduser()
     weights = read_weights(path)
     load_weights(teacher if "mean" in weights else teacher.net, weights, str(path))
     return path
@@ -124,7 +126,7 @@ def _trained_once(
 ) -> Taught:
     """From the cache, where another study has trained the same teacher on the same data, else trained now."""
     settings = [study.teacher.model_dump(), study.augmentation.model_dump(), Augmentation.VERSION, study.seed]
-    path = entry("teachers", digest(sets.fingerprint, settings, device.type))
+    path = entry("teachers", digest(sets.fingerprint, settings, device.type, VERSION))
     with locked(path):
         if not path.exists():
             taught = _train(study, teacher, sets, device, progress)
@@ -150,6 +152,10 @@ def _train(
             progress.step("teacher", epochs, epochs, f"validation accuracy {best.val_accuracy:.2%}")
             break
     assert best is not None, "a teacher trains for at least one epoch"
+    if not isfinite(best.val_loss):
+        raise TeacherError(
+            f"[teacher]: training diverged at learning_rate = {study.teacher.learning_rate:g}; lower it"
+        )
     teacher.load_state_dict(weights)
     return _taught(teacher, study, "trained", best.val_accuracy, tuple(training.results))
 

@@ -19,6 +19,7 @@ import optuna
 
 from kdsearch.errors import KdsearchError
 from kdsearch.search.messages import Channel, Failed
+from kdsearch.search.storage import LOST
 
 CONTEXT = multiprocessing.get_context("spawn")
 ORPHANED_SECONDS = 120.0  # what a child whose supervisor died has to save its work
@@ -98,6 +99,9 @@ def child(connection: Connection) -> Iterator[tuple[Channel, Callable[[], bool]]
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending: a stop now would be a traceback
         channel.send(Failed(str(error), error.exit_code))
         sys.exit(error.exit_code)
+    except LOST:
+        channel.send(Failed("the database did not come back; the same command resumes", 1))
+        sys.exit(1)
 
 
 def _watch_supervisor() -> None:

@@ -11,7 +11,9 @@ from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, UsageError
 from kdsearch.search.samplers import make_pruner
+from kdsearch.search.storage import StudyStorage
 from kdsearch.study.file import Study
+from kdsearch.tracking.record import StudyRecord
 
 DEFAULT_TRIALS = 100
 # What may differ between two runs: whole tables and keys, or one key of a table.
@@ -88,7 +90,7 @@ def stored_study(found: optuna.Study) -> Study:
 def check_settings(found: optuna.Study, study: Study) -> None:
     """Raises IdentityError where `study` is not what the study of its name was created as."""
     if is_whole(found):
-        changed = sorted(_differences(found.user_attrs["study"], identity_of(study)))
+        changed = sorted(_differences(identity_of(stored_study(found)), identity_of(study)))
         if changed:
             raise _changed(study.name, ", ".join(changed))
 
@@ -121,10 +123,11 @@ def _shown(value: Any) -> str:
     return "nothing" if value is None else str(value)
 
 
-def create_study(storage: BaseStorage, study: Study, data: DataFacts, views: int) -> optuna.Study:
+def create_study(storage: StudyStorage, study: Study, data: DataFacts, views: int) -> optuna.Study:
     """The study in the storage, created with all that identifies it unless it is there."""
     try:
         found = optuna.create_study(study_name=study.name, storage=storage, direction="maximize")
+        StudyRecord(storage.engine, study.name).delete()  # of a study that somebody deleted by other means
     except DuplicatedStudyError:
         found = optuna.load_study(study_name=study.name, storage=storage)
     facts = {
@@ -142,10 +145,10 @@ def create_study(storage: BaseStorage, study: Study, data: DataFacts, views: int
 def settle_target(found: optuna.Study, given: int | None, finished: int, default: int | None) -> int:
     """How many finished trials the study is to have: the last number given, else the study file's, else 100.
 
-    Stores it where it is new and there is something left to do.
+    Never fewer than are finished. Stores it where it is new.
     """
     stored = found.user_attrs.get("target")
-    target: int = given or stored or default or DEFAULT_TRIALS
-    if target != stored and target > finished:
+    target: int = max(finished, given or stored or default or DEFAULT_TRIALS)
+    if target != stored:
         found.set_user_attr("target", target)
     return target

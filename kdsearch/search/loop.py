@@ -1,6 +1,8 @@
 """One worker: takes trials from the study's queue until all slots are finished."""
 
 import os
+import signal
+import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -13,8 +15,9 @@ from optuna import TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from kdsearch.engine.lean import stay_lean
+from kdsearch.engine.lean import give_memory_back, stay_lean
 from kdsearch.engine.training import InterruptedTrainingError
+from kdsearch.errors import KdsearchError
 from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.search.child import child
 from kdsearch.search.duplicates import DuplicateTrialError
@@ -47,6 +50,8 @@ def work_process(connection: Connection, job: Job) -> None:
             Worker(study, bench, job, channel, Takeover(study, storage)).work()
         except LOST:
             leave()
+        if stop():
+            sys.exit(128 + signal.SIGTERM)
 
 
 def leave() -> NoReturn:
@@ -63,6 +68,7 @@ class Worker:
         self.study, self.bench, self.job, self.channel, self.take_over = study, bench, job, channel, take_over
         self.recipes = baselines(bench.study)
         self.latest: int | None = None  # the trial that it ran last, until that is settled
+        self.fatal: KdsearchError | None = None  # what no other trial would do better
         self.told: set[int] = set()  # trials that the user knows are waited for
 
     def work(self) -> None:
@@ -70,6 +76,8 @@ class Worker:
         while True:
             trials = self.study.get_trials(deepcopy=False)
             self._settle(trials)
+            if self.fatal:
+                raise self.fatal
             if self.bench.stop():
                 return
             target: int = self.study.user_attrs["target"]
@@ -125,6 +133,7 @@ class Worker:
                 raise
             return  # this worker had been silent for so long that another one has taken its trial over
         self.latest = numbers[0]
+        give_memory_back()
         training = self.bench.trained_seconds - trained
         self.channel.send(Spent("training", training))
         self.channel.send(
@@ -142,6 +151,10 @@ class Worker:
             raise
         except LOST:
             leave()
+        except KdsearchError as error:
+            trial.set_user_attr(MARK, "interrupted")
+            self.fatal = error
+            raise
         except Exception as error:
             trial.set_user_attr("reason", f"{type(error).__name__}: {error}".splitlines()[0])
             trial.set_user_attr(MARK, "failed")

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import optuna
 
 from kdsearch.errors import KdsearchError, StoppedError, StorageError
-from kdsearch.search.results import finished_count, study_row, trial_rows
+from kdsearch.search.results import best_slot, finished_count, study_row, trial_rows
 from kdsearch.search.storage import LOST, open_storage
 from kdsearch.tracking.record import StudyRecord
 from kdsearch.tracking.runs import StudyRow, TrialRow
@@ -51,18 +51,18 @@ class MirrorThread(threading.Thread):
             say,
         )
         self.mirror: Mirroring | None = None
+        self.study: optuna.Study | None = None
         self.ending = threading.Event()
         self.end: End | None = None
-        self.behind = False  # whether the latest tick failed
+        self.behind = True  # until a tick has ended well
+        self.told = False  # of the failure that lasts
 
     def run(self) -> None:
         """Ticks until the end, and once after it."""
-        storage = open_storage(self.storage, patience=PATIENCE_SECONDS)
-        study = optuna.load_study(study_name=self.study_name, storage=storage)
-        record = StudyRecord(self.storage, self.study_name)
-        while not self.ending.wait(TICK_SECONDS if self.mirror else 0):
-            self._tick(study, record)
-        self._tick(study, record)
+        while not self.ending.is_set():
+            self._tick()
+            self.ending.wait(TICK_SECONDS)
+        self._tick()
 
     def finish(self, end: End, hurry: Callable[[], bool]) -> bool:
         """Ends the thread after a last tick, or without it in a hurry; says whether MLflow has everything."""
@@ -76,21 +76,29 @@ class MirrorThread(threading.Thread):
         """The id of a trial's run in MLflow, if it got there."""
         return self.mirror.run_id(slot, attempt) if self.mirror and not self.behind else None
 
-    def _tick(self, study: optuna.Study, record: StudyRecord) -> None:
+    def _tick(self) -> None:
+        self.behind = True
         try:
-            row = study_row(study)
-            if self.mirror is None:
-                self.mirror = self.open_mirror(self.uri, row, record)
-            self.mirror.study = row
-            _mirror(self.mirror, study, self.end)
+            _mirror(*self._opened(), self.end)
         except LOST:
-            self.behind = True  # the study's own database is away; those who need it more say so
+            return  # the study's own database is away; those who need it more say so
         except KdsearchError as error:
-            if not self.behind:
+            if not self.told:
                 self.say(f"{error}; the study's database keeps everything, and 'kdsearch sync' catches up")
-            self.behind = True
-        else:
-            self.behind = False
+            self.told = True
+            return
+        self.behind = self.told = False
+
+    def _opened(self) -> tuple[Mirroring, optuna.Study]:
+        """The mirror, told of the study as it is now; both are opened once."""
+        if self.study is None:
+            storage = open_storage(self.storage, patience=PATIENCE_SECONDS)
+            self.study = optuna.load_study(study_name=self.study_name, storage=storage)
+        row = study_row(self.study)
+        if self.mirror is None:
+            self.mirror = self.open_mirror(self.uri, row, StudyRecord(self.storage, self.study_name))
+        self.mirror.study = row
+        return self.mirror, self.study
 
 
 def follow_study(
@@ -109,10 +117,12 @@ def follow_study(
     raise StorageError(f"the mirror of study {study!r} ended by itself; is its database there?")
 
 
-def mirror_once(open_mirror: OpenMirror, uri: str | None, storage: str, study: optuna.Study) -> None:
-    """One tick. Raises MirrorUnavailableError where MLflow does not answer."""
-    record = StudyRecord(storage, study.study_name)
-    _mirror(open_mirror(uri, study_row(study), record), study, None)
+def mirror_once(open_mirror: OpenMirror, uri: str | None, storage: str, study: optuna.Study) -> str | None:
+    """One tick; returns the best trial's run. Raises MirrorUnavailableError where MLflow does not answer."""
+    mirror = open_mirror(uri, study_row(study), StudyRecord(storage, study.study_name))
+    _mirror(mirror, study, None)
+    best = best_slot(study)
+    return mirror.run_id(*best) if best else None
 
 
 def _mirror(mirror: Mirroring, study: optuna.Study, end: End | None) -> None:

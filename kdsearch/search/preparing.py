@@ -13,7 +13,6 @@ from typing import NoReturn
 import optuna
 import torch
 
-from kdsearch.cache import digest, entry
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
@@ -28,12 +27,14 @@ from kdsearch.search.messages import Channel, Created, Ready, Request, Spent
 from kdsearch.search.slots import FINISHED
 from kdsearch.search.state import checkpoint_folder
 from kdsearch.search.storage import StudyStorage, open_storage
+from kdsearch.study.budget import check_budget
 from kdsearch.study.file import Study, load_study
 from kdsearch.study.settings import RunConfig
 from kdsearch.tracking.record import StudyRecord
+from kdsearch.tracking.uri import tracking_uri, without_password
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import ViewBank
-from kdsearch.views.build import ViewBuilder, affordable_views, view_bytes
+from kdsearch.views.build import ViewBuilder, affordable_views, bank_folder, view_bytes
 
 
 def prepare_process(connection: Connection, request: Request) -> None:
@@ -55,22 +56,24 @@ def prepare(request: Request, channel: Channel) -> None:
     """Tells the channel when the study exists and when workers can start. Raises what the user can mend."""
     study = _joined(request) if request.join else load_study(request.study, request.replaced_values())
     device = choose_device(study.run.device)
+    tracking_uri(study.run.tracking_uri)  # a wrong one is said now
     storage = open_storage(study.run.storage, create=True)
     found = identity.find_study(storage, study.name)
     if found is not None:
         identity.check_settings(found, study)
     sets = load_search_sets(study.data, study.seed, channel)
     facts = identity.DataFacts.of(study.data.name, sets)
+    check_budget(study, len(facts.classes), facts.image_size)
     found = _created(storage, study, found, facts, channel)
     if sets.note:
         channel.say(sets.note)
     if sets.skipped:
         channel.say(f"{sets.skipped} files that are no images were left out")
     finished = len(found.get_trials(deepcopy=False, states=FINISHED))
-    target = identity.settle_target(found, request.trials, finished, study.run.trials)
+    given = request.trials or request.settings.get("run.trials")
+    target = identity.settle_target(found, given, finished, study.run.trials)
     found.set_user_attr(LAST_RUN, time.time())
-    if study.data.path is not None:
-        found.set_user_attr("data_path", str(Path(study.data.path).resolve()))
+    _keep_places(found, study)
     run = study.run
     channel.send(Created(study.name, run.storage, run.tracking_uri, run.workers, target, finished))
     if target <= finished:
@@ -91,8 +94,14 @@ def _teach(
     found.set_user_attr("teacher", taught.model_dump(exclude={"curve"}))
     accuracy = f"validation accuracy {taught.accuracy:.2%}"
     channel.say(f"teacher {taught.model}: {accuracy}, {taught.parameters:,} parameters ({taught.origin})")
-    views: int = found.user_attrs["views"]
-    return teacher, _bank(study, views, sets.fingerprint, taught.fingerprint, teacher.shapes)
+    origin = sets.fingerprint, taught.fingerprint, study.augmentation.model_dump(), study.seed
+    bank = ViewBank(
+        folder=bank_folder(*origin, device=device),
+        count=found.user_attrs["views"],
+        classes=teacher.shapes.classes,
+        embedding=teacher.shapes.embedding,
+    )
+    return teacher, bank
 
 
 def _make_views(
@@ -107,6 +116,15 @@ def _make_views(
             named = int(prepared.device.startswith("cuda"))
             cuda = torch.cuda.device_count() if prepared.device == "cuda" else named
             channel.send(Ready(prepared.model_dump(mode="json"), cuda))
+
+
+def _keep_places(found: optuna.Study, study: Study) -> None:
+    """Where images and MLflow are, for the commands that come later; no URI with a password."""
+    if study.data.path is not None:
+        found.set_user_attr("data_path", str(Path(study.data.path).expanduser().resolve()))
+    uri = study.run.tracking_uri
+    if uri is not None and uri == without_password(uri):
+        found.set_user_attr("tracking_uri", uri)
 
 
 @contextmanager
@@ -146,10 +164,3 @@ def _created(
     views = affordable_views(study.views, size, study.max_epochs)
     channel.say(f"{views} views of {facts.train:,} training images, up to {size / 2**20:.0f} MiB each")
     return identity.create_study(storage, study, facts, views)
-
-
-def _bank(study: Study, views: int, data: str, teacher: str, shapes: Shapes) -> ViewBank:
-    key = digest(data, teacher, study.augmentation.model_dump(), Augmentation.VERSION, study.seed)
-    return ViewBank(
-        folder=entry("views", key), count=views, classes=shapes.classes, embedding=shapes.embedding
-    )

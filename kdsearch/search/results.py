@@ -11,9 +11,10 @@ from pydantic import Field
 
 from kdsearch.config import Record
 from kdsearch.progress import Standing
-from kdsearch.search.crew import worker_of
+from kdsearch.search.crew import is_gone, is_near, worker_of
 from kdsearch.search.slots import FINISHED, MARK, slot_of
 from kdsearch.tracking.runs import StudyRow, TrialRow
+from kdsearch.tracking.slot import Slot
 
 PROVENANCE = ("commit", "versions", "device", "threads", "data_fingerprint")
 SHOWN = 5
@@ -75,7 +76,8 @@ def status(study: optuna.Study) -> Status:
     now, best = standing(study), ranked(study)
     rate = _latest_rate(study)
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    crew = {(worker["host"], worker["pid"]) for trial in running if (worker := worker_of(trial))}
+    workers = (worker for trial in running if (worker := worker_of(trial)))
+    crew = {(each["host"], each["pid"]) for each in workers if not (is_near(each) and is_gone(each))}
     return Status(
         study=study.study_name,
         target=now.target,
@@ -160,6 +162,12 @@ def ranked(study: optuna.Study) -> list[FrozenTrial]:
     """The complete trials, best first; ties go to the lower validation loss, then to fewer parameters."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return sorted((trial for trial in trials if "student" in trial.user_attrs), key=_rank)
+
+
+def best_slot(study: optuna.Study) -> Slot | None:
+    """The slot of the best complete trial."""
+    best = ranked(study)
+    return slot_of(best[0]) if best else None
 
 
 def _rank(trial: FrozenTrial) -> tuple[float, float, int]:

@@ -14,14 +14,13 @@ from kdsearch.search.child import Child
 from kdsearch.search.machine import count_workers
 from kdsearch.search.messages import DATABASE_GONE, Created, Failed, Job, Ready, Request, Say, Spent, Step
 from kdsearch.search.mirroring import MirrorThread, OpenMirror
-from kdsearch.search.results import Summary, ranked, standing, summary
-from kdsearch.search.slots import slot_of
-from kdsearch.search.storage import LOST, open_storage
+from kdsearch.search.results import Summary, best_slot, standing, summary
+from kdsearch.search.storage import LOST, StudyStorage, open_storage
 
 TICK_SECONDS = 0.5
 CLEANING_SECONDS = 5.0
 WATCHING_SECONDS = 2.0  # how long a look at the study waits for a database that is away
-ONE_SIGNAL = 0.5  # seconds within which signals are one: `timeout` and job schedulers send theirs twice
+ONE_SIGNAL = 0.1  # seconds within which signals are one: `timeout` and job schedulers send theirs twice
 DEATHS = 5  # of workers, without a finished trial in between, before the run is given up
 
 
@@ -32,6 +31,7 @@ class Supervisor:
         self.request, self.watch, self.open_mirror = request, watch, open_mirror
         self.workers: list[Child | None] = []
         self.created: Created | None = None
+        self.storage: StudyStorage | None = None
         self.study: optuna.Study | None = None
         self.mirror: MirrorThread | None = None
         self.seconds: dict[str, float] = {}
@@ -41,7 +41,7 @@ class Supervisor:
         self.deaths = 0
         self.finished = 0
         self.since = 0
-        self.started = time.monotonic()
+        self.started = self.looked = time.monotonic()
 
     def run(self) -> Summary:
         """Until the target is reached.
@@ -61,6 +61,8 @@ class Supervisor:
             raise StorageError("the database went away; the same command resumes once it is back") from error
         finally:
             self._kill()
+            if self.storage:
+                self.storage.engine.dispose()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
@@ -68,7 +70,7 @@ class Supervisor:
         now = time.monotonic()
         if not self.signals or now - self.signalled > ONE_SIGNAL:
             self.signals.append(number)
-        self.signalled = now
+            self.signalled = now
 
     @property
     def _children(self) -> list[Child]:
@@ -86,8 +88,9 @@ class Supervisor:
         for child in self._children:
             for message in child.messages():
                 self._hear(message)
-        if self.study is not None:
+        if self.study is not None and time.monotonic() - self.looked >= TICK_SECONDS:
             self._watch(self.study)
+            self.looked = time.monotonic()
 
     def _hear(self, message: Any) -> None:
         match message:
@@ -107,8 +110,8 @@ class Supervisor:
     def _open(self, created: Created) -> None:
         self.created = created
         self.seconds["start-up and data"] = time.monotonic() - self.started
-        storage = open_storage(created.storage, patience=WATCHING_SECONDS)
-        self.study = optuna.load_study(study_name=created.name, storage=storage)
+        self.storage = open_storage(created.storage, patience=WATCHING_SECONDS)
+        self.study = optuna.load_study(study_name=created.name, storage=self.storage)
         self.finished, self.since = created.finished, len(self.study.get_trials(deepcopy=False))
         if self.open_mirror and created.finished < created.target:
             self.mirror = MirrorThread(
@@ -182,37 +185,36 @@ class Supervisor:
         if self.study is None or self.created is None:
             raise SearchError("the preparing process ended without a study")
         started = time.monotonic()
-        self._finish_mirror("FINISHED")
+        behind = not self._finish_mirror("FINISHED")
         parts = {
             part: value / max(1, len(self.workers)) for part, value in self.seconds.items() if part in SHARED
         }
         seconds = {**self.seconds, **parts, "MLflow after the last trial": time.monotonic() - started}
-        notes = (self._nothing_to_do(),) if self.created.finished >= self.created.target else ()
+        notes = []
+        if self.created.finished >= self.created.target:
+            notes.append(self._nothing_to_do())
+        if behind:
+            notes.append("MLflow has not everything; 'kdsearch sync' catches up")
         told = summary(self.study, self.created.storage)
         seconds["all"] = time.monotonic() - self.started
-        run_id = self._best_run_id(self.study)
+        best = best_slot(self.study)
         return told.model_copy(
             update={
                 "seconds": seconds,
-                "notes": notes,
-                "best_run_id": run_id,
+                "notes": tuple(notes),
+                "best_run_id": self.mirror.run_id(*best) if self.mirror and best else None,
                 "tracking_uri": self.created.tracking_uri,
             }
         )
-
-    def _best_run_id(self, study: optuna.Study) -> str | None:
-        best = ranked(study)
-        slot = slot_of(best[0]) if best else None
-        return self.mirror.run_id(*slot) if self.mirror and slot else None
 
     def _nothing_to_do(self) -> str:
         assert self.created is not None, "a study that is finished exists"
         done = self.created.finished
         return f"{done} of {done} finished; --trials {done + 100} adds 100"
 
-    def _finish_mirror(self, end: Any) -> None:
-        if self.mirror:
-            self.mirror.finish(end, lambda: len(self.signals) > 1)
+    def _finish_mirror(self, end: Any) -> bool:
+        """Says whether MLflow has everything."""
+        return self.mirror is None or self.mirror.finish(end, lambda: len(self.signals) > 1)
 
     def _stopped(self) -> StoppedError:
         if len(self.signals) > 1:

@@ -45,7 +45,7 @@ class StudyRow(Record):
     file_text: str  # the resolved study file
     params: dict[str, Kind] = Field(default_factory=dict)  # every parameter that some trial may sample
     data: dict[str, Any] = Field(default_factory=dict)  # name, fingerprint, train, validation, classes
-    teacher: dict[str, Any] = Field(default_factory=dict)  # name, val_accuracy, ...; empty: not known yet
+    teacher: dict[str, Any] = Field(default_factory=dict)  # model, accuracy, ...; empty: not known yet
     tags: dict[str, str] = Field(default_factory=dict)
     seed: int = 0
 
@@ -143,9 +143,9 @@ def curve(results: Sequence[EpochResult]) -> Iterator[Point]:
 def teacher_points(study: StudyRow, results: Sequence[EpochResult]) -> Iterator[Point]:
     """The teacher's curve, and its accuracy under a name of its own, so that it ranks among no students."""
     yield from curve(results)
-    if "val_accuracy" in study.teacher:
+    if "accuracy" in study.teacher:
         last = milliseconds(results[-1].finished_at if results else None)
-        yield Point("teacher_accuracy", float(study.teacher["val_accuracy"]), last, 0)
+        yield Point("teacher_accuracy", float(study.teacher["accuracy"]), last, 0)
 
 
 def study_params(study: StudyRow) -> dict[str, str]:

@@ -8,7 +8,7 @@ import torch
 from numpy.lib.format import open_memmap
 from torch import Tensor, nn
 
-from kdsearch.cache import cache_root, locked, making
+from kdsearch.cache import cache_root, digest, entry, locked, making
 from kdsearch.device import autocast
 from kdsearch.errors import UsageError
 from kdsearch.models.student import as_input
@@ -42,6 +42,11 @@ def affordable_views(config: ViewsConfig, size: int, epochs: int) -> int:
             "raise views.bank_gib, free disk, or let KDSEARCH_CACHE name a folder on a larger disk"
         )
     return min(config.count, epochs, int(room // size))
+
+
+def bank_folder(*origin: object, device: torch.device) -> Path:
+    """Where the views of one origin lie; the code and the device that make them are part of it."""
+    return entry("views", digest(origin, Augmentation.VERSION, CHUNK, device.type))
 
 
 class ViewBuilder:
