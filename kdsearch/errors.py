@@ -37,6 +37,10 @@ class SearchError(KdsearchError):
     """The search had to stop: too many failures, say."""
 
 
+class CacheClearedError(KdsearchError):
+    """Somebody cleared the cache while a search read it."""
+
+
 class NothingFinishedError(KdsearchError):
     """The study has no finished trial that could be exported."""
 

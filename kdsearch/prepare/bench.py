@@ -12,7 +12,7 @@ from kdsearch.device import seeded
 from kdsearch.engine.checkpoint import Checkpoint
 from kdsearch.engine.training import InterruptedTrainingError, Labelled, Training
 from kdsearch.epoch import EpochResult
-from kdsearch.errors import KdsearchError
+from kdsearch.errors import CacheClearedError
 from kdsearch.models.student import StudentConfig, build_student
 from kdsearch.models.width import solve_width
 from kdsearch.study.file import Study
@@ -47,7 +47,6 @@ class Bench:
         self.classes = len(sets.train.classes)
         self.image_size: int = sets.train.images.shape[-1]
         self.mean, self.std = sets.train.mean_std()
-        self.identity = record.identity()
         self.trained_seconds = 0.0
         self.labels = sets.train.labels.to(self.device)
         self.validation = Labelled(
@@ -78,7 +77,7 @@ class Bench:
         A study that was deleted and made anew has another identity, and takes nothing of the old one's.
         """
         path = self.checkpoints / f"slot-{slot.place}-{slot.attempt}.safetensors"
-        return Checkpoint(path, f"{self.identity} {key}")
+        return Checkpoint(path, f"{self.record.identity()} {key}")
 
     def timed(self, training: Training) -> Iterator[EpochResult]:
         """The training's epochs; what they take is added to `trained_seconds`."""
@@ -97,10 +96,9 @@ class Bench:
 
     def _wait_for_view(self, number: int) -> None:
         while not self.bank.exists(number):
-            if not self.bank.exists(0):  # which was there when the workers started
-                raise KdsearchError(
-                    f"{self.bank.folder}: cleared while the search ran; the same command makes it anew"
-                )
             if self.stop():
                 raise InterruptedTrainingError(f"stopped while view {number} was being made")
+            if not self.bank.exists(0):  # which was there when the workers started
+                where = self.bank.folder
+                raise CacheClearedError(f"{where}: cleared during the search; the same command makes it anew")
             time.sleep(0.05)

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from kdsearch.engine.training import InterruptedTrainingError, Training
+from kdsearch.errors import CacheClearedError
 from kdsearch.models.count import count_parameters, parameters_of
 from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.study.architecture import Architecture
@@ -100,7 +101,13 @@ def test_a_slot_s_checkpoint_is_its_own(bench):
     made = bench()
     paths = {made.checkpoint(slot).path for slot in (Slot(0, 0), Slot(0, 1), Slot(1, 0))}
     assert len(paths) == 3
-    assert made.checkpoint(Slot(0, 0), "key").key == "key"
+    assert made.checkpoint(Slot(0, 0), "key").key == f"{made.record.identity()} key"
+
+
+def test_a_cache_that_was_cleared_is_no_endless_wait(bench, config, tmp_path):
+    made = bench(bank=ViewBank(folder=tmp_path / "none", count=2, classes=10, embedding=4))
+    with pytest.raises(CacheClearedError, match="none: cleared during the search"):
+        next(iter(made.training(config(made), Slot(0, 0))))
 
 
 def test_the_time_that_training_takes_is_added_up(bench, config):

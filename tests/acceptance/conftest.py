@@ -1,0 +1,171 @@
+"""A small study that is prepared once for all tests; only its students are trained anew."""
+
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+from optuna.trial import TrialState
+
+from kdsearch.errors import StorageError
+from kdsearch.search.identity import find_study
+from kdsearch.search.messages import Request
+from kdsearch.search.slots import FINISHED, slot_of
+from kdsearch.search.storage import open_storage
+from kdsearch.search.supervisor import supervise
+
+STUDY = """
+[data]
+train_images = 200
+[views]
+count = 2
+[teacher]
+model = "mobilenet_v3_small"
+epochs = 1
+[budget]
+max_params = 3000
+[student]
+family = ["plain", "dwsep"]
+stages = 1
+[training]
+batch_size = 20
+epochs = EPOCHS
+[distillation]
+loss = ["ce", "kl"]
+"""
+
+RUN = """
+import sys
+
+from kdsearch import api
+from kdsearch.errors import KdsearchError
+from kdsearch.progress import Silence
+from kdsearch.search.messages import Request
+from kdsearch.search.supervisor import supervise
+
+if __name__ == "__main__":
+    how, storage = sys.argv[1:]
+    try:
+        if how == "api":  # to an MLflow that is not there
+            given = api.Overrides(workers="1", storage=storage, tracking_uri="http://127.0.0.1:9")
+            api.run("small.toml", trials=3, overrides=given)
+        else:
+            replaced = {"run.workers": "1", "run.storage": storage}
+            supervise(Request(study="small.toml", trials=3, replaced=replaced), Silence(), None)
+    except KdsearchError as error:
+        print(error)
+        sys.exit(error.exit_code)
+"""
+
+
+LONG = 40  # epochs: enough to be interrupted in the middle
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """One cache for the session: teacher and views are made by the first test that needs them."""
+    return tmp_path_factory.mktemp("acceptance-cache")
+
+
+@pytest.fixture(autouse=True)
+def shared(own_folders, cache, monkeypatch):
+    monkeypatch.setenv("KDSEARCH_CACHE", str(cache))
+    monkeypatch.setenv("KDSEARCH_GRACE", "2")
+
+
+class Watched:
+    """What the terminal is told."""
+
+    def __init__(self):
+        self.said, self.tasks, self.finished = [], set(), 0
+
+    def say(self, text):
+        self.said.append(text)
+
+    def step(self, task, done, total, note=""):
+        self.tasks.add(task)
+
+    def standing(self, standing):
+        self.finished = standing.finished
+
+
+class Small:
+    """The study in a folder, with ways to run and to read it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.url = f"sqlite:///{folder / 'kdsearch.db'}"
+        self.storage = None
+        self.write()
+
+    def write(self, epochs=LONG):
+        (self.folder / "small.toml").write_text(STUDY.replace("EPOCHS", str(epochs)))
+
+    def run(self, trials, workers=1, watched=None):
+        """In this process; children do the work."""
+        watched = watched or Watched()
+        replaced = {"run.workers": str(workers), "run.storage": self.url}
+        request = Request(study=str(self.folder / "small.toml"), trials=trials, replaced=replaced)
+        return supervise(request, watched, None), watched
+
+    def start(self, how="supervise"):
+        """In a process group of its own, as a terminal does."""
+        (self.folder / "run.py").write_text(RUN)
+        command = [sys.executable, "run.py", how, self.url]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=self.folder
+        )
+
+    @property
+    def study(self):
+        """Optuna's study, None where there is none yet."""
+        if "sqlite" in self.url and not (self.folder / "kdsearch.db").exists():
+            return None
+        with suppress(StorageError):  # its tables are being made
+            self.storage = self.storage or open_storage(self.url)
+            return find_study(self.storage, "small")
+
+    def close(self):
+        """Leaves no connection open."""
+        if self.storage:
+            self.storage.engine.dispose()
+
+    @property
+    def finished(self):
+        """What the study found, by slot: all that must be the same whatever happened in between."""
+        return {
+            slot_of(trial): (trial.params, trial.state, trial.value, trial.intermediate_values)
+            for trial in self.study.trials
+            if trial.state in FINISHED
+        }
+
+    @property
+    def training(self):
+        """The running trials that have had their first epoch."""
+        trials = self.study.trials if self.study else []
+        return [trial for trial in trials if trial.state == TrialState.RUNNING and trial.intermediate_values]
+
+
+@pytest.fixture
+def watched():
+    return Watched()
+
+
+@pytest.fixture
+def small(tmp_path):
+    small = Small(tmp_path)
+    yield small
+    small.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cache, tmp_path_factory):
+    """The study with three trials that nobody interrupted; not to be changed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDSEARCH_CACHE", str(cache))
+        patch.setenv("KDSEARCH_STATE", str(folder / "state"))
+        patch.setenv("KDSEARCH_GRACE", "2")
+        small = Small(folder)
+        small.summary, small.watched = small.run(3)
+    return small

@@ -1,0 +1,207 @@
+"""What the user sees, of made-up studies."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from kdsearch.cli import display
+from kdsearch.progress import Silence, Standing
+from kdsearch.search.results import Ranked, Status, Summary
+
+
+def ranked(trial, accuracy, loss="kl"):
+    return Ranked(
+        trial=trial,
+        accuracy=accuracy,
+        val_loss=0.1,
+        parameters=59_000 + trial,
+        macs=1_500_000,
+        family="dwsep",
+        loss=loss,
+    )
+
+
+def summary(**changed):
+    taught, alone = ranked(7, 0.95), ranked(3, 0.94, "ce")
+    told = {
+        "study": "digits",
+        "storage": "sqlite:///kdsearch.db",
+        "finished": 100,
+        "target": 100,
+        "complete": 60,
+        "pruned": 40,
+        "failed": 0,
+        "validation_images": 288,
+        "teacher": "resnet18",
+        "teacher_accuracy": 0.99,
+        "best": (taught, alone),
+        "best_without_teacher": alone,
+        "best_with_teacher": taught,
+    }
+    return Summary(**{**told, **changed})
+
+
+@pytest.fixture
+def shown(capsys):
+    """What a display function prints on standard output."""
+
+    def of(show, *told):
+        show(*told)
+        return capsys.readouterr().out
+
+    return of
+
+
+def test_the_summary_ranks_the_best_by_size_and_distance_to_the_teacher(shown):
+    text = shown(display.show_summary, summary())
+    assert "Study digits: 100 of 100 trials finished, 40 of them pruned\n" in text
+    rows = [line for line in text.splitlines() if "dwsep" in line]
+    assert [row.replace("│", " ").split() for row in rows] == [
+        ["7", "95.00", "%", "-4.00", "59,007", "1,500,000", "dwsep", "kl"],
+        ["3", "94.00", "%", "-5.00", "59,003", "1,500,000", "dwsep", "ce"],
+    ]
+    assert "One of the 288 validation images is worth 0.35 points." in text
+    assert "beats" not in text
+
+
+def test_the_summary_says_plainly_that_distillation_did_not_help(shown):
+    better = ranked(3, 0.97, "ce")
+    text = shown(display.show_summary, summary(best=(better, ranked(7, 0.95)), best_without_teacher=better))
+    assert "The best student without distillation beats the best with it by 2.00 points." in text
+
+
+def test_the_summary_says_plainly_that_a_student_beats_the_teacher(shown):
+    text = shown(display.show_summary, summary(teacher_accuracy=0.9))
+    assert "The best student beats the teacher by 5.00 points" in text
+
+
+def test_a_tie_beats_nobody(shown):
+    equal = ranked(3, 0.95, "ce")
+    told = summary(best=(ranked(7, 0.95), equal), best_without_teacher=equal, teacher_accuracy=0.95)
+    assert "beats" not in shown(display.show_summary, told)
+
+
+def test_a_study_without_a_complete_trial_has_a_summary_too(shown):
+    told = summary(best=(), best_with_teacher=None, best_without_teacher=None, failed=2, notes=("a note",))
+    text = shown(display.show_summary, told)
+    assert "2 failed" in text
+    assert "a note" in text
+    assert "export-best" not in text
+
+
+def test_the_time_is_shared_out_without_a_gap(shown):
+    text = shown(
+        display.show_summary, summary(seconds={"training": 60.0, "teacher": 30.0, "tiny": 0.1, "all": 100.0})
+    )
+    assert "Time 0:01:40: training 60%, teacher 30%, the rest 10%." in text
+
+
+def test_the_next_step_names_a_storage_that_is_not_the_usual_one(shown):
+    assert "Next: kdsearch export-best\n" in shown(display.show_summary, summary())
+    elsewhere = summary(storage="postgresql+psycopg://me:secret@host/x", compare="mlflow ui")
+    text = shown(display.show_summary, elsewhere)
+    assert "Next: kdsearch export-best with this --storage, mlflow ui\n" in text
+    assert "secret" not in text
+
+
+def status(**changed):
+    told = {
+        "study": "digits",
+        "target": 100,
+        "finished": 30,
+        "complete": 20,
+        "pruned": 10,
+        "failed": 1,
+        "running": 2,
+        "workers": 2,
+        "best": ranked(7, 0.95),
+        "per_hour": 1234.5,
+        "seconds_left": 204.2,
+    }
+    return Status(**{**told, **changed})
+
+
+def test_the_status_is_a_line_for_each_fact(shown):
+    text = shown(display.show_status, status())
+    for fact in ("30 of 100", "20, 10, 1", "2 trials, 2 workers", "trial 7: 95.00 %", "1,234", "0:03:24"):
+        assert fact in text
+
+
+def test_the_status_of_a_new_study_claims_nothing(shown):
+    text = shown(display.show_status, status(best=None, per_hour=None, seconds_left=None))
+    assert "none yet" in text
+    assert "left" not in text
+
+
+def test_progress_that_is_no_terminal_is_lines_on_standard_error(capsys):
+    with display.watching(quiet=False) as watch:
+        watch.step("teacher", 0, 3)
+        watch.standing(standing(1, target=2))
+        watch.say("hello [not markup]")
+    assert capsys.readouterr() == ("", "teacher 0/3\ntrials 1/2 0 pruned, 0 failed\nhello [not markup]\n")
+
+
+def test_quiet_progress_is_silence():
+    with display.watching(quiet=True) as watch:
+        assert isinstance(watch, Silence)
+
+
+def standing(finished, target=100, failed=0, best=None):
+    return Standing(target, finished, 0, failed, 1, best, None, None)
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """Lines on a clock of the test's own; what was said, and the clock's hand."""
+    now = [1000.0]
+    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
+    told = io.StringIO()
+    return display.Lines(Console(file=told, width=200)), told, now
+
+
+def test_lines_say_beginning_and_end_and_now_and_then(lines):
+    watch, told, now = lines
+    for done in range(101):
+        watch.step("decode", done, 100)
+        now[0] += 0.1
+    said = told.getvalue().splitlines()
+    assert said[0] == "decode 0/100"
+    assert said[-1] == "decode 100/100"
+    assert len(said) == 3 + int(100 * 0.1 / display.PLAIN_SECONDS) - 2
+
+
+def test_lines_say_nothing_twice_of_trials(lines):
+    watch, told, now = lines
+    for finished in (0, 0, 1, 1, 2, 2):
+        watch.standing(standing(finished, target=2, best=0.5 if finished else None))
+        now[0] += display.PLAIN_SECONDS + 1
+    assert told.getvalue().splitlines() == [
+        "trials 0/2 0 pruned, 0 failed",
+        "trials 1/2 0 pruned, 0 failed, best 50.00 %",
+        "trials 2/2 0 pruned, 0 failed, best 50.00 %",
+    ]
+
+
+def test_lines_leave_views_out(lines):
+    watch, told, _ = lines
+    watch.step("view 1 of 8", 0, 10)
+    assert told.getvalue() == ""
+
+
+def test_bars_show_pruned_failed_best_rate_and_time_left():
+    console = Console(file=io.StringIO(), force_terminal=True, width=200, height=20)
+    progress = Progress(*Progress.get_default_columns(), console=console)
+    watch = display.Bars(progress)
+    watch.step("view 1 of 8", 8, 8)
+    watch.standing(Standing(100, 20, 10, 1, 2, 0.95, 360.0, 700.0))
+    trials, view = progress.tasks[watch.tasks["trials"]], progress.tasks[watch.tasks["view 1 of 8"]]
+    assert (trials.completed, trials.total) == (30, 100)
+    assert trials.fields["note"] == "10 pruned, 1 failed, best 95.00 %, 360 an hour, 0:11:40 left"
+    assert not view.visible
+
+
+def test_a_status_is_json_for_programs():
+    assert json.loads(status().model_dump_json())["best"]["trial"] == 7

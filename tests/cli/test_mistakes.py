@@ -1,0 +1,159 @@
+"""What a user does wrong: one line, an exit code, no traceback."""
+
+import subprocess
+import sys
+
+import optuna
+import pytest
+from click.testing import CliRunner
+
+from kdsearch.cli import main
+from kdsearch.search import identity
+from kdsearch.search.storage import open_storage
+from kdsearch.study.file import load_study
+
+UNREACHABLE = "postgresql+psycopg://me:secret@127.0.0.1:1/x"
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet_optuna():
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+
+
+@pytest.fixture
+def untrained(tmp_path):
+    """The URL of a database with a study that has no finished trial."""
+    url = f"sqlite:///{tmp_path / 'untrained.db'}"
+    facts = identity.DataFacts(
+        name="digits",
+        fingerprint="f",
+        train=1149,
+        validation=288,
+        classes=("0", "1"),
+        image_size=8,
+        channels=1,
+    )
+    found = identity.create_study(open_storage(url, create=True), load_study("digits", {}), facts, views=1)
+    found.set_user_attr("target", 5)
+    return url
+
+
+def told(*arguments):
+    """Exit code and the error lines of a command in this process."""
+    done = CliRunner().invoke(main, arguments)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stderr.splitlines()
+
+
+@pytest.fixture(scope="module")
+def told_in_processes(tmp_path_factory):
+    """The same for commands that start processes of their own, none of whose errors may get through."""
+    asked = [("run", "digts"), ("run", "fashion-mnist", "--data", "nowhere")]
+    here = tmp_path_factory.mktemp("here")
+    started = {
+        arguments: subprocess.Popen(
+            [sys.executable, "-m", "kdsearch", *arguments], cwd=here, stderr=subprocess.PIPE, text=True
+        )
+        for arguments in asked
+    }
+    errors = {arguments: process.communicate(timeout=100)[1] for arguments, process in started.items()}
+    return {
+        arguments: (process.returncode, errors[arguments].splitlines())
+        for arguments, process in started.items()
+    }
+
+
+def test_an_unknown_study_is_answered_with_the_nearest_names(told_in_processes):
+    code, lines = told_in_processes["run", "digts"]
+    assert code == 2
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("Error: digts: no shipped study; known, nearest first: digits")
+
+
+def test_a_data_folder_that_is_not_there_is_named(told_in_processes):
+    answer = told_in_processes["run", "fashion-mnist", "--data", "nowhere"]
+    assert answer == (2, ["Error: --data nowhere: no such folder"])
+
+
+def test_a_setting_that_is_none_shows_how_one_is_written():
+    code, lines = told("run", "--set", "training.epochs")
+    assert code == 2
+    assert lines == ["Error: --set training.epochs: write table.key=value, as in --set training.epochs=20"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [(["run", "--trails", "3"], "--trials"), (["rnu"], "run"), (["status", "--jsno"], "--json")],
+)
+def test_an_unknown_command_or_option_is_answered_with_the_nearest(arguments, nearest):
+    code, lines = told(*arguments)
+    assert code == 2
+    assert nearest in lines[-1]
+
+
+@pytest.mark.parametrize("trials", ["0", "-1", "many"])
+def test_trials_are_a_number_from_1_on(trials):
+    code, lines = told("run", "--trials", trials)
+    assert code == 2
+    assert "--trials" in lines[-1]
+
+
+@pytest.mark.parametrize("command", [["status"], ["export-best"], ["sync"], ["delete", "digits", "--yes"]])
+def test_a_command_without_a_database_says_so_and_makes_none(command, tmp_path):
+    code, lines = told(*command)
+    assert code == 2
+    assert lines == [
+        "Error: kdsearch.db: no study here yet; 'kdsearch run' creates one, --storage names another database"
+    ]
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "code"), [("nonsense", 2), ("mysql://me:secret@host/x", 2), (UNREACHABLE, 1)]
+)
+def test_a_bad_storage_is_one_line_without_its_password(url, code):
+    found, lines = told("status", "--storage", url)
+    assert found == code
+    assert len(lines) == 1
+    assert "--storage" in lines[0]
+    assert "secret" not in lines[0]
+
+
+def test_the_storage_may_come_from_the_environment(untrained, monkeypatch):
+    monkeypatch.setenv("KDSEARCH_STORAGE", untrained)
+    assert CliRunner().invoke(main, ["status", "--json"]).output.startswith('{"study":"digits","target":5')
+
+
+def test_all_commands_that_take_a_storage_take_it_from_the_environment():
+    takes = {
+        name: parameter.envvar
+        for name, command in main.commands.items()
+        for parameter in command.params
+        if parameter.name == "storage"
+    }
+    assert takes == dict.fromkeys(main.commands.keys() - {"studies"}, "KDSEARCH_STORAGE")
+
+
+def test_nothing_finished_is_nothing_to_export(untrained, tmp_path):
+    code, lines = told("export-best", "--storage", untrained)
+    assert code == 1
+    assert lines == ["Error: study 'digits' has no finished trial to export yet; 'kdsearch run' trains some"]
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_an_unknown_study_of_a_database_is_answered_with_those_there_are(untrained):
+    code, lines = told("status", "letters", "--storage", untrained)
+    assert (code, lines) == (2, ["Error: no study 'letters' here; there are: digits"])
+
+
+def test_a_study_is_not_deleted_without_a_yes(untrained):
+    asked = CliRunner().invoke(main, ["delete", "digits", "--storage", untrained], input="n\n")
+    assert asked.exit_code == 1
+    assert "Remove study 'digits' with 0 finished trials?" in asked.output
+    assert told("status", "--storage", untrained)[0] == 0

@@ -1,0 +1,159 @@
+"""A small study of real digits whose teacher's answers are random: what a search does not depend on."""
+
+import shutil
+import tomllib
+from multiprocessing import Pipe
+
+import numpy as np
+import optuna
+import pytest
+
+from kdsearch.data.image_set import SearchSets
+from kdsearch.data.sources import load_search_sets
+from kdsearch.prepare.bench import Bench, Prepared
+from kdsearch.progress import Silence
+from kdsearch.search import identity
+from kdsearch.search.loop import Worker
+from kdsearch.search.messages import Channel, Job
+from kdsearch.search.slots import FINISHED, slot_of
+from kdsearch.search.storage import open_storage
+from kdsearch.search.takeover import Takeover
+from kdsearch.study.file import Study
+from kdsearch.tracking.record import StudyRecord
+from kdsearch.views.bank import ViewBank
+
+SMALL = """
+[data]
+train_images = 200
+[budget]
+max_params = 3000
+[student]
+family = ["plain", "dwsep"]
+stages = 1
+[training]
+epochs = 3
+batch_size = 100
+[distillation]
+loss = ["ce", "kl"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch):
+    monkeypatch.setenv("KDSEARCH_GRACE", "2")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_optuna():
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+
+
+@pytest.fixture
+def small():
+    """A study like SMALL, with some of its values changed, by table."""
+
+    def make(name="small", **changed):
+        tables = tomllib.loads(SMALL)
+        for table, values in changed.items():
+            tables[table] = {**tables.get(table, {}), **values}
+        return Study({"name": name, **tables}, "small.toml")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """The folder of the small study's images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return load_search_sets(Study(tomllib.loads(SMALL), "small.toml").data, 0, Silence()).folder
+
+
+@pytest.fixture(scope="session")
+def answers(tmp_path_factory, data):
+    """Two views of these images without augmentation, with random answers of a teacher."""
+    sets = SearchSets.open(data)
+    bank = ViewBank(folder=tmp_path_factory.mktemp("views"), count=2, classes=10, embedding=4)
+    for number in range(bank.count):
+        random = np.random.default_rng(number)
+        bank.path(number).mkdir()
+        arrays = {
+            "images": sets.train.images.numpy(),
+            "logits": random.normal(0, 3, (len(sets.train), 10)).astype(np.float16),
+            "embedding": random.normal(0, 1, (len(sets.train), 4)).astype(np.float16),
+        }
+        for name, array in arrays.items():
+            np.save(bank.path(number) / f"{name}.npy", array)
+    return bank
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory):
+    """A database with Optuna's tables and nothing in them: to copy it is faster than to make one."""
+    path = tmp_path_factory.mktemp("empty") / "kdsearch.db"
+    open_storage(f"sqlite:///{path}", create=True).engine.dispose()
+    return path
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'kdsearch.db'}"
+
+
+@pytest.fixture
+def prepared(tmp_path, data, answers):
+    return Prepared(data=data, bank=answers, checkpoints=tmp_path / "checkpoints", device="cpu")
+
+
+@pytest.fixture
+def create(tmp_path, url, empty, small, data):
+    """Creates the small study in a database, for so many trials; returns Optuna's study."""
+
+    def make(target=4, name="small", storage=url, **tables):
+        if storage == url and not (tmp_path / "kdsearch.db").exists():
+            shutil.copy(empty, tmp_path / "kdsearch.db")
+        study = small(name=name, **tables)
+        facts = identity.DataFacts.of("digits", SearchSets.open(data))
+        identity.create_study(open_storage(storage, create=storage != url), study, facts, 2)
+        found = identity.open_study(open_storage(storage), name)
+        identity.settle_target(found, target, 0, None)
+        return found
+
+    return make
+
+
+@pytest.fixture
+def worker(url, prepared):
+    """A worker of this process on a study that exists; `heard` is the other end of its pipe."""
+
+    def make(stop=lambda: False, name="small"):
+        storage = open_storage(url)
+        study = identity.open_study(storage, name)
+        bench = Bench(identity.stored_study(study), prepared, StudyRecord(url, name), stop)
+        heard, said = Pipe(duplex=False)
+        job = Job(name, url, {}, 0, 1, len(study.trials))
+        made = Worker(study, bench, job, Channel(said), Takeover(study, storage))
+        made.heard = heard
+        return made
+
+    return make
+
+
+@pytest.fixture
+def outcome():
+    """What a study found, by slot: all of it must be the same whatever happened in between."""
+
+    def of(study):
+        return {
+            slot_of(trial): (
+                trial.params,
+                trial.state,
+                trial.value,
+                trial.intermediate_values,
+                trial.user_attrs["key"],
+            )
+            for trial in study.trials
+            if trial.state in FINISHED
+        }
+
+    return of

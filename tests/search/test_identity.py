@@ -1,0 +1,95 @@
+import optuna
+import pytest
+
+from kdsearch.data.image_set import SearchSets
+from kdsearch.errors import IdentityError, UsageError
+from kdsearch.search import identity
+from kdsearch.search.storage import open_storage
+
+
+@pytest.fixture
+def facts(data):
+    return identity.DataFacts.of("digits", SearchSets.open(data))
+
+
+@pytest.fixture
+def new(url, small, facts):
+    return lambda: identity.create_study(open_storage(url, create=True), small(), facts, 2)
+
+
+def test_a_study_is_read_back_as_it_was_created(create, small):
+    assert identity.identity_of(identity.stored_study(create())) == identity.identity_of(small())
+
+
+def test_the_same_settings_pass(create, small):
+    identity.check_settings(create(), small())
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"run": {"workers": "3", "trials": 7, "device": "cpu"}},
+        {"data": {"path": "elsewhere"}},
+        {"teacher": {"checkpoint": "teacher.pt"}},
+    ],
+    ids=["run", "path", "checkpoint"],
+)
+def test_what_may_differ_between_two_runs_passes(create, small, tables):
+    identity.check_settings(create(), small(**tables))
+
+
+def test_other_settings_are_refused_with_the_changed_keys_and_the_ways_out(create, small):
+    other = small(
+        training={"epochs": 9}, budget={"max_params": 500}, student={"growth": {"low": 1.5, "high": 2}}
+    )
+    with pytest.raises(IdentityError) as refusal:
+        identity.check_settings(create(), other)
+    text = str(refusal.value)
+    assert "training.epochs (3 before, 9 now)" in text
+    assert "budget.max_params (3000 before, 500 now)" in text
+    assert "student.growth (1.2 to 2.4 before, 1.5 to 2 now)" in text
+    assert "--name" in text
+    assert "kdsearch delete small" in text
+    assert refusal.value.exit_code == 2
+
+
+def test_other_images_are_refused(create, facts):
+    found = create()
+    identity.check_data(found, "small", facts)
+    with pytest.raises(IdentityError, match="images"):
+        identity.check_data(found, "small", facts.model_copy(update={"fingerprint": "another"}))
+
+
+def test_a_study_whose_creator_died_is_created_again_with_what_holds_now(url, small, facts):
+    storage = open_storage(url, create=True)
+    half = optuna.create_study(study_name="small", storage=storage)
+    half.set_user_attr("data", {"fingerprint": "another"})
+    half.set_user_attr("views", 2)
+    with pytest.raises(UsageError, match="no study 'small' here"):
+        identity.open_study(storage, "small")
+    identity.check_settings(half, small())
+    identity.check_data(half, "small", facts)
+    found = identity.create_study(storage, small(training={"epochs": 9}), facts, 5)
+    assert (found.user_attrs["views"], identity.stored_study(found).max_epochs) == (5, 9)
+
+
+@pytest.mark.parametrize(
+    ("given", "default", "expected"),
+    [(None, None, 100), (None, 50, 50), (7, 50, 7)],
+    ids=["none", "file", "given"],
+)
+def test_a_new_study_s_target(new, given, default, expected):
+    found = new()
+    assert identity.settle_target(found, given, 0, default) == expected
+    assert found.user_attrs["target"] == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "finished", "target", "stored"),
+    [(None, 3, 10, 10), (20, 10, 20, 20), (5, 3, 5, 5), (2, 3, 3, 3), (3, 3, 3, 3), (None, 10, 10, 10)],
+    ids=["left out", "extends", "lowers", "below what is finished", "exactly", "finished"],
+)
+def test_the_target_of_a_study_that_exists(create, given, finished, target, stored):
+    found = create(10)
+    assert identity.settle_target(found, given, finished, 50) == target
+    assert found.user_attrs["target"] == stored

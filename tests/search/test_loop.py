@@ -1,0 +1,164 @@
+import itertools
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from kdsearch.errors import SearchError
+from kdsearch.search.messages import Say
+from kdsearch.search.slots import mark_of, slot_of
+from kdsearch.search.takeover import give_back
+
+SEARCHES = {"tpe": ("hyperband", 12), "random": ("median", 4)}  # sampler: pruner and target
+
+
+def stop_after(steps):
+    """A `stop` that says so from its `steps`-th question on; it is asked before each step."""
+    asked = itertools.count()
+    return lambda: next(asked) >= steps
+
+
+def test_a_worker_ends_with_exactly_the_target(create, worker):
+    study = create(5)
+    worker().work()
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 5
+    assert [slot_of(trial) for trial in study.trials] == [(place, 0) for place in range(5)]
+
+
+def test_a_larger_target_goes_on_where_the_study_stood(create, worker):
+    study = create(2)
+    worker().work()
+    study.set_user_attr("target", 3)
+    worker().work()
+    assert len(study.trials) == 3
+
+
+def test_a_finished_study_needs_no_trial(create, worker):
+    study = create(1)
+    worker().work()
+    worker().work()
+    assert len(study.trials) == 1
+
+
+def test_the_first_trials_are_baselines_without_a_teacher_first(create, worker):
+    study = create(3)
+    worker().work()
+    assert [trial.params["distillation.loss"] for trial in study.trials[:2]] == ["ce", "kl"]
+    assert [trial.user_attrs.get("baseline") for trial in study.trials] == [True, True, None]
+
+
+def test_no_student_is_over_the_budget(create, worker):
+    study = create(6)
+    worker().work()
+    assert all(trial.user_attrs["student"]["parameters"] <= 3000 for trial in study.trials)
+    assert all(trial.constraints["params"] <= 0 for trial in study.trials)
+
+
+@pytest.mark.parametrize("sampler", SEARCHES)
+def test_the_same_seed_gives_the_same_trials_and_an_interruption_changes_nothing(
+    create, worker, outcome, sampler
+):
+    pruner, target = SEARCHES[sampler]
+    tables = {"search": {"sampler": sampler, "pruner": pruner}, "training": {"epochs": 5}}
+    study = create(target, **tables)
+    worker().work()
+    undisturbed = outcome(study)
+
+    optuna.delete_study(study_name="small", storage=study._storage)  # brackets depend on the study's name
+    again = create(target, **tables)
+    for steps in (1, 8, 14, 20):
+        worker(stop=stop_after(steps)).work()
+    worker().work()
+    interrupted = [trial for trial in again.trials if mark_of(trial) == "interrupted"]
+    assert len(interrupted) == 4
+    assert any(trial.intermediate_values for trial in interrupted)
+    assert outcome(again) == undisturbed
+
+
+def test_an_interrupted_trial_waits_with_its_slot_and_parameters_and_is_no_death(create, worker):
+    study = create(3)
+    for _ in range(5):
+        worker(stop=stop_after(2)).work()
+    worker().work()
+    first = [trial for trial in study.trials if slot_of(trial) == (0, 0)]
+    assert [mark_of(trial) for trial in first] == ["interrupted"] * 5 + [None]
+    assert len({str(trial.params) for trial in first}) == 1
+
+
+def test_a_finished_trial_leaves_no_checkpoint_and_an_interrupted_one_does(create, worker, prepared):
+    create(3)
+    worker(stop=stop_after(4)).work()
+    assert [path.name for path in prepared.checkpoints.iterdir()] == ["slot-0-0.safetensors"]
+    worker().work()
+    assert list(prepared.checkpoints.iterdir()) == []
+
+
+def test_failing_trials_stop_the_run_with_the_last_reason(create, worker):
+    study = create(9, budget={"max_params": 100}, student={"depth_1": 3})
+    with pytest.raises(SearchError, match=r"^5 trials in a row failed; the last one: UsageError: family"):
+        worker().work()
+    assert [slot_of(trial) for trial in study.trials] == [(0, attempt) for attempt in range(5)]
+    assert "baseline" not in study.trials[1].user_attrs
+    with pytest.raises(SearchError):
+        worker().work()
+    assert len(study.trials) == 10
+
+
+def test_a_study_with_one_configuration_trains_repeats_after_five_refusals(create, worker):
+    one = {"family": "plain", "depth_1": 1, "growth": 2.0, "fraction": 1.0}
+    training = {"learning_rate": 1e-2, "weight_decay": 1e-2}
+    study = create(
+        2, student=one, training=training, distillation={"loss": "ce"}, families={"plain": {"kernel": 3}}
+    )
+    worker().work()
+    assert [mark_of(trial) for trial in study.trials] == [None, *["duplicate"] * 5, None]
+    first, last = study.trials[0], study.trials[-1]
+    assert first.user_attrs["key"] == last.user_attrs["key"]
+    assert first.user_attrs["student"]["seed"] != last.user_attrs["student"]["seed"]
+
+
+def test_a_diverged_trial_is_pruned_and_counts(create, worker):
+    study = create(3, training={"optimizer": "sgd", "learning_rate": 1e30, "epochs": 4})
+    worker().work()
+    assert [trial.state for trial in study.trials] == [TrialState.PRUNED] * 3
+    assert {mark_of(trial) for trial in study.trials} == {"diverged"}
+
+
+def test_a_trial_that_another_worker_took_over_is_left_to_that_one(create, worker):
+    study = create(1)
+    left = worker()
+
+    def take_over():
+        """As a worker does that has heard nothing of this one for a grace time."""
+        running = study.get_trials(states=(TrialState.RUNNING,))
+        if running and not any(trial.state == TrialState.FAIL for trial in study.trials):
+            give_back(study, running[0])
+        return False
+
+    left.bench.stop = take_over
+    left.work()
+    assert [(slot_of(trial), mark_of(trial)) for trial in study.trials] == [((0, 0), "lost"), ((0, 0), None)]
+    assert study.trials[1].state == TrialState.COMPLETE
+
+
+def test_one_worker_waits_for_a_trial_that_may_have_lost_its_worker_and_says_so(create, worker):
+    study = create(2)
+    study.enqueue_trial({}, user_attrs={"slot": 0, "attempt": 0})
+    study._thread_local.in_optimize_loop = (
+        True  # asked as optimize asks, by a worker that dies before its heartbeat
+    )
+    study.ask()
+    alone = worker()
+    alone.work()
+    said = [message.text for message in iter_messages(alone.heard) if isinstance(message, Say)]
+    assert said == ["trial 0 may have lost its worker; waiting for it, at most 4 s"]
+    assert [(slot_of(trial), mark_of(trial)) for trial in study.trials] == [
+        ((0, 0), "lost"),
+        ((0, 0), None),
+        ((1, 0), None),
+    ]
+
+
+def iter_messages(heard):
+    while heard.poll():
+        yield heard.recv()

@@ -1,0 +1,15 @@
+from kdsearch.search.recipes import baselines
+
+
+def test_there_is_a_baseline_for_each_loss_without_a_teacher_first(small):
+    assert [recipe["distillation.loss"] for recipe in baselines(small())] == ["ce", "kl"]
+
+
+def test_a_baseline_holds_defaults_that_lie_within_the_study(small):
+    recipe = baselines(small(training={"learning_rate": {"low": 0.1, "high": 0.2}}))[0]
+    assert "training.learning_rate" not in recipe
+    assert recipe["training.weight_decay"] == 1e-2
+
+
+def test_a_fixed_loss_is_no_parameter(small):
+    assert "distillation.loss" not in baselines(small(distillation={"loss": "kl"}))[0]

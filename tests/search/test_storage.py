@@ -1,0 +1,55 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from kdsearch.errors import StorageError, UsageError
+from kdsearch.search.storage import open_existing, open_storage
+
+
+def test_opening_a_storage_warns_nobody(url):
+    open_storage(url, create=True)
+
+
+def test_those_who_create_the_same_database_at_once_all_get_it(url):
+    with ThreadPoolExecutor(4) as pool:
+        storages = list(pool.map(lambda _: open_storage(url, create=True), range(4)))
+    assert all(storage.get_all_studies() == [] for storage in storages)
+
+
+def test_a_waiting_trial_is_popped_once_by_processes_that_race(create, url):
+    study = create()
+    for place in range(30):
+        study.enqueue_trial({}, user_attrs={"slot": place, "attempt": 0})
+    code = (
+        "import sys, optuna; from kdsearch.search.storage import open_storage\n"
+        "study = optuna.load_study(study_name='small', storage=open_storage(sys.argv[1]))\n"
+        "while (popped := study._pop_waiting_trial_id()) is not None: print(popped)"
+    )
+    racers = [
+        subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    popped = [int(line) for racer in racers for line in racer.communicate()[0].split()]
+    assert sorted(popped) == sorted(trial._trial_id for trial in study.trials)
+
+
+def test_a_file_in_no_folder_is_one_line(tmp_path):
+    with pytest.raises(UsageError, match="there is no folder"):
+        open_storage(f"sqlite:///{tmp_path / 'missing' / 'x.db'}")
+
+
+def test_a_file_that_is_no_database_is_one_line(tmp_path):
+    path = tmp_path / "x.db"
+    path.write_bytes(b"no database at all " * 100)
+    with pytest.raises(StorageError, match="file is not a database"):
+        open_storage(f"sqlite:///{path}", create=True)
+
+
+def test_looking_makes_no_file(tmp_path):
+    path = Path(tmp_path / "x.db")
+    with pytest.raises(UsageError, match="no study here yet"):
+        open_existing(f"sqlite:///{path}")
+    assert not path.exists()

@@ -1,0 +1,127 @@
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from optuna.storages._heartbeat import HeartbeatThread
+from optuna.trial import TrialState
+
+from kdsearch.search.crew import is_gone, is_near, this_worker, worker_of
+from kdsearch.search.slots import mark_of, slot_of
+from kdsearch.search.storage import open_storage
+from kdsearch.search.takeover import Takeover
+
+
+@pytest.fixture
+def study(create):
+    return create()
+
+
+@pytest.fixture
+def take_over(study, url):
+    eye = Takeover(study, open_storage(url))
+    return lambda: eye(study.trials), eye
+
+
+@pytest.fixture
+def sleeper():
+    """A process that does nothing."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def run(study, **worker):
+    """A running trial whose mark says that a process of this machine, with `worker` in it, runs it."""
+    study.enqueue_trial({}, user_attrs={"slot": 0, "attempt": 0})
+    study._thread_local.in_optimize_loop = True
+    trial = study.ask()
+    trial.set_user_attr("worker", {**this_worker(trial.number), **worker})
+    return trial
+
+
+def mark_for(pid):
+    process = psutil.Process(pid)
+    return {"pid": pid, "since": process.create_time() - psutil.boot_time()}
+
+
+def states(study):
+    return [(trial.state, mark_of(trial)) for trial in study.trials]
+
+
+ALIVE = [(TrialState.RUNNING, None)]
+TAKEN = [(TrialState.FAIL, "lost"), (TrialState.WAITING, None)]
+
+
+def test_a_trial_whose_worker_lives_is_left_alone(study, take_over, sleeper):
+    run(study, **mark_for(sleeper.pid))
+    assert not take_over[0]()
+    assert states(study) == ALIVE
+
+
+def test_a_trial_whose_worker_was_killed_waits_again_at_once(study, take_over, sleeper):
+    run(study, **mark_for(sleeper.pid))
+    sleeper.kill()
+    sleeper.wait()
+    assert take_over[0]()
+    assert states(study) == TAKEN
+    assert slot_of(study.trials[1]) == (0, 0)
+    assert worker_of(study.trials[1]) is None
+
+
+def test_a_dead_process_that_nobody_has_waited_for_is_dead(sleeper):
+    worker = {"processes": this_worker(0)["processes"], **mark_for(sleeper.pid)}
+    os.kill(sleeper.pid, 9)
+    psutil.wait_procs([psutil.Process(sleeper.pid)], timeout=0.2)
+    assert is_gone(worker)
+
+
+def test_another_process_of_the_same_id_is_not_the_worker(study, take_over, sleeper):
+    run(study, **mark_for(sleeper.pid) | {"since": 1.0})
+    take_over[0]()
+    assert states(study) == TAKEN
+
+
+def test_a_worker_of_another_container_is_left_to_its_heartbeat(study, take_over):
+    trial = run(study, processes="same name, other processes", pid=1, since=1.0)
+    assert not is_near(worker_of(study.trials[trial.number]))
+    take_over[0]()
+    assert states(study) == ALIVE
+
+
+def test_a_trial_whose_worker_died_before_its_first_heartbeat_is_failed_after_the_grace_time(
+    study, take_over
+):
+    study.enqueue_trial({}, user_attrs={"slot": 0, "attempt": 0})
+    study._thread_local.in_optimize_loop = True
+    study.ask()
+    started = time.monotonic()
+    while not take_over[0]():
+        assert states(study) == ALIVE
+        assert time.monotonic() - started < 20
+    assert time.monotonic() - started > 2
+    assert states(study) == TAKEN
+
+
+def test_what_ran_before_a_worker_began_is_in_doubt_until_its_heart_beats(study, take_over, url):
+    trial = run(study, processes="another machine")
+    storage = open_storage(url)
+    storage.record_heartbeat(trial._trial_id)
+    look, eye = take_over
+    look()
+    assert list(eye.doubted) == [0]
+    with HeartbeatThread(trial._trial_id, storage):
+        started = time.monotonic()
+        while eye.doubted:
+            assert time.monotonic() - started < 20
+            look()
+    assert states(study) == ALIVE
+
+
+def test_a_trial_of_this_machine_s_own_live_worker_is_not_in_doubt(study, take_over):
+    run(study)
+    look, eye = take_over
+    look()
+    assert not eye.doubted

@@ -1,0 +1,99 @@
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+from kdsearch.search.slots import mark_of, slot_of
+from kdsearch.search.waiting import MAX_DEATHS, enqueue_place, retry
+
+RECIPES = [{"training.learning_rate": 0.01}]
+
+
+@pytest.fixture
+def study(create):
+    return create()
+
+
+def lose(study, mark="lost", **attributes):
+    """A failed trial of place 0, half drawn unless it has a key, with one epoch."""
+    trial = create_trial(
+        state=TrialState.FAIL,
+        params={"x": 0.5},
+        distributions={"x": FloatDistribution(0, 1)},
+        user_attrs={"slot": 0, "attempt": 0, "mark": mark, "worker": {"trial": 0}, **attributes},
+        system_attrs={"fixed_params": {"y": 1}},
+        intermediate_values={0: 0.25},
+    )
+    study.add_trial(trial)
+    return study.trials[-1]
+
+
+@pytest.mark.parametrize("mark", ["lost", "interrupted", "diverged", None])
+def test_a_trial_that_came_to_no_end_waits_again_as_it_was_but_for_its_mark(study, mark):
+    retry(study, lose(study, mark, key="k"))
+    again = study.trials[1]
+    assert (again.state, slot_of(again), again.params) == (TrialState.WAITING, (0, 0), {"x": 0.5})
+    assert (again.intermediate_values, again.system_attrs["fixed_params"]) == ({0: 0.25}, {"y": 1})
+    assert mark_of(again) is None
+
+
+def test_parameters_of_a_draw_that_was_broken_off_are_drawn_anew(study):
+    retry(study, lose(study))
+    assert (study.trials[1].params, study.trials[1].system_attrs["fixed_params"]) == ({}, {"y": 1})
+
+
+@pytest.mark.parametrize("mark", ["failed", "duplicate", "surplus"])
+def test_a_trial_that_ended_by_itself_does_not_come_again(study, mark):
+    retry(study, lose(study, mark, key="k"))
+    assert len(study.trials) == 1
+
+
+def test_a_trial_without_a_slot_does_not_come_again(study):
+    study.add_trial(create_trial(state=TrialState.FAIL))
+    retry(study, study.trials[0])
+    assert len(study.trials) == 1
+
+
+def test_a_trial_survives_three_deaths_and_any_number_of_interruptions(study):
+    for deaths in range(MAX_DEATHS + 1):
+        retry(study, lose(study, "interrupted"))
+        before = len(study.trials)
+        retry(study, lose(study))
+        assert len(study.trials) - before == (2 if deaths < MAX_DEATHS else 1)
+
+
+def test_a_place_begins_with_its_recipe_and_goes_on_with_samples(study):
+    enqueue_place(study, 0, study.trials, RECIPES)
+    enqueue_place(study, 1, study.trials, RECIPES)
+    first, second = study.trials
+    assert (first.system_attrs["fixed_params"], first.user_attrs["baseline"]) == (RECIPES[0], True)
+    assert (second.system_attrs["fixed_params"], slot_of(second)) == ({}, (1, 0))
+    assert "baseline" not in second.user_attrs
+
+
+@pytest.mark.parametrize("mark", ["failed", "duplicate"])
+def test_a_place_whose_trial_failed_gets_a_new_sample_as_its_next_attempt(study, mark):
+    lose(study, mark, key="k")
+    enqueue_place(study, 0, study.trials, RECIPES)
+    again = study.trials[1]
+    assert (slot_of(again), again.params, again.system_attrs["fixed_params"]) == ((0, 1), {}, {})
+    assert "baseline" not in again.user_attrs
+
+
+def test_a_place_whose_retry_got_lost_is_repaired_with_the_same_parameters(study):
+    lose(study, "lost", key="k")
+    enqueue_place(study, 0, study.trials, RECIPES)
+    assert (slot_of(study.trials[1]), study.trials[1].params) == ((0, 0), {"x": 0.5})
+
+
+def test_a_place_whose_trial_died_too_often_gets_its_next_attempt(study):
+    for _ in range(MAX_DEATHS + 1):
+        lose(study, key="k")
+    enqueue_place(study, 0, study.trials, RECIPES)
+    assert (slot_of(study.trials[-1]), study.trials[-1].params) == ((0, 1), {})
+
+
+def test_a_surplus_trial_says_nothing_of_its_place(study):
+    lose(study, "failed", key="k")
+    lose(study, "surplus")
+    enqueue_place(study, 0, study.trials, RECIPES)
+    assert slot_of(study.trials[-1]) == (0, 1)
