@@ -1,5 +1,6 @@
 """A small study that is prepared once for all tests; only its students are trained anew."""
 
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -63,8 +64,9 @@ LONG = 40  # epochs: enough to be interrupted in the middle
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
-    """One cache for the session: teacher and views are made by the first test that needs them."""
-    return tmp_path_factory.mktemp("acceptance-cache")
+    """One cache for all processes of pytest: the first test that needs them makes teacher and views."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "acceptance-cache"
 
 
 @pytest.fixture(autouse=True)

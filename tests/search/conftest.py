@@ -1,5 +1,6 @@
 """A small study of real digits whose teacher's answers are random: what a search does not depend on."""
 
+import gc
 import shutil
 import tomllib
 from multiprocessing import Pipe
@@ -136,7 +137,9 @@ def worker(url, prepared):
         made.heard = heard
         return made
 
-    return make
+    gc.freeze()  # as a worker's own process does: it collects garbage after each trial
+    yield make
+    gc.unfreeze()
 
 
 @pytest.fixture
