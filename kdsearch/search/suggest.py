@@ -7,6 +7,7 @@ from optuna.trial import Trial
 
 from kdsearch.config import Choices
 from kdsearch.prepare.bench import Bench
+from kdsearch.study.architecture import Architecture
 from kdsearch.study.distillation import loss_names
 from kdsearch.study.space import Space
 from kdsearch.study.trial_config import TrialConfig
@@ -15,9 +16,7 @@ from kdsearch.study.trial_config import TrialConfig
 def suggest_config(trial: Trial, bench: Bench) -> TrialConfig:
     """Draws a student that fits the budget, its losses and its training."""
     study = bench.study
-    architecture = study.student.make(
-        suggest(trial, "student", study.student, study.student.record.is_active)  # type: ignore[attr-defined]
-    )
+    architecture = study.student.make(suggest(trial, "student", study.student, Architecture.is_active))
     options = draw(trial, architecture.family, study.families[architecture.family])
     student = architecture.student(options.model_dump(), bench.classes, bench.image_size)
     loss, alpha = _distillation(trial, study.distillation)
