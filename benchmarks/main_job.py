@@ -95,7 +95,9 @@ def watch(process: subprocess.Popen[str]) -> dict[str, int]:
 def parts(output: str) -> dict[str, float]:
     """The shares that the summary's last line but one tells."""
     line = next(line for line in output.splitlines() if line.startswith("Time "))
-    return {part.strip(): int(share) / 100 for part, share in re.findall(r"(?:: |, )([^:%]+?) (\d+)%", line)}
+    return {
+        part.strip(): float(share) / 100 for part, share in re.findall(r"(?:: |, )([^:%]+?) ([\d.]+)%", line)
+    }
 
 
 def machine() -> str:

@@ -172,13 +172,13 @@ def _time(seconds: dict[str, float]) -> str:
     whole = seconds["all"]
     parts = {part: value / whole for part, value in seconds.items() if part != "all"}
     shown = [
-        f"{part} {share:.0%}"
+        f"{part} {share:.1%}"
         for part, share in sorted(parts.items(), key=lambda p: -p[1])
         if share >= SHOWN_PARTS
     ]
     rest = 1 - sum(share for share in parts.values() if share >= SHOWN_PARTS)
     if rest >= SHOWN_PARTS:  # the starting of processes, above all; side by side, parts can exceed the whole
-        shown.append(f"the rest {rest:.0%}")
+        shown.append(f"the rest {rest:.1%}")
     return f"Time {_clock(whole)}: {', '.join(shown)}."
 
 

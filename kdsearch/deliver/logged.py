@@ -3,7 +3,7 @@
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 
-from kdsearch.deliver.winner import find_winner
+from kdsearch.deliver.best import find_winner
 from kdsearch.search.child import child
 from kdsearch.search.identity import open_study
 from kdsearch.search.storage import open_storage

@@ -3,45 +3,28 @@
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
-from torch import Tensor
+from optuna.trial import TrialState
 
 from kdsearch.config import Record
 from kdsearch.data.image_set import ImageSet, SearchSets
 from kdsearch.data.sources import load_search_sets, load_test_set
 from kdsearch.data.split import count_copies
+from kdsearch.deliver.best import Winner, find_winner
 from kdsearch.deliver.card import CardFacts, FinalTest
 from kdsearch.deliver.export import check_folder, export_student
 from kdsearch.engine.evaluate import evaluate
-from kdsearch.errors import DataError, NothingFinishedError, StorageError
-from kdsearch.models.student import StudentConfig, StudentNet, build_student, student_outputs
-from kdsearch.models.weights import from_bytes
+from kdsearch.errors import DataError
+from kdsearch.models.student import StudentNet, student_outputs
 from kdsearch.progress import Progress
 from kdsearch.search.identity import stored_study
-from kdsearch.search.results import ranked
-from kdsearch.search.slots import FINISHED, slot_of
-from kdsearch.search.weights import weights_name
+from kdsearch.search.slots import FINISHED
 from kdsearch.study.file import Study
 from kdsearch.tracking.record import StudyRecord
 
 COMPARED = 64  # validation images on which each exported form must answer as the student does
-
-
-class Winner(NamedTuple):
-    """The best trial so far, and its weights."""
-
-    trial: FrozenTrial
-    config: StudentConfig
-    state: dict[str, Tensor]
-
-    def student(self) -> StudentNet:
-        """The trained network, in evaluation mode."""
-        student = build_student(self.config)
-        student.load_state_dict(self.state)
-        return student.eval()
 
 
 class Exported(Record):
@@ -54,24 +37,6 @@ class Exported(Record):
     validation_accuracy: float
     test: FinalTest | None
     notes: tuple[str, ...]
-
-
-def find_winner(study: optuna.Study, record: StudyRecord) -> Winner:
-    """Raises NothingFinishedError before the first complete trial, StorageError where weights are gone."""
-    best = ranked(study)
-    if not best:
-        raise NothingFinishedError(
-            f"study {study.study_name!r} has no finished trial to export yet; 'kdsearch run' trains some"
-        )
-    trial = best[0]
-    slot = slot_of(trial)
-    weights = record.file(weights_name(slot)) if slot else None
-    if weights is None:
-        raise StorageError(
-            f"study {study.study_name!r}: the weights of trial {trial.number} are not in the database"
-        )
-    config = StudentConfig.model_validate(trial.user_attrs["student"]["config"]["student"])
-    return Winner(trial, config, from_bytes(weights))
 
 
 def export_best(

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-KERNELS = "64"  # that oneDNN keeps compiled: about those of two students, where its own default is 1,024
+KERNELS = "128"  # that oneDNN keeps compiled: about those of two students, where its own default is 1,024
 
 
 def stay_lean() -> None:

@@ -96,7 +96,7 @@ def test_the_time_is_shared_out_without_a_gap(shown):
     text = shown(
         display.show_summary, summary(seconds={"training": 60.0, "teacher": 30.0, "tiny": 0.1, "all": 100.0})
     )
-    assert "Time 0:01:40: training 60%, teacher 30%, the rest 10%." in text
+    assert "Time 0:01:40: training 60.0%, teacher 30.0%, the rest 10.0%." in text
 
 
 def test_the_next_step_names_a_storage_that_is_not_the_usual_one(shown):

@@ -1,0 +1,47 @@
+"""The best trial of a study so far, and its weights; loads nothing that only an export needs."""
+
+from typing import NamedTuple
+
+import optuna
+from optuna.trial import FrozenTrial
+from torch import Tensor
+
+from kdsearch.errors import NothingFinishedError, StorageError
+from kdsearch.models.student import StudentConfig, StudentNet, build_student
+from kdsearch.models.weights import from_bytes
+from kdsearch.search.results import ranked
+from kdsearch.search.slots import slot_of
+from kdsearch.search.weights import weights_name
+from kdsearch.tracking.record import StudyRecord
+
+
+class Winner(NamedTuple):
+    """The best trial so far, and its weights."""
+
+    trial: FrozenTrial
+    config: StudentConfig
+    state: dict[str, Tensor]
+
+    def student(self) -> StudentNet:
+        """The trained network, in evaluation mode."""
+        student = build_student(self.config)
+        student.load_state_dict(self.state)
+        return student.eval()
+
+
+def find_winner(study: optuna.Study, record: StudyRecord) -> Winner:
+    """Raises NothingFinishedError before the first complete trial, StorageError where weights are gone."""
+    best = ranked(study)
+    if not best:
+        raise NothingFinishedError(
+            f"study {study.study_name!r} has no finished trial to export yet; 'kdsearch run' trains some"
+        )
+    trial = best[0]
+    slot = slot_of(trial)
+    weights = record.file(weights_name(slot)) if slot else None
+    if weights is None:
+        raise StorageError(
+            f"study {study.study_name!r}: the weights of trial {trial.number} are not in the database"
+        )
+    config = StudentConfig.model_validate(trial.user_attrs["student"]["config"]["student"])
+    return Winner(trial, config, from_bytes(weights))
