@@ -20,7 +20,7 @@ from kdsearch.errors import DataError
 from kdsearch.models.student import StudentNet, student_outputs
 from kdsearch.progress import Progress
 from kdsearch.search.identity import stored_study
-from kdsearch.search.slots import FINISHED
+from kdsearch.search.results import finished_count
 from kdsearch.study.file import Study
 from kdsearch.tracking.record import StudyRecord
 
@@ -81,7 +81,7 @@ def _with_data(study: Study, path: str | None) -> Study:
 
 
 def _search_notes(found: optuna.Study) -> list[str]:
-    finished = len(found.get_trials(deepcopy=False, states=FINISHED))
+    finished = finished_count(found)
     target = found.user_attrs.get("target", finished)
     running = found.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     if finished >= target:
@@ -126,7 +126,7 @@ def _facts(
     return CardFacts(
         study=study.name,
         trial=winner.trial.number,
-        trials=len(found.get_trials(deepcopy=False, states=FINISHED)),
+        trials=finished_count(found),
         seed=study.seed,
         params=winner.trial.params,
         max_params=study.max_params,

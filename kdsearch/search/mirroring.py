@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal, NoReturn, Protocol
 
 import optuna
 
@@ -103,7 +103,7 @@ class MirrorThread(threading.Thread):
 
 def follow_study(
     open_mirror: OpenMirror, uri: str | None, storage: str, study: str, say: Callable[[str], None]
-) -> None:
+) -> NoReturn:
     """Mirrors a study until the process is interrupted; raises StoppedError then, after a last tick."""
     thread = MirrorThread(open_mirror, uri, storage, study, say)
     thread.start()

@@ -24,7 +24,7 @@ from kdsearch.search import identity
 from kdsearch.search.child import child
 from kdsearch.search.lookup import LAST_RUN, choose_study
 from kdsearch.search.messages import Channel, Created, Ready, Request, Spent
-from kdsearch.search.slots import FINISHED
+from kdsearch.search.results import finished_count
 from kdsearch.search.state import checkpoint_folder
 from kdsearch.search.storage import StudyStorage, open_storage
 from kdsearch.study.budget import check_budget
@@ -69,7 +69,7 @@ def prepare(request: Request, channel: Channel) -> None:
         channel.say(sets.note)
     if sets.skipped:
         channel.say(f"{sets.skipped} files that are no images were left out")
-    finished = len(found.get_trials(deepcopy=False, states=FINISHED))
+    finished = finished_count(found)
     given = request.trials or request.settings.get("run.trials")
     target = identity.settle_target(found, given, finished, study.run.trials)
     found.set_user_attr(LAST_RUN, time.time())
