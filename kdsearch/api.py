@@ -3,7 +3,6 @@
 Each function imports what it needs when it is called, so that `kdsearch --help` loads none of it.
 """
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from kdsearch.tracking.runs import StudyRow
 
 STORAGE = "sqlite:///kdsearch.db"
+LOG_PROCESS = "kdsearch.deliver.logged:log_process"
 
 
 class Overrides(Record):
@@ -68,17 +68,20 @@ def run(
     Raises StudyFileError, IdentityError, DataError, TeacherError or StorageError before anything is trained,
     SearchError or ReportedError when too much fails, StoppedError after SIGINT or SIGTERM.
     """
+    from kdsearch.search.model_log import ModelLog
     from kdsearch.search.supervisor import supervise
     from kdsearch.tracking.uri import how_to_compare, tracking_uri
 
     given, watch = overrides or Overrides(), watch or Silence()
     tracking_uri(given.tracking_uri)
-    summary = supervise(_request(study, given, trials=trials), watch, _open_mirror)
-    uri = tracking_uri(summary.tracking_uri)
-    if summary.best_run_id:
-        seconds = _log_model((summary.storage, summary.study, uri, summary.best_run_id), watch)
-        parts = {**summary.seconds, "model to MLflow": seconds, "all": summary.seconds["all"] + seconds}
-        summary = summary.model_copy(update={"seconds": parts})
+    with ModelLog(LOG_PROCESS) as model_log:
+        summary = supervise(_request(study, given, trials=trials), watch, _open_mirror, model_log)
+        uri = tracking_uri(summary.tracking_uri)
+        if summary.best_run_id:
+            where = summary.storage, summary.study, uri, summary.best_run_id
+            seconds = model_log.log(*where, watch)
+            parts = {**summary.seconds, "model to MLflow": seconds, "all": summary.seconds["all"] + seconds}
+            summary = summary.model_copy(update={"seconds": parts})
     return summary.model_copy(update={"compare": how_to_compare(uri)})
 
 
@@ -185,6 +188,7 @@ def sync(
     """
     from kdsearch.search.lookup import choose_study
     from kdsearch.search.mirroring import follow_study, mirror_once
+    from kdsearch.search.model_log import ModelLog
     from kdsearch.search.results import finished_count
     from kdsearch.search.storage import open_existing
     from kdsearch.tracking.uri import tracking_uri as chosen
@@ -196,7 +200,8 @@ def sync(
         follow_study(_open_mirror, uri, storage, name, progress.say)
     run_id = mirror_once(_open_mirror, uri, storage, found)
     if run_id and finished_count(found) >= found.user_attrs["target"]:
-        _log_model((storage, name, uri, run_id), progress)
+        with ModelLog(LOG_PROCESS) as model_log:
+            model_log.log(storage, name, uri, run_id, progress)
     return name
 
 
@@ -213,28 +218,3 @@ def _open_mirror(uri: str | None, study: "StudyRow", record: "StudyRecord") -> "
     from kdsearch.tracking.uri import tracking_uri
 
     return Mirror(tracking_uri(uri), study, record)
-
-
-def _log_model(where: tuple[str, str, str, str], progress: Progress) -> float:
-    """Logs the best model to MLflow in a process of its own; returns the seconds that it took.
-
-    `where` is storage, study, tracking URI and the best trial's run. What goes wrong is said, not raised.
-    """
-    from kdsearch.search.child import Child
-    from kdsearch.search.messages import Failed
-
-    started = time.monotonic()
-    progress.step("best model to MLflow", 0, 1)
-    process = Child("kdsearch.deliver.logged:log_process", *where)
-    try:
-        process.process.join()
-        failed = [message.text for message in process.messages() if isinstance(message, Failed)]
-        code = process.process.exitcode
-    except KeyboardInterrupt:
-        process.process.kill()
-        failed, code = ["interrupted"], None
-    if failed or code:
-        reason = failed[0] if failed else f"its process ended with exit code {code}"
-        progress.say(f"the best model is not in MLflow: {reason}; 'kdsearch sync' logs it")
-    progress.step("best model to MLflow", 1, 1)
-    return time.monotonic() - started

@@ -3,6 +3,8 @@
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 
+import torch._dynamo  # noqa: F401  torch.export would load it, seconds long, when it is called
+
 from kdsearch.deliver.best import find_winner
 from kdsearch.search.child import child
 from kdsearch.search.identity import open_study

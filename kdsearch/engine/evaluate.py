@@ -27,7 +27,8 @@ class Score(NamedTuple):
 def answer_all(network: nn.Module, answer: Answer, images: Tensor) -> Tensor:
     """The logits, float32 N x C, of uint8 images N x C x H x W on the images' device, in evaluation mode."""
     network.eval()
-    size = BATCH[images.device.type]
+    batches = -(-len(images) // BATCH[images.device.type])
+    size = -(-len(images) // batches)  # even ones: each size has compiled kernels of its own
     with autocast(images.device):
         logits = [answer(network, as_input(batch)).logits.float() for batch in torch.split(images, size)]
     return torch.cat(logits)

@@ -1,8 +1,12 @@
 """The width of a student, solved for a budget: so that every sampled student fits."""
 
+from bisect import bisect_right
+
 from kdsearch.errors import UsageError
 from kdsearch.models.count import parameters_of
 from kdsearch.models.student import StudentConfig
+
+PROBE = 16  # the width from which the first guess is made
 
 
 def solve_width(config: StudentConfig, max_params: int, fraction: float = 1.0) -> StudentConfig:
@@ -22,13 +26,16 @@ def solve_width(config: StudentConfig, max_params: int, fraction: float = 1.0) -
             f"family {config.family!r} of depths {config.depths}: at least {smallest:,} parameters, "
             f"more than {budget:,}; raise budget.max_params, or allow fewer blocks or less growth"
         )
-    fits, exceeds = 1, 2
-    while parameters_of(at(exceeds)) <= budget:
-        fits, exceeds = exceeds, 2 * exceeds
-    while exceeds - fits > 1:
-        middle = (fits + exceeds) // 2
-        if parameters_of(at(middle)) <= budget:
-            fits = middle
-        else:
-            exceeds = middle
-    return at(fits)
+
+    def count(width: int) -> int:
+        return parameters_of(at(width))
+
+    # Parameters grow about as the square of the width: that guess saves most of the counting.
+    low = high = max(1, int(PROBE * (budget / count(PROBE)) ** 0.5))
+    step = 1
+    while count(low) > budget:
+        low, step = max(1, low - step), 2 * step
+    step = 1
+    while count(high) <= budget:
+        high, step = high + step, 2 * step
+    return at(low + bisect_right(range(low + 1, high), budget, key=count))

@@ -10,6 +10,7 @@ from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
 from kdsearch.device import seeded
 from kdsearch.engine.checkpoint import Checkpoint
+from kdsearch.engine.lean import in_place
 from kdsearch.engine.training import InterruptedTrainingError, Labelled, Training
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import CacheClearedError
@@ -62,10 +63,11 @@ class Bench:
         """The slot's training from its beginning. Data order is the study's, weights are the slot's own."""
         seed = self.seed(slot)
         with seeded(seed):
-            student = build_student(config.student)
+            student = in_place(build_student(config.student))
             objective = config.objective(self.bank.shapes)
+        size, reads = config.training.batch_size, objective.reads
         batches = ViewBatches(
-            self.bank, self.labels, config.training.batch_size, self.study.seed, self._wait_for_view
+            self.bank, self.labels, size, self.study.seed, reads=reads, wait=self._wait_for_view
         )
         return Training(
             student, objective, config.training, batches, self.validation, seed=seed, stop=self.stop

@@ -8,12 +8,12 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Self
 
 import optuna
 
@@ -26,20 +26,29 @@ ORPHANED_SECONDS = 120.0  # what a child whose supervisor died has to save its w
 
 
 class Child:
-    """A running child process and the supervisor's end of its pipe.
+    """A running child process and the supervisor's ends of its pipes.
 
-    `target` is `module:function`: the supervisor does not load what the child needs.
+    `target` is `module:function`: the supervisor does not load what the child needs. The child loads it at
+    once, and calls the function when `begin` gives it the arguments.
     """
 
-    def __init__(self, target: str, *args: Any) -> None:
+    def __init__(self, target: str) -> None:
         self.connection, theirs = CONTEXT.Pipe(duplex=False)
-        self.process: BaseProcess = CONTEXT.Process(target=_enter, args=(target, theirs, *args), daemon=True)
+        inbox, self.inbox = CONTEXT.Pipe(duplex=False)
+        self.process: BaseProcess = CONTEXT.Process(target=_enter, args=(target, theirs, inbox), daemon=True)
         resource_tracker.ensure_running()  # starting it unblocks SIGINT, which the first child would inherit
         with without_interrupt():
             self.process.start()
         theirs.close()
+        inbox.close()
         self.asked_to_stop = False
         self.silent = False  # its end of the pipe is closed
+
+    def begin(self, *args: Any) -> Self:
+        """Gives the function its arguments, after the pipe to the supervisor."""
+        with suppress(OSError):  # it has died already, as `ended` will tell
+            self.inbox.send(args)
+        return self
 
     def ask_to_stop(self) -> None:
         """Sends SIGTERM: a worker saves its trial at the next step."""
@@ -60,10 +69,15 @@ class Child:
         return self.silent and self.process.exitcode is not None
 
 
-def _enter(target: str, connection: Connection, *args: Any) -> None:
+def _enter(target: str, connection: Connection, inbox: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     module, function = target.split(":")
-    getattr(import_module(module), function)(connection, *args)
+    call = getattr(import_module(module), function)
+    try:
+        args = inbox.recv()
+    except EOFError:
+        return  # whoever started it is gone, or has no work for it
+    call(connection, *args)
 
 
 @contextmanager

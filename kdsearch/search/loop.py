@@ -2,14 +2,12 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
 import optuna
-import psutil
 import torch
 from optuna import TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
@@ -42,21 +40,24 @@ def work_process(connection: Connection, job: Job) -> None:
         prepared = Prepared.model_validate(job.prepared)
         if not prepared.device.startswith("cuda"):
             torch.set_num_threads(1)
-        storage = open_storage(job.storage)
+        storage = open_storage(job.storage, check=False)  # as the preparing process has
         study = open_study(storage, job.study)
         bench = Bench(stored_study(study), prepared, StudyRecord(job.storage, job.study), stop)
-        channel.send(Spent("start-up of workers", time.time() - psutil.Process().create_time()))
+        channel.send(Spent("start-up of workers", time.time() - job.told))
         try:
             Worker(study, bench, job, channel, Takeover(study, storage)).work()
         except LOST:
-            leave()
-        if stop():
-            sys.exit(128 + signal.SIGTERM)
+            leave(DATABASE_GONE)
+        leave(128 + signal.SIGTERM if stop() else 0)
 
 
-def leave() -> NoReturn:
-    """Ends the process at once: a normal exit waits for the heartbeat's thread, and that for the database."""
-    os._exit(DATABASE_GONE)
+def leave(code: int) -> NoReturn:
+    """Ends the process at once, since all is stored and said.
+
+    A normal exit waits for the heartbeat's thread, and that for a database that is gone; and torch's CUDA
+    libraries fill 100 MiB to clean up after themselves where no GPU was used.
+    """
+    os._exit(code)
 
 
 class Worker:
@@ -127,7 +128,7 @@ class Worker:
         try:
             self.study.optimize(objective, n_trials=1, catch=(Exception,))
         except UnboundLocalError:  # what Optuna makes of a database that is gone when it stores the answer
-            leave()
+            leave(DATABASE_GONE)
         except (ValueError, UpdateFinishedTrialError):
             if self.study.get_trials(deepcopy=False)[numbers[0]].state == TrialState.RUNNING:
                 raise
@@ -150,7 +151,7 @@ class Worker:
             trial.set_user_attr(MARK, "interrupted")
             raise
         except LOST:
-            leave()
+            leave(DATABASE_GONE)
         except CacheClearedError as error:
             trial.set_user_attr(MARK, "interrupted")
             self.fatal = error

@@ -41,13 +41,13 @@ class Created(NamedTuple):
     workers: str
     target: int
     finished: int
+    cuda_devices: int  # that the workers share; 0 where the study runs on the CPU
 
 
 class Ready(NamedTuple):
-    """The first view exists: workers can start."""
+    """The first view exists: workers can begin."""
 
     prepared: dict[str, Any]
-    cuda_devices: int
 
 
 class Spent(NamedTuple):
@@ -81,6 +81,7 @@ class Job(NamedTuple):
     place: int  # among the workers of its machine, from 0
     size: int  # how many those are
     since: int  # the first trial number of this run
+    told: float  # when, in seconds since the epoch
 
 
 class Channel:

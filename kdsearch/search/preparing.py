@@ -75,7 +75,9 @@ def prepare(request: Request, channel: Channel) -> None:
     found.set_user_attr(LAST_RUN, time.time())
     _keep_places(found, study)
     run = study.run
-    channel.send(Created(study.name, run.storage, run.tracking_uri, run.workers, target, finished))
+    cuda = torch.cuda.device_count() if str(device) == "cuda" else int(device.type == "cuda")
+    where = run.storage, run.tracking_uri, run.workers
+    channel.send(Created(study.name, *where, target, finished, cuda))
     if target <= finished:
         return
     teacher, bank = _teach(study, found, sets, device, channel)
@@ -113,9 +115,7 @@ def _make_views(
         with spent(channel, "first view" if number == 0 else "later views"):
             builder.build(number, channel)
         if number == 0:
-            named = int(prepared.device.startswith("cuda"))
-            cuda = torch.cuda.device_count() if prepared.device == "cuda" else named
-            channel.send(Ready(prepared.model_dump(mode="json"), cuda))
+            channel.send(Ready(prepared.model_dump(mode="json")))
 
 
 def _keep_places(found: optuna.Study, study: Study) -> None:

@@ -49,7 +49,9 @@ def grace_seconds() -> int:
 class StudyStorage(RDBStorage):
     """An RDBStorage that repeats each call on lost connections and locks, for up to `patience` seconds."""
 
-    def __init__(self, url: str, *, patience: float = OUTAGE_SECONDS, create: bool = False) -> None:
+    def __init__(
+        self, url: str, *, patience: float = OUTAGE_SECONDS, create: bool = False, check: bool = True
+    ) -> None:
         self.retrying = retrying(LOST).copy(stop=stop_after_delay(patience))
         grace = grace_seconds()
         with warnings.catch_warnings():
@@ -63,6 +65,7 @@ class StudyStorage(RDBStorage):
                 grace_period=grace,
                 heartbeat_stale_trial_callback=retry,
                 skip_table_creation=not create,
+                skip_compatibility_check=not check,
             )
         make_atomic(self.engine)
 
@@ -109,16 +112,19 @@ for _name in REPEATED.split():
     setattr(StudyStorage, _name, _repeating(getattr(RDBStorage, _name)))
 
 
-def open_storage(url: str, *, create: bool = False, patience: float = OUTAGE_SECONDS) -> StudyStorage:
+def open_storage(
+    url: str, *, create: bool = False, check: bool = True, patience: float = OUTAGE_SECONDS
+) -> StudyStorage:
     """The storage at `url`; `create` makes its tables first, one process at a time.
 
-    Raises StorageError where the database cannot be reached, UsageError where the URL is none.
+    `check` compares the version of its tables with Optuna's. Raises StorageError where the database cannot
+    be reached, UsageError where the URL is none.
     """
     check_url(url)
     try:
         if create:
             _create_tables(url)
-        return StudyStorage(url, patience=patience)
+        return StudyStorage(url, patience=patience, check=check)
     except (
         SQLAlchemyError,
         StorageInternalError,

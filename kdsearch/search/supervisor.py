@@ -14,6 +14,7 @@ from kdsearch.search.child import Child
 from kdsearch.search.machine import count_workers
 from kdsearch.search.messages import DATABASE_GONE, Created, Failed, Job, Ready, Request, Say, Spent, Step
 from kdsearch.search.mirroring import MirrorThread, OpenMirror
+from kdsearch.search.model_log import ModelLog
 from kdsearch.search.results import Summary, best_slot, standing, summary
 from kdsearch.search.storage import LOST, StudyStorage, open_storage
 
@@ -27,9 +28,12 @@ DEATHS = 5  # of workers, without a finished trial in between, before the run is
 class Supervisor:
     """Runs children until the study has its trials; holds no tensors and decides nothing about trials."""
 
-    def __init__(self, request: Request, watch: Watch, open_mirror: OpenMirror | None) -> None:
-        self.request, self.watch, self.open_mirror = request, watch, open_mirror
+    def __init__(
+        self, request: Request, watch: Watch, open_mirror: OpenMirror | None, model_log: ModelLog | None
+    ) -> None:
+        self.request, self.watch, self.open_mirror, self.model_log = request, watch, open_mirror, model_log
         self.workers: list[Child | None] = []
+        self.prepared: dict[str, Any] | None = None  # once workers have their jobs
         self.created: Created | None = None
         self.storage: StudyStorage | None = None
         self.study: optuna.Study | None = None
@@ -51,7 +55,7 @@ class Supervisor:
         handlers = {
             number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
         }
-        self.preparing = Child("kdsearch.search.preparing:prepare_process", self.request)
+        self.preparing = Child("kdsearch.search.preparing:prepare_process").begin(self.request)
         try:
             while self._is_busy():
                 self._listen()
@@ -104,8 +108,8 @@ class Supervisor:
                 self.failure = self.failure or message
             case Created():
                 self._open(message)
-            case Ready(prepared, cuda_devices):
-                self._start_workers(prepared, cuda_devices)
+            case Ready(prepared):
+                self._give_jobs(prepared)
 
     def _open(self, created: Created) -> None:
         self.created = created
@@ -118,32 +122,42 @@ class Supervisor:
                 self.open_mirror, created.tracking_uri, created.storage, created.name, self.watch.say
             )
             self.mirror.start()
+        if self.request.views and created.finished < created.target:  # what they load takes seconds
+            size = count_workers(created.workers, created.cuda_devices)
+            self.workers = [self._worker(index) for index in range(size)]
 
-    def _start_workers(self, prepared: dict[str, Any], cuda_devices: int) -> None:
+    def _give_jobs(self, prepared: dict[str, Any]) -> None:
+        self.began, self.prepared = time.monotonic(), prepared
+        for index, worker in enumerate(self.workers):
+            if worker:
+                worker.begin(self._job(index, prepared))
+
+    def _job(self, index: int, prepared: dict[str, Any]) -> Job:
         assert self.created is not None, "a study is created before its views"
-        size = count_workers(self.created.workers, cuda_devices)
-        self.began = time.monotonic()
-        self.jobs = []
-        for index in range(size):
-            device = f"cuda:{index % cuda_devices}" if prepared["device"] == "cuda" else prepared["device"]
-            place = {**prepared, "device": device}
-            self.jobs.append(Job(self.created.name, self.created.storage, place, index, size, self.since))
-        self.workers = [self._worker(job) for job in self.jobs]
+        name, storage, cuda = self.created.name, self.created.storage, self.created.cuda_devices
+        device = f"cuda:{index % cuda}" if prepared["device"] == "cuda" else prepared["device"]
+        place = {**prepared, "device": device}
+        return Job(name, storage, place, index, len(self.workers), self.since, time.time())
 
-    def _worker(self, job: Job) -> Child | None:
-        return None if self.signals or self.failure else Child("kdsearch.search.loop:work_process", job)
+    def _worker(self, index: int) -> Child | None:
+        if self.signals or self.failure:
+            return None
+        worker = Child("kdsearch.search.loop:work_process")
+        return worker.begin(self._job(index, self.prepared)) if self.prepared else worker
 
     def _watch(self, study: optuna.Study) -> None:
         assert self.created is not None, "no study without its creation"
-        begun = time.monotonic() - self.began if self.workers else 0.0
+        begun = time.monotonic() - self.began if self.prepared else 0.0
         try:
             now = standing(study, self.created.finished, begun)
         except LOST:
             return  # its workers wait for it, and say so if it does not come back
         if now.finished > self.finished:
             self.finished, self.deaths = now.finished, 0
-        if self.workers:
+        if self.prepared:
             self.watch.standing(now)
+        if self.model_log and self.mirror and now.finished + len(self.workers) >= self.created.target:
+            self.model_log.warm_up()
 
     def _look_after_children(self) -> None:
         if self.signals or self.failure:
@@ -173,7 +187,7 @@ class Supervisor:
             self.failure = Failed(
                 f"worker processes keep dying, the last with {_how(worker)}; out of memory?", 1
             )
-        return self._worker(self.jobs[index])
+        return self._worker(index)
 
     def _end(self) -> Summary:
         if self.signals:
@@ -241,6 +255,11 @@ def _how(child: Child) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def supervise(request: Request, watch: Watch, open_mirror: OpenMirror | None) -> Summary:
-    """Runs this machine's share of a study to its end. Raises as `Supervisor.run`."""
-    return Supervisor(request, watch, open_mirror).run()
+def supervise(
+    request: Request, watch: Watch, open_mirror: OpenMirror | None, model_log: ModelLog | None = None
+) -> Summary:
+    """Runs this machine's share of a study to its end; `model_log` is to be used after it.
+
+    Raises as `Supervisor.run`.
+    """
+    return Supervisor(request, watch, open_mirror, model_log).run()

@@ -1,7 +1,7 @@
 """The batches of an epoch, in an order that all trials of a study share."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple, Protocol
 
 import torch
@@ -37,18 +37,32 @@ def derived_seed(*parts: object) -> int:
 
 
 def shuffled(images: int, steps: int, seed: int, epoch: int) -> tuple[Tensor, ...]:
-    """The indices of one epoch's batches, as even as can be: BatchNorm cannot use a batch of one."""
+    """The indices of one epoch's batches, all of one size: every other size costs a set of compiled kernels.
+
+    Fewer than `steps` images, the last of the epoch's order, sit it out.
+    """
     generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))
-    return torch.randperm(images, generator=generator).tensor_split(steps)
+    size = images // steps
+    return torch.split(torch.randperm(images, generator=generator)[: size * steps], size)
 
 
 class ViewBatches:
-    """Epoch e reads view e mod V of the bank, waiting for it where it is still being made."""
+    """Epoch e reads view e mod V of the bank, waiting for it where it is still being made.
+
+    Of the teacher's outputs only those that `reads` names are read from the disk; the others are empty.
+    """
 
     def __init__(
-        self, bank: ViewBank, labels: Tensor, batch_size: int, seed: int, wait: Callable[[int], None]
+        self,
+        bank: ViewBank,
+        labels: Tensor,
+        batch_size: int,
+        seed: int,
+        *,
+        reads: Collection[str],
+        wait: Callable[[int], None],
     ) -> None:
-        self.bank, self.labels, self.seed, self.wait = bank, labels, seed, wait
+        self.bank, self.labels, self.seed, self.reads, self.wait = bank, labels, seed, reads, wait
         self.steps = -(-len(labels) // batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -57,7 +71,11 @@ class ViewBatches:
         self.wait(number)
         view = self.bank.view(number)
         device = self.labels.device
+
+        def answers(name: str, rows: Tensor) -> Tensor:
+            stored: Tensor = getattr(view, name)
+            return (stored[rows] if name in self.reads else stored[:0]).to(device).float()
+
         for rows in shuffled(len(self.labels), self.steps, self.seed, epoch)[start:]:
-            logits, embedding = view.logits[rows].to(device), view.embedding[rows].to(device)
-            teacher = Outputs(logits.float(), embedding.float(), {})
+            teacher = Outputs(answers("logits", rows), answers("embedding", rows), {})
             yield Batch(view.images[rows].to(device), self.labels[rows.to(device)], teacher)

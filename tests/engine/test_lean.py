@@ -1,6 +1,12 @@
 import subprocess
 import sys
 
+import torch
+
+from kdsearch.device import seeded
+from kdsearch.engine.lean import in_place
+from kdsearch.search.storage import open_storage
+
 PROGRAM = """
 import sys
 import torch
@@ -23,6 +29,17 @@ print("sympy" in sys.modules)
 """
 
 
+STORAGE = """
+import sys
+from kdsearch.engine.lean import stay_lean
+from kdsearch.search.storage import open_storage
+
+stay_lean()
+open_storage({url!r}, check=False).create_new_study([1], "made by a lean process")
+print([name for name in sys.modules if name.startswith("alembic")])
+"""
+
+
 def lines_of(lean):
     told = subprocess.check_output([sys.executable, "-c", PROGRAM.format(lean=lean)], text=True)
     return told.splitlines()
@@ -33,3 +50,23 @@ def test_a_lean_process_trains_the_same_without_torchs_compiler():
     *usual, usual_has_compiler = lines_of(lean=False)
     assert lean == usual
     assert (lean_has_compiler, usual_has_compiler) == ("False", "True")
+
+
+def test_a_lean_process_opens_a_storage_without_alembic(tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    made = open_storage(url, create=True)
+    told = subprocess.check_output([sys.executable, "-c", STORAGE.format(url=url)], text=True)
+    assert told.split() == ["['alembic.migration']"]
+    assert [study.study_name for study in made.get_all_studies()] == ["made by a lean process"]
+
+
+def test_activations_in_place_change_no_answer_and_no_gradient():
+    def answers(change):
+        with seeded(3):
+            net = change(
+                torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU6())
+            )
+            net(torch.rand(5, 3, 8, 8)).square().sum().backward()
+        return [net[2].inplace, *(parameter.grad.tolist() for parameter in net.parameters())]
+
+    assert answers(in_place) == [True, *answers(lambda net: net)[1:]]

@@ -132,7 +132,7 @@ def worker(url, prepared):
         study = identity.open_study(storage, name)
         bench = Bench(identity.stored_study(study), prepared, StudyRecord(url, name), stop)
         heard, said = Pipe(duplex=False)
-        job = Job(name, url, {}, 0, 1, len(study.trials))
+        job = Job(name, url, {}, 0, 1, len(study.trials), 0.0)
         made = Worker(study, bench, job, Channel(said), Takeover(study, storage))
         made.heard = heard
         return made

@@ -18,12 +18,12 @@ class Crew:
 
     def __init__(self, url, prepared, size):
         self.jobs = [
-            Job("small", url, prepared.model_dump(mode="json"), place, size, 0) for place in range(size)
+            Job("small", url, prepared.model_dump(mode="json"), place, size, 0, 0.0) for place in range(size)
         ]
         self.children = [self._start(job) for job in self.jobs]
 
     def _start(self, job):
-        return Child("kdsearch.search.loop:work_process", job)
+        return Child("kdsearch.search.loop:work_process").begin(job)
 
     def process(self, pid):
         return next((child.process for child in self.children if child.process.pid == pid), None)
