@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from types import ModuleType
 from typing import Any, Self
 
@@ -44,10 +45,12 @@ def stay_lean() -> None:
 
 
 def in_place(network: nn.Module) -> nn.Module:
-    """The same network; its activations overwrite what they read, BatchNorm's output: nobody else needs it."""
-    for module in network.modules():
-        if "inplace" in vars(module):
-            vars(module)["inplace"] = True
+    """The same network; activations that follow a BatchNorm overwrite its output, which nobody else needs."""
+    for layers in network.modules():
+        if isinstance(layers, nn.Sequential):
+            for before, layer in pairwise(layers):
+                if isinstance(before, nn.BatchNorm2d) and "inplace" in vars(layer):
+                    vars(layer)["inplace"] = True
     return network
 
 
