@@ -22,6 +22,7 @@ TICK_SECONDS = 0.5
 CLEANING_SECONDS = 5.0
 WATCHING_SECONDS = 2.0  # how long a look at the study waits for a database that is away
 ONE_SIGNAL = 0.1  # seconds within which signals are one: `timeout` and job schedulers send theirs twice
+LOADING_SECONDS = 10.0  # what the process that logs the best model needs for its libraries
 DEATHS = 5  # of workers, without a finished trial in between, before the run is given up
 
 
@@ -156,7 +157,8 @@ class Supervisor:
             self.finished, self.deaths = now.finished, 0
         if self.prepared:
             self.watch.standing(now)
-        if self.model_log and self.mirror and now.finished + len(self.workers) >= self.created.target:
+        nearly = now.seconds_left is not None and now.seconds_left <= LOADING_SECONDS
+        if self.model_log and self.mirror and (nearly or now.finished + len(self.workers) >= now.target):
             self.model_log.warm_up()
 
     def _look_after_children(self) -> None:
