@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from kdsearch.errors import UsageError
+from kdsearch.study.budget import check_budget
 from kdsearch.study.distillation import loss_names
 from kdsearch.study.file import load_study
 from kdsearch.study.shipped import descriptions, shipped
@@ -39,6 +41,23 @@ def test_no_trial_of_a_shipped_study_draws_more_than_twelve_parameters(name):
     )
     others = len(study.training.searched) + len(study.distillation.searched)
     assert len(student) + family + losses + others <= ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "image_size"),
+    [
+        ("digits", 10, 8),
+        ("fashion-mnist", 10, 28),
+        ("cifar10", 10, 32),
+        ("food11", 11, 64),
+        ("food11", 101, 64),
+    ],
+)
+def test_every_student_of_a_shipped_study_fits_its_budget(name, classes, image_size):
+    study = load_study(name, {})
+    check_budget(study, classes, image_size)
+    with pytest.raises(UsageError, match=r"raise budget\.max_params"):
+        check_budget(load_study(name, {"budget.max_params": 1_000}), classes, image_size)
 
 
 def test_food11_reads_photos_as_its_task_does():
