@@ -87,9 +87,10 @@ class StudentNet(nn.Module):
 class StudentConfig(Record):
     """All that determines a student network, but its weights.
 
-    The stem has `width` channels, stage i (from 1) `width * growth**i`, rounded. `depths` are blocks a stage;
-    `strides` are the stem's, then each stage's. `mean` and `std` are the data's, per channel, in 0..1. Raises
-    pydantic's ValidationError where the family is unknown, an option is not the family's, or lengths differ.
+    The stem has `width` channels, stage i (from 1) `width * growth**i`, rounded to the family's multiple.
+    `depths` are blocks a stage; `strides` are the stem's, then each stage's. `mean` and `std` are the
+    data's, per channel, in 0..1. Raises pydantic's ValidationError where the family is unknown, an option
+    is not the family's, or lengths differ.
     """
 
     family: str
@@ -120,8 +121,10 @@ class StudentConfig(Record):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels of the stem, then of each stage; none falls when `width` grows."""
-        return tuple(max(1, round(self.width * self.growth**i)) for i in range(len(self.strides)))
+        """Channels of the stem, then of each stage: the family's multiples; none falls when `width` grows."""
+        multiple = FAMILIES[self.family].config(**self.options).multiple
+        wanted = (self.width * self.growth**i / multiple for i in range(len(self.strides)))
+        return tuple(multiple * max(1, round(channels)) for channels in wanted)
 
     @property
     def smallest_input(self) -> int:

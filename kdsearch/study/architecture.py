@@ -26,7 +26,7 @@ def known_family(name: str) -> str:
 class Architecture(Record):
     """The shape of a student before its width is solved for the budget."""
 
-    family: Annotated[str, AfterValidator(known_family), Choices(tuple(FAMILIES))] = "plain"
+    family: Annotated[str, AfterValidator(known_family), Choices.of("plain", "dwsep")] = "plain"
     stages: Annotated[int, Field(ge=1, le=MAX_STAGES), Range(2, 4)] = 3
     depth_1: Depth = 2  # blocks in the first stage
     depth_2: Depth = 2

@@ -11,7 +11,7 @@ from kdsearch.models.student import build_student
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("downsampling", ["stride", "pool"])
 def test_counts_are_those_of_the_built_network(config, family, downsampling):
-    config = config.model_copy(update={"family": family, "downsampling": downsampling})
+    config = config.model_copy(update={"family": family, "options": {}, "downsampling": downsampling})
     student = build_student(config).eval()
     assert parameters_of(config) == sum(parameter.numel() for parameter in student.parameters())
     with FlopCounterMode(display=False) as counter, torch.no_grad():

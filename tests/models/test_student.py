@@ -30,7 +30,7 @@ def varied(config, **changes):
 
 @EVERY
 def test_outputs_have_the_shapes_that_the_config_tells(config, family, downsampling):
-    config = varied(config, family=family, downsampling=downsampling)
+    config = varied(config, family=family, options={}, downsampling=downsampling)
     outputs = student_outputs(build_student(config), torch.rand(3, 3, 16, 16))
     shapes = student_shapes(config)
     assert outputs.logits.shape == (3, shapes.classes)
@@ -40,16 +40,16 @@ def test_outputs_have_the_shapes_that_the_config_tells(config, family, downsampl
 
 @EVERY
 def test_both_ways_of_downsampling_end_with_the_same_map(config, family, downsampling):
-    maps = build_student(varied(config, family=family, downsampling=downsampling)).forward_features(
-        torch.rand(2, 3, 16, 16)
-    )
+    maps = build_student(
+        varied(config, family=family, options={}, downsampling=downsampling)
+    ).forward_features(torch.rand(2, 3, 16, 16))
     assert [map_.shape[2] for map_ in maps.values()] == [16, 8, 4]
 
 
 @EVERY
 @pytest.mark.parametrize("strides", [(1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 1, 2)])
 def test_the_last_map_of_the_smallest_input_has_two_by_two_pixels(config, family, downsampling, strides):
-    config = varied(config, family=family, downsampling=downsampling, strides=strides)
+    config = varied(config, family=family, options={}, downsampling=downsampling, strides=strides)
     for more in (0, 1):
         size = config.smallest_input + more
         last = list(build_student(config).forward_features(torch.rand(2, 3, size, size)).values())[-1]

@@ -9,12 +9,16 @@ from kdsearch.models.families import FAMILIES
 from kdsearch.models.student import StudentConfig, build_student, strides_for
 from kdsearch.models.width import solve_width
 
+# All but those that need fewer parameters where two widths happen to be equal.
+STEADY = tuple(name for name in FAMILIES if name not in {"shuffle", "xception"})
+
 
 @st.composite
-def configs(draw):
-    family = draw(st.sampled_from(sorted(FAMILIES)))
+def configs(draw, families=tuple(FAMILIES)):
+    family = draw(st.sampled_from(families))
     fields = FAMILIES[family].config.model_fields
-    options = {key: draw(st.sampled_from(default_search(field).values)) for key, field in fields.items()}
+    searched = {key: search for key, field in fields.items() if (search := default_search(field))}
+    options = {key: draw(st.sampled_from(search.values)) for key, search in searched.items()}
     depths = draw(st.lists(st.integers(1, 3), min_size=1, max_size=5))
     return StudentConfig(
         family=family,
@@ -46,7 +50,7 @@ def test_the_solved_student_fits_and_the_next_width_does_not(config, max_params,
 
 
 @settings(max_examples=150, deadline=None)
-@given(config=configs(), more=st.integers(1, 20))
+@given(config=configs(STEADY), more=st.integers(1, 20))
 def test_a_wider_student_never_has_fewer_parameters(config, more):
     wider = config.model_copy(update={"width": config.width + more})
     assert all(ours <= theirs for ours, theirs in zip(config.widths, wider.widths, strict=True))
@@ -62,7 +66,7 @@ def test_the_published_budget_has_room_for_every_student_of_up_to_four_stages(co
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_budget_below_the_smallest_student_names_family_and_count(config, family):
-    config = config.model_copy(update={"family": family})
+    config = config.model_copy(update={"family": family, "options": {}})
     with pytest.raises(
         UsageError, match=rf"'{family}' of depths \(2, 1\): at least \d+ parameters, more than 9;"
     ):

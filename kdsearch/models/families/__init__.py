@@ -4,9 +4,16 @@ from typing import NamedTuple
 
 from torch import nn
 
-from kdsearch.config import Record
+from kdsearch.models.families.dwpw import DepthwisePointwise, DepthwisePointwiseConfig
 from kdsearch.models.families.dwsep import DepthwiseSeparable, DepthwiseSeparableConfig
+from kdsearch.models.families.fire import Fire, FireConfig
+from kdsearch.models.families.ghost import Ghost, GhostConfig
+from kdsearch.models.families.grouped import Grouped, GroupedConfig
+from kdsearch.models.families.inverted import InvertedResidual, InvertedResidualConfig
+from kdsearch.models.families.options import Options
 from kdsearch.models.families.plain import Plain, PlainConfig
+from kdsearch.models.families.shuffle import ShuffleUnit, ShuffleUnitConfig
+from kdsearch.models.families.xception import Xception, XceptionConfig
 
 
 class Family(NamedTuple):
@@ -17,10 +24,17 @@ class Family(NamedTuple):
     """
 
     block: type[nn.Module]
-    config: type[Record]
+    config: type[Options]
 
 
 FAMILIES: dict[str, Family] = {
     "plain": Family(Plain, PlainConfig),
+    "dwpw": Family(DepthwisePointwise, DepthwisePointwiseConfig),
     "dwsep": Family(DepthwiseSeparable, DepthwiseSeparableConfig),
+    "inverted": Family(InvertedResidual, InvertedResidualConfig),
+    "grouped": Family(Grouped, GroupedConfig),
+    "fire": Family(Fire, FireConfig),
+    "shuffle": Family(ShuffleUnit, ShuffleUnitConfig),
+    "xception": Family(Xception, XceptionConfig),
+    "ghost": Family(Ghost, GhostConfig),
 }

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from torch import nn
 
-from kdsearch.config import Choices, Record
+from kdsearch.config import Choices
+from kdsearch.models.families.options import Options
 
 
 class DepthwiseSeparable(nn.Sequential):
@@ -27,7 +28,7 @@ class DepthwiseSeparable(nn.Sequential):
         )
 
 
-class DepthwiseSeparableConfig(Record):
+class DepthwiseSeparableConfig(Options):
     """What is searched in a depthwise-separable convolution."""
 
     kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3

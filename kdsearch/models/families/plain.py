@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from torch import nn
 
-from kdsearch.config import Choices, Record
+from kdsearch.config import Choices
+from kdsearch.models.families.options import Options
 
 
 class Plain(nn.Sequential):
@@ -23,7 +24,7 @@ class Plain(nn.Sequential):
         )
 
 
-class PlainConfig(Record):
+class PlainConfig(Options):
     """What is searched in a plain convolution."""
 
     kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3

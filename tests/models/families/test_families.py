@@ -16,29 +16,47 @@ def all_options():
     for name, family in FAMILIES.items():
         fields = family.config.model_fields
         searched = {key: default_search(field) for key, field in fields.items()}
-        assert all(isinstance(search, Choices) for search in searched.values())
-        for values in product(*(search.values for search in searched.values())):
-            yield pytest.param((name, dict(zip(searched, values, strict=True))), id=f"{name}-{values}")
+        values = {
+            key: search.values if isinstance(search, Choices) else (fields[key].default,)
+            for key, search in searched.items()
+        }
+        for chosen in product(*values.values()):
+            yield pytest.param((name, dict(zip(values, chosen, strict=True))), id=f"{name}-{chosen}")
 
 
 @pytest.fixture(params=all_options())
-def block(request):
-    name, options = request.param
+def options(request):
+    return request.param
+
+
+@pytest.fixture
+def multiple(options):
+    name, chosen = options
+    return FAMILIES[name].config(**chosen).multiple
+
+
+@pytest.fixture
+def block(options, multiple):
+    """Makes a block for so many times `multiple` channels."""
+    name, chosen = options
 
     def make(c_in, c_out, stride, activation=nn.ReLU):
-        return FAMILIES[name].block(c_in, c_out, stride, activation, **options)
+        return FAMILIES[name].block(c_in * multiple, c_out * multiple, stride, activation, **chosen)
 
     return make
 
 
 @pytest.mark.parametrize(("size", "stride"), [(8, 1), (8, 2), (7, 1), (7, 2), (2, 2), (1, 1)])
-def test_a_block_maps_c_in_to_c_out_and_divides_the_size_rounding_up(block, size, stride):
-    made = block(3, 10, stride)(torch.rand(2, 3, size, size))
-    assert made.shape == (2, 10, -(-size // stride), -(-size // stride))
+def test_a_block_maps_c_in_to_c_out_and_divides_the_size_rounding_up(block, multiple, size, stride):
+    made = block(3, 10, stride)(torch.rand(2, 3 * multiple, size, size))
+    assert made.shape == (2, 10 * multiple, -(-size // stride), -(-size // stride))
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_more_channels_never_mean_fewer_parameters(block, stride):
+def test_more_channels_never_mean_fewer_parameters(block, options, stride):
+    if options[0] in {"shuffle", "xception"} and stride == 1:
+        pytest.skip("as many channels out as in need fewer parameters")
+
     def count(c_in, c_out):
         with torch.device("meta"):
             return count_parameters(block(c_in, c_out, stride))
@@ -47,15 +65,15 @@ def test_more_channels_never_mean_fewer_parameters(block, stride):
         assert count(c_in, c_out) <= min(count(c_in + 1, c_out), count(c_in, c_out + 1))
 
 
-def test_every_parameter_gets_a_gradient(block):
+def test_every_parameter_gets_a_gradient(block, multiple):
     made = block(3, 6, 2)
-    made(torch.rand(4, 3, 8, 8)).square().sum().backward()
+    made(torch.rand(4, 3 * multiple, 8, 8)).square().sum().backward()
     assert all(parameter.grad is not None for parameter in made.parameters())
 
 
-def test_a_block_keeps_channels_last(block):
-    made = block(4, 6, 1).to(memory_format=torch.channels_last)
-    images = torch.rand(2, 4, 8, 8).contiguous(memory_format=torch.channels_last)
+def test_a_block_keeps_channels_last(block, multiple):
+    made = block(4, 12, 1).to(memory_format=torch.channels_last)
+    images = torch.rand(2, 4 * multiple, 8, 8).contiguous(memory_format=torch.channels_last)
     assert made(images).is_contiguous(memory_format=torch.channels_last)
 
 
@@ -71,10 +89,10 @@ def test_the_source_of_a_block_runs_with_torch_alone(name):
     scope = {"torch": torch, "Tensor": Tensor, "nn": nn}
     exec(inspect.getsource(family.block), scope)
     options = family.config().model_dump()
-    ours = family.block(3, 6, 2, nn.ReLU, **options)
-    copied = scope[family.block.__name__](3, 6, 2, nn.ReLU, **options)
+    ours = family.block(8, 16, 2, nn.ReLU, **options)
+    copied = scope[family.block.__name__](8, 16, 2, nn.ReLU, **options)
     copied.load_state_dict(ours.state_dict())
-    images = torch.rand(2, 3, 8, 8)
+    images = torch.rand(2, 8, 8, 8)
     assert torch.equal(copied(images), ours(images))
 
 
