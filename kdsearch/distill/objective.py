@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -37,7 +38,8 @@ class Objective(nn.Module):
             return ce, {"ce": ce.detach()}
         assert teacher is not None, "losses without a teacher"
         still = frozen(teacher)
-        parts = [part for loss in self.losses for part in loss(student, still, labels).items()]
+        with torch.autocast(labels.device.type, enabled=False):
+            parts = [part for loss in self.losses for part in loss(student, still, labels).items()]
         total = (1 - self.alpha) * ce + self.alpha * sum(part for _, part in parts)
         return total, {"ce": ce.detach()} | {name: part.detach() for name, part in parts}
 

@@ -1,6 +1,8 @@
 """Teachers: torchvision's classifiers, with a head for the data's classes that also hands out its input."""
 
 from difflib import get_close_matches
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,15 +42,25 @@ class Teacher(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
         self.net = net
         self.shapes = shapes
+        self.hints: dict[str, Tensor] = {}
+
+    def watch_hints(self) -> None:
+        """From now on its outputs hold the maps that `shapes` names."""
+        for path in self.shapes.hints:
+            self.net.get_submodule(path).register_forward_hook(partial(self._keep, path))
+
+    def _keep(self, path: str, _: nn.Module, __: tuple[Tensor], hint: Tensor) -> None:
+        self.hints[path] = hint
 
     def forward(self, images: Tensor) -> Outputs:
-        """Logits and embedding, with gradients: for training the teacher."""
+        """Logits, embedding and watched hints, with gradients: for training the teacher."""
         outputs: Outputs = self.net((images - self.mean) / self.std)
-        return outputs
+        hints, self.hints = self.hints, {}
+        return outputs._replace(hints=hints)
 
     @torch.no_grad()
     def answer(self, images: Tensor) -> Outputs:
-        """Logits and embedding as a student may see them: in eval mode, without gradients."""
+        """The outputs as a student may see them: in eval mode, without gradients."""
         return Outputs(*self.eval()(images))
 
 
@@ -69,18 +81,17 @@ def build_teacher(
         near = get_close_matches(name, teacher_names(), cutoff=0)
         raise TeacherError(f"[teacher] model: unknown {name!r}; known, nearest first: {', '.join(near)}, ...")
     net = models.get_model(name, weights=None)
-    shapes = replace_head(net, classes)
+    embedding = replace_head(net, classes)
     if image_size < SMALL:
         keep_size(net)
-    check_size(net, name, image_size)
-    return Teacher(net, shapes, mean, std)
+    return Teacher(net, Shapes(classes, embedding, hint_shapes(net, name, image_size)), mean, std)
 
 
-def replace_head(net: nn.Module, classes: int) -> Shapes:
-    """Puts a Head for `classes` where the last linear layer was; returns the network's shapes."""
+def replace_head(net: nn.Module, classes: int) -> int:
+    """Puts a Head for `classes` where the last linear layer was; returns the width of its input."""
     path, last = [(path, layer) for path, layer in net.named_modules() if isinstance(layer, nn.Linear)][-1]
     net.set_submodule(path, Head(last.in_features, classes, bias=last.bias is not None))
-    return Shapes(classes, last.in_features, {})
+    return last.in_features
 
 
 def keep_size(net: nn.Module) -> None:
@@ -101,8 +112,19 @@ def keep_size(net: nn.Module) -> None:
             return
 
 
-def check_size(net: nn.Module, name: str, image_size: int) -> None:
-    """Shows the network one image of that size. Raises TeacherError where it cannot read it."""
+def hint_shapes(net: nn.Module, name: str, image_size: int) -> dict[str, tuple[int, ...]]:
+    """The maps that can be hints: of each size that the network has, the last one, by its module's path.
+
+    In the order of the forward pass, C x H x W; layer1 to layer4 of a ResNet. Shows the network one image of
+    that size: raises TeacherError where it cannot read it.
+    """
+    found: dict[int, tuple[str, tuple[int, ...]]] = {}
+
+    def note(path: str, _: nn.Module, __: tuple[Tensor], answer: Any) -> None:
+        if isinstance(answer, Tensor) and answer.dim() == 4 and answer.shape[3] > 1:
+            found[answer.shape[3]] = path, tuple(answer.shape[1:])
+
+    hooks = [layer.register_forward_hook(partial(note, path)) for path, layer in net.named_modules() if path]
     net.eval()
     try:
         with torch.no_grad():
@@ -112,4 +134,8 @@ def check_size(net: nn.Module, name: str, image_size: int) -> None:
             f"[teacher] model: {name} cannot read images of {image_size} x {image_size}; "
             "choose another image_size, or a teacher such as resnet18"
         ) from None
+    finally:
+        for hook in hooks:
+            hook.remove()
     net.train()
+    return dict(found.values())

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,6 +24,9 @@ from kdsearch.tracking.record import StudyRecord
 from kdsearch.tracking.slot import Slot
 from kdsearch.views.bank import ViewBank
 from kdsearch.views.batches import ViewBatches, derived_seed
+
+if TYPE_CHECKING:
+    from kdsearch.prepare.stored import LiveTeacher
 
 
 class Prepared(Record):
@@ -67,11 +72,25 @@ class Bench:
             objective = config.objective(self.bank.shapes)
         size, reads = config.training.batch_size, objective.reads
         batches = ViewBatches(
-            self.bank, self.labels, size, self.study.seed, reads=reads, wait=self._wait_for_view
+            self.bank,
+            self.labels,
+            size,
+            self.study.seed,
+            reads=reads,
+            wait=self._wait_for_view,
+            teacher=self.live_teacher if "hints" in reads else None,
         )
         return Training(
             student, objective, config.training, batches, self.validation, seed=seed, stop=self.stop
         )
+
+    @cached_property
+    def live_teacher(self) -> "LiveTeacher":
+        """Loaded when a trial first reads hints: it brings torchvision along."""
+        from kdsearch.prepare.stored import LiveTeacher  # noqa: PLC0415
+
+        model = self.study.teacher.model
+        return LiveTeacher(self.record, model, self.classes, self.image_size, self.device)
 
     def checkpoint(self, slot: Slot, key: str = "") -> Checkpoint:
         """Where the slot's training is saved; `key` is its trial config's.

@@ -21,16 +21,17 @@ from kdsearch.epoch import EpochResult
 from kdsearch.errors import IdentityError, TeacherError
 from kdsearch.models.count import count_parameters
 from kdsearch.models.teachers import Teacher, build_teacher
-from kdsearch.models.weights import from_bytes, load_weights, read_weights, to_bytes
+from kdsearch.models.weights import load_weights, read_weights, to_bytes
 from kdsearch.outputs import Outputs
+from kdsearch.prepare.stored import WEIGHTS, fill_teacher
 from kdsearch.progress import Progress
+from kdsearch.study.distillation import check_layers
 from kdsearch.study.file import Study
 from kdsearch.tracking.record import TEACHER_SLOT, StudyRecord
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.batches import derived_seed
 from kdsearch.views.fresh import FreshBatches
 
-WEIGHTS = "teacher.safetensors"
 VERSION = 2  # part of the cache key: raise it when the same settings train another teacher
 
 
@@ -72,6 +73,8 @@ def prepare_teacher(
         teacher = build_teacher(
             study.teacher.model, len(sets.train.classes), sets.train.images.shape[-1], mean, std
         )
+    for loss, space in study.losses.items():
+        check_layers(loss, space, teacher.shapes.hints, study.teacher.model)
     stored = record.file(WEIGHTS)
     if stored is None:
         given = study.teacher.checkpoint is not None
@@ -97,12 +100,9 @@ def _store(record: StudyRecord, taught: Taught) -> None:
 
 def _load(record: StudyRecord, teacher: Teacher, device: torch.device) -> tuple[Teacher, TeacherFacts]:
     """What is stored now: another machine may have been first."""
-    weights = record.file(WEIGHTS)
-    assert weights is not None, "the teacher was stored a moment ago"
-    facts = record.file(f"teacher-{_sha256(weights)}.json")
+    facts = record.file(f"teacher-{_sha256(fill_teacher(record, teacher, device))}.json")
     assert facts is not None, "facts are written before weights"
-    load_weights(teacher, from_bytes(weights), WEIGHTS)
-    return teacher.to(device).eval().requires_grad_(False), TeacherFacts.model_validate_json(facts)
+    return teacher, TeacherFacts.model_validate_json(facts)
 
 
 def _read_checkpoint(study: Study, teacher: Teacher) -> Path:

@@ -102,6 +102,7 @@ def _teach(
         count=found.user_attrs["views"],
         classes=teacher.shapes.classes,
         embedding=teacher.shapes.embedding,
+        hints=teacher.shapes.hints,
     )
     return teacher, bank
 

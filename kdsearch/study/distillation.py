@@ -1,12 +1,15 @@
 """The distillation table of a study file: what the student learns from the teacher."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from kdsearch.config import Choices, Range, Record
 from kdsearch.distill import LOSSES
-from kdsearch.study.space import nearest_first
+from kdsearch.distill.hints import ANY
+from kdsearch.errors import TeacherError
+from kdsearch.study.space import Space, nearest_first
 
 NONE = "ce"  # the student without a teacher
 
@@ -25,6 +28,16 @@ def known_loss(loss: str) -> str:
     if len(set(names)) < len(names):
         raise ValueError("a loss stands twice in the sum")
     return loss
+
+
+def check_layers(loss: str, space: Space, hints: Mapping[str, object], teacher: str) -> None:
+    """Raises TeacherError where the loss asks for a hint that the teacher does not have."""
+    if "teacher_layer" not in space.record.model_fields:
+        return
+    for layer in space.possible("teacher_layer"):
+        if layer not in {*ANY, *hints}:
+            known = ", ".join([*ANY, *nearest_first(layer, list(hints))])
+            raise TeacherError(f"[losses.{loss}] teacher_layer: {teacher} has no {layer!r}; known: {known}")
 
 
 class Distillation(Record):

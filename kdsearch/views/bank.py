@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from kdsearch.config import Record
@@ -27,11 +28,12 @@ class ViewBank(Record):
     count: int
     classes: int
     embedding: int
+    hints: dict[str, tuple[int, ...]] = Field(default_factory=dict)  # not stored: the teacher answers anew
 
     @property
     def shapes(self) -> Shapes:
         """The teacher's, which losses see."""
-        return Shapes(self.classes, self.embedding, {})
+        return Shapes(self.classes, self.embedding, self.hints)
 
     def path(self, number: int) -> Path:
         """The folder of view `number`, which exists exactly when the view is whole."""

@@ -49,7 +49,8 @@ def shuffled(images: int, steps: int, seed: int, epoch: int) -> tuple[Tensor, ..
 class ViewBatches:
     """Epoch e reads view e mod V of the bank, waiting for it where it is still being made.
 
-    Of the teacher's outputs only those that `reads` names are read from the disk; the others are empty.
+    Of the teacher's outputs only those that `reads` names are read from the disk; the others are empty. Hints
+    are not stored: `teacher` answers with them, from the view's pixels.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class ViewBatches:
         *,
         reads: Collection[str],
         wait: Callable[[int], None],
+        teacher: Callable[[Tensor], Outputs] | None = None,
     ) -> None:
         self.bank, self.labels, self.seed, self.reads, self.wait = bank, labels, seed, reads, wait
+        self.teacher = teacher
         self.steps = -(-len(labels) // batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -77,5 +80,7 @@ class ViewBatches:
             return (stored[rows] if name in self.reads else stored[:0]).to(device).float()
 
         for rows in shuffled(len(self.labels), self.steps, self.seed, epoch)[start:]:
-            teacher = Outputs(answers("logits", rows), answers("embedding", rows), {})
-            yield Batch(view.images[rows].to(device), self.labels[rows.to(device)], teacher)
+            images = view.images[rows].to(device)
+            hints = self.teacher(images).hints if self.teacher else {}
+            teacher = Outputs(answers("logits", rows), answers("embedding", rows), hints)
+            yield Batch(images, self.labels[rows.to(device)], teacher)

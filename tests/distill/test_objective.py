@@ -7,13 +7,17 @@ from kdsearch.distill.kl import KL
 from kdsearch.distill.objective import Objective
 from kdsearch.outputs import Outputs, Shapes
 
-SHAPES = Shapes(7, 3, {})
+SHAPES = Shapes(7, 3, {"stage1": (2, 4, 4)})
 LABELS = torch.tensor([0, 3, 6, 3, 1])
 DRAWN = np.random.default_rng(1).normal(0, 2, (2, 5, 7))
 
 
 def answers(logits):
-    return Outputs(torch.tensor(logits, dtype=torch.float32), torch.ones(5, 3), {})
+    return Outputs(
+        torch.tensor(logits, dtype=torch.float32),
+        torch.ones(5, 3),
+        {"stage1": torch.ones(5, 2, 4, 4) * logits.mean()},
+    )
 
 
 STUDENT, TEACHER = (answers(logits) for logits in DRAWN)

@@ -6,6 +6,7 @@ from torch.nn.functional import cross_entropy
 
 from kdsearch.distill.kl import KL
 from kdsearch.distill.objective import Objective
+from kdsearch.distill.rkd import RKD
 from kdsearch.models.teachers import build_teacher
 from kdsearch.outputs import Outputs, Shapes
 
@@ -121,3 +122,32 @@ def test_10_a_teacher_answers_in_eval_mode_and_without_gradients():
     assert not answer.embedding.requires_grad
     assert all(torch.equal(before[key], tensor) for key, tensor in teacher.state_dict().items())
     torch.testing.assert_close(teacher.answer(images[:1]).logits, answer.logits[:1])
+
+
+def test_9_rkd_is_a_huber_loss_of_relative_distances():
+    drawn = torch.Generator().manual_seed(4)
+    ours, theirs = torch.randn((2, 6, 3), generator=drawn)
+    theirs[0] += 1000.0  # one image far from the others: squared, or not divided, its pairs would be all
+
+    def distance(student):
+        loss = RKD(RKD.Config(angle=0.0, distance=1.0), SHAPES, SHAPES)
+        answers = Outputs(torch.empty(0), student, {}), Outputs(torch.empty(0), theirs, {})
+        return loss(*answers, torch.arange(6))["rkd_distance"]
+
+    assert distance(ours) < 2
+    torch.testing.assert_close(distance(10 * ours), distance(ours))
+
+
+def test_9_rkd_never_holds_a_tensor_of_batch_cubed_times_width():
+    sizes = []
+
+    def keep(tensor):
+        sizes.append(tensor.numel())
+        return tensor
+
+    embedding = torch.randn(20, 50, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = RKD(RKD.Config(), SHAPES, SHAPES)
+        teacher = Outputs(torch.empty(0), torch.randn(20, 60), {})
+        loss(Outputs(torch.empty(0), embedding, {}), teacher, torch.arange(20))
+    assert max(sizes) <= max(20**3, 20 * 20 * 60)

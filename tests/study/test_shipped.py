@@ -49,6 +49,7 @@ def test_no_trial_of_a_shipped_study_draws_more_than_twelve_parameters(name):
         ("digits", 10, 8),
         ("fashion-mnist", 10, 28),
         ("cifar10", 10, 32),
+        ("wide", 10, 28),
         ("food11", 11, 64),
         ("food11", 101, 64),
     ],

@@ -57,7 +57,7 @@ def test_a_depth_beyond_the_last_stage_changes_no_key(config):
 def test_label_smoothing_and_temperature_reach_the_objective(config):
     objective = config(training=Training.Config(label_smoothing=0.2)).objective(Shapes(5, 6, {}))
     assert objective.alpha == 0.5
-    assert objective.losses[0].temperature == 4.0
+    assert objective.losses[0].config.temperature == 4.0
     logits, labels = torch.randn(8, 5, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 5
     outputs = Outputs(logits, torch.zeros(8, 6), {})
     total, parts = objective(outputs, outputs, labels)

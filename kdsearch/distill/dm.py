@@ -1,0 +1,38 @@
+"""Distillation of the distance matrix."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from kdsearch.config import Choices, Range, Record
+from kdsearch.distill.loss import Loss
+from kdsearch.distill.pairwise import cosines, distances
+from kdsearch.outputs import Outputs, Shapes
+
+METRICS = {"euclidean": distances, "cosine": cosines}
+
+
+class DM(Loss):
+    """`weight * MSE(D_student, D_teacher)` of the B x B matrices of the embeddings' distances, or cosines.
+
+    The distance-matrix loss of the 2023 course task; the mean runs over all B^2 entries. Widths may differ.
+    """
+
+    reads: ClassVar = frozenset({"embedding"})
+
+    class Config(Record):
+        """What is searched in this loss."""
+
+        metric: Annotated[Literal["euclidean", "cosine"], Choices.of("euclidean", "cosine")] = "euclidean"
+        weight: Annotated[float, Field(gt=0), Range(0.01, 100, log=True)] = 1.0
+
+    def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        """The part `dm`, with its weight."""
+        matrix = METRICS[self.config.metric]
+        return {"dm": self.config.weight * mse_loss(matrix(student.embedding), matrix(teacher.embedding))}

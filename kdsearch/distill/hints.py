@@ -1,0 +1,26 @@
+"""Feature maps that losses compare: which, and at what size."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+ANY = ("middle", "last")  # names that every network has
+
+
+def layer_named(hints: Mapping[str, object], name: str) -> str:
+    """The hint of that name; `middle` and `last` count along the forward pass. Raises ValueError."""
+    names = list(hints)
+    if name == "middle":
+        return names[len(names) // 2]
+    if name == "last":
+        return names[-1]
+    if name not in hints:
+        raise ValueError(f"no layer {name!r}; known: {', '.join([*ANY, *names])}")
+    return name
+
+
+def same_size(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+    """Both maps, float32, the larger one averaged down to the pixels of the smaller."""
+    size = min(ours.shape[2], theirs.shape[2]), min(ours.shape[3], theirs.shape[3])
+    return adaptive_avg_pool2d(ours.float(), size), adaptive_avg_pool2d(theirs.float(), size)

@@ -1,0 +1,36 @@
+"""Distances and angles between the embeddings of a batch, B x D."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+ANCHORS = 256  # whose angles are held at once: B x D differences and B x B angles each
+
+
+def distances(embedding: Tensor) -> Tensor:
+    """Euclidean distances, float32 B x B; their gradient is 0 where two embeddings are equal."""
+    embedding = embedding.float()
+    return torch.cdist(embedding, embedding, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def cosines(embedding: Tensor) -> Tensor:
+    """Cosine similarities, float32 B x B."""
+    unit = normalize(embedding.float(), dim=1)
+    return unit @ unit.T
+
+
+def angles(embedding: Tensor, anchors: Tensor) -> Tensor:
+    """Cosines of the angles at each of A anchors between the ways to all pairs of embeddings, A x B x B.
+
+    0 where an embedding is the anchor itself.
+    """
+    embedding = embedding.float()
+    ways = normalize(embedding - embedding[anchors].unsqueeze(1), dim=2)
+    return ways @ ways.transpose(1, 2)
+
+
+def anchor_chunks(batch: int) -> Iterator[Tensor]:
+    """The indices of a batch, so many at once that their angles fit into memory."""
+    yield from torch.split(torch.arange(batch), ANCHORS)

@@ -1,0 +1,67 @@
+"""Relational distillation."""
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import pdist, smooth_l1_loss
+from torch.utils.checkpoint import checkpoint
+
+from kdsearch.config import Range, Record
+from kdsearch.distill.loss import Loss
+from kdsearch.distill.pairwise import anchor_chunks, angles
+from kdsearch.outputs import Outputs, Shapes
+
+
+class RKD(Loss):
+    """Distances and angles between embeddings, arXiv 1904.05068 (2019), equations 5 to 9.
+
+    `distance` times the Huber loss of pairwise distances, each divided by its batch's mean, and `angle`
+    times that of the cosines of all angles between three embeddings; averaged over distinct pairs and
+    triplets of the B images, of which there must be three. Widths of student and teacher may differ. Above
+    256 images angles are computed twice instead of kept: memory grows with 256 B^2, not B^3.
+    """
+
+    reads: ClassVar = frozenset({"embedding"})
+
+    class Config(Record):
+        """What is searched in this loss: the weights of its parts."""
+
+        distance: Annotated[float, Field(ge=0), Range(1, 100, log=True)] = 25.0
+        angle: Annotated[float, Field(ge=0), Range(2, 200, log=True)] = 50.0
+
+    def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        """The parts `rkd_distance` and `rkd_angle`, with their weights."""
+        ours, theirs = student.embedding.float(), teacher.embedding.float()
+        distance = smooth_l1_loss(_relative(ours), _relative(theirs))
+        images = len(ours)
+        chunks = list(anchor_chunks(images))
+        summed = sum(
+            (
+                checkpoint(_angle_loss, ours, theirs, chunk, use_reentrant=False)
+                if len(chunks) > 1
+                else _angle_loss(ours, theirs, chunk)
+            )
+            for chunk in chunks
+        )
+        triplets = images * (images - 1) * (images - 2)
+        return {
+            "rkd_distance": self.config.distance * distance,
+            "rkd_angle": self.config.angle * torch.as_tensor(summed) / triplets,
+        }
+
+
+def _relative(embedding: Tensor) -> Tensor:
+    """Distances of distinct pairs over their mean; all 0 where all embeddings are equal."""
+    apart = pdist(embedding)
+    return apart / apart.mean().clamp_min(1e-12)
+
+
+def _angle_loss(ours: Tensor, theirs: Tensor, anchors: Tensor) -> Tensor:
+    """Summed over the anchors' triplets; both sides agree where two of the three are one image."""
+    return smooth_l1_loss(angles(ours, anchors), angles(theirs, anchors), reduction="sum")
