@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial
 from torch import Tensor
 
 from kdsearch.errors import NothingFinishedError, StorageError
-from kdsearch.models.student import StudentConfig, StudentNet, build_student
+from kdsearch.models.student import Network, NetworkConfig, build_student, read_config
 from kdsearch.models.weights import from_bytes
 from kdsearch.search.results import ranked
 from kdsearch.search.slots import slot_of
@@ -19,10 +19,10 @@ class Winner(NamedTuple):
     """The best trial so far, and its weights."""
 
     trial: FrozenTrial
-    config: StudentConfig
+    config: NetworkConfig
     state: dict[str, Tensor]
 
-    def student(self) -> StudentNet:
+    def student(self) -> Network:
         """The trained network, in evaluation mode."""
         student = build_student(self.config)
         student.load_state_dict(self.state)
@@ -43,5 +43,5 @@ def find_winner(study: optuna.Study, record: StudyRecord) -> Winner:
         raise StorageError(
             f"study {study.study_name!r}: the weights of trial {trial.number} are not in the database"
         )
-    config = StudentConfig.model_validate(trial.user_attrs["student"]["config"]["student"])
+    config = read_config(trial.user_attrs["student"]["config"]["student"])
     return Winner(trial, config, from_bytes(weights))

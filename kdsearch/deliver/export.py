@@ -17,7 +17,7 @@ from kdsearch.deliver.onnx import export_onnx, run_onnx
 from kdsearch.deliver.source import run_source, student_source
 from kdsearch.errors import ExportError, UsageError
 from kdsearch.models.count import parameters_of
-from kdsearch.models.student import StudentConfig, StudentNet, as_input, build_student
+from kdsearch.models.student import Network, NetworkConfig, as_input, build_student
 from kdsearch.models.weights import to_bytes
 
 TOLERANCE = 1e-4  # of the largest logit, and of 1 if all are smaller; float32 in another order is at 1e-6
@@ -44,11 +44,11 @@ class ExportConfig(Record):
     parameters: int
     macs: int
     input: Preprocessing
-    student: StudentConfig
+    student: NetworkConfig
 
 
 def export_student(
-    config: StudentConfig,
+    config: NetworkConfig,
     state: dict[str, Tensor],
     facts: CardFacts,
     images: Tensor,
@@ -88,7 +88,7 @@ def check_folder(out: Path, *, force: bool) -> None:
         raise UsageError(f"{out} is not empty; --force replaces an export there, --out names another folder")
 
 
-def check_export(folder: Path, student: StudentNet, images: Tensor) -> None:
+def check_export(folder: Path, student: Network, images: Tensor) -> None:
     """Loads each form of an export back and compares its logits with the student's.
 
     `images` are uint8 N x C x H x W, the student is in eval mode and on the CPU. Raises ExportError, naming
@@ -113,7 +113,7 @@ def check_export(folder: Path, student: StudentNet, images: Tensor) -> None:
             )
 
 
-def _write(student: StudentNet, config: StudentConfig, facts: CardFacts, folder: Path) -> None:
+def _write(student: Network, config: NetworkConfig, facts: CardFacts, folder: Path) -> None:
     description = ExportConfig(
         study=facts.study,
         trial=facts.trial,

@@ -9,7 +9,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as failures
 from torch import Tensor
 
 from kdsearch.errors import ExportError
-from kdsearch.models.student import StudentNet
+from kdsearch.models.student import Network
 
 OPSET = 18  # the one torch's exporter is written for; others are converted from it
 FAILURES = (
@@ -23,7 +23,7 @@ FAILURES = (
 )
 
 
-def export_onnx(student: StudentNet, image_size: int, path: Path) -> None:
+def export_onnx(student: Network, image_size: int, path: Path) -> None:
     """Writes a student in eval mode as one file, weights inside.
 
     Input `images`, float32 batch x 3 x image_size x image_size in 0..1; output `logits`, batch x classes.

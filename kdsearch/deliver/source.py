@@ -9,12 +9,13 @@ from tempfile import TemporaryDirectory
 from textwrap import indent
 
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdsearch.errors import ExportError
 from kdsearch.models.count import parameters_of
 from kdsearch.models.families import FAMILIES
-from kdsearch.models.student import ACTIVATIONS, StudentConfig, StudentNet
+from kdsearch.models.published import PUBLISHED, PublishedConfig, PublishedNet
+from kdsearch.models.student import ACTIVATIONS, Network, NetworkConfig, StudentNet
 
 LOADING = """\
 from safetensors.torch import load_file
@@ -39,19 +40,26 @@ save_file({{"logits": logits}}, sys.argv[2])
 """
 
 
-def student_source(config: StudentConfig) -> str:
+def student_source(config: NetworkConfig) -> str:
     """A module whose `StudentNet()` is the network of `config`.
 
     It holds the classes' own source and the config as literals. The skeleton goes by the name of Skeleton
     there, because StudentNet takes no arguments.
     """
-    block = FAMILIES[config.family].block
-    skeleton = inspect.getsource(StudentNet)
-    head = "class StudentNet(nn.Module):"
+    net: type[Network]
+    blocks: list[type[nn.Module]] = []
+    if isinstance(config, PublishedConfig):
+        net, activation = PublishedNet, PUBLISHED[config.network].activation
+    else:
+        net, activation = StudentNet, ACTIVATIONS[config.activation]
+        blocks = [FAMILIES[config.family].block]
+    given = [*(block.__name__ for block in blocks), f"nn.{activation.__name__}"]
+    head = f"class {net.__name__}(nn.Module):"
+    skeleton = inspect.getsource(net)
     assert skeleton.startswith(head), "the skeleton is renamed by its first line"
     skeleton = skeleton.replace(head, "class Skeleton(nn.Module):", 1)
     imports = "import torch\nfrom torch import Tensor, nn\n"
-    classes = (inspect.getsource(block), skeleton, _student(config))
+    classes = (*map(inspect.getsource, blocks), skeleton, _student(config, given))
     return "\n\n".join(f"{text.rstrip()}\n" for text in (f"{_docstring(config)}\n{imports}", *classes))
 
 
@@ -76,7 +84,7 @@ def run_source(folder: Path, images: Tensor) -> Tensor:
         return load_file(answered)["logits"]
 
 
-def _docstring(config: StudentConfig) -> str:
+def _docstring(config: NetworkConfig) -> str:
     return (
         f'"""The student that kdsearch found: {parameters_of(config):,} parameters, run by torch alone.\n\n'
         f"Its weights lie beside it. In their folder:\n\n{indent(LOADING, '    ')}\n"
@@ -86,20 +94,25 @@ def _docstring(config: StudentConfig) -> str:
     )
 
 
-def _student(config: StudentConfig) -> str:
-    block = FAMILIES[config.family].block.__name__
-    activation = f"nn.{ACTIVATIONS[config.activation].__name__}"
-    arguments = "".join(
-        f"            {name}={_literal(value)},\n" for name, value in config.arguments.items()
-    )
+def _student(config: NetworkConfig, given: list[str]) -> str:
+    named = [f"{name}={_literal(value)}" for name, value in config.arguments.items()]
+    arguments = indent("".join(f"{argument},\n" for argument in (*given, *named)), " " * 12)
     return (
         "class StudentNet(Skeleton):\n"
         f'    """The student: B x 3 x H x W in 0..1 to logits, B x {config.classes}."""\n\n'
         "    def __init__(self) -> None:\n"
-        f"        super().__init__(\n            {block},\n            {activation},\n{arguments}        )\n"
+        f"        super().__init__(\n{arguments}        )\n"
     )
 
 
-def _literal(value: object) -> str:
-    """Python's own notation, but strings in double quotes."""
-    return json.dumps(value) if isinstance(value, str) else repr(value)
+def _literal(value: object, room: int = 88) -> str:
+    """Python's own notation, but strings in double quotes, and each item of a long tuple on its own line."""
+    if isinstance(value, str):
+        return json.dumps(value)
+    if not isinstance(value, tuple):
+        return repr(value)
+    items = [_literal(item, room - 4) for item in value]
+    line = f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+    if len(line) <= room:
+        return line
+    return "(\n" + indent("".join(f"{item},\n" for item in items), "    ") + ")"

@@ -17,7 +17,7 @@ from kdsearch.deliver.card import CardFacts, FinalTest
 from kdsearch.deliver.export import check_folder, export_student
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.errors import DataError
-from kdsearch.models.student import StudentNet, student_outputs
+from kdsearch.models.student import Network, student_outputs
 from kdsearch.progress import Progress
 from kdsearch.search.identity import stored_study
 from kdsearch.search.results import finished_count
@@ -108,7 +108,7 @@ def _tested(
     return final, ""
 
 
-def _score(student: StudentNet, test: ImageSet, sets: SearchSets) -> FinalTest:
+def _score(student: Network, test: ImageSet, sets: SearchSets) -> FinalTest:
     score = evaluate(student, student_outputs, test.images, test.labels)
     return FinalTest(
         accuracy=score.accuracy,

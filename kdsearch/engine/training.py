@@ -47,13 +47,16 @@ class Training:
     class Config(Record):
         epochs: Annotated[int, Field(ge=1)] = 30
         batch_size: Annotated[int, Field(ge=2)] = 64
-        optimizer: Literal["adamw", "sgd"] = "adamw"
+        optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
         learning_rate: Annotated[float, Field(gt=0), Range(1e-3, 3e-2, log=True)] = 1e-2
         weight_decay: Annotated[float, Field(ge=0), Range(1e-4, 1e-1, log=True)] = 1e-2
-        schedule: Literal["cosine", "onecycle"] = "cosine"
+        schedule: Literal["cosine", "onecycle", "constant"] = "cosine"
         warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of all steps
         label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
         ema_epochs: Annotated[float, Field(ge=0)] = 0.5  # horizon of the average; 0 turns it off
+        finish_epochs: Annotated[int, Field(ge=0)] = 0  # at the end, by another optimizer at a constant rate
+        finish_optimizer: Literal["adamw", "adam", "sgd"] = "sgd"
+        finish_rate: Annotated[float, Field(gt=0)] = 2e-3
 
     def __init__(
         self,
@@ -72,11 +75,8 @@ class Training:
         self.device = validation.images.device
         self.network = convert_conv2d_weight_memory_format(network.to(self.device), torch.channels_last)
         self.objective = objective.to(self.device)
-        parameters = [*network.parameters(), *objective.parameters()]
-        self.optimizer = OPTIMIZERS[config.optimizer](parameters, config.learning_rate, config.weight_decay)
-        self.schedule = SCHEDULES[config.schedule](
-            self.optimizer, config.epochs * batches.steps, config.warmup
-        )
+        self.first_epochs = max(0, config.epochs - config.finish_epochs)
+        self._begin()
         horizon = config.ema_epochs * batches.steps
         self.average = Average(self.network, max(1.0, horizon)) if horizon else None
         self.results: list[EpochResult] = []
@@ -98,7 +98,33 @@ class Training:
     def __iter__(self) -> Iterator[EpochResult]:
         """One EpochResult for each epoch left. Raises InterruptedTrainingError when `stop()` says so."""
         while len(self.results) < self.config.epochs:
+            if self._finish_is_due:
+                self._finish()
             yield self._epoch()
+
+    @property
+    def _finish_is_due(self) -> bool:
+        """Whether the first of the last epochs comes next."""
+        return len(self.results) == self.first_epochs and self.step == 0
+
+    def _begin(self) -> None:
+        """The optimizer and the schedule of the first epochs."""
+        config, steps = self.config, self.first_epochs * self.batches.steps
+        self.optimizer = OPTIMIZERS[config.optimizer](
+            self._parameters(), config.learning_rate, config.weight_decay
+        )
+        self.schedule = SCHEDULES[config.schedule](self.optimizer, max(1, steps), config.warmup)
+
+    def _finish(self) -> None:
+        """Those of the last epochs: two phases, as some published recipes train."""
+        config = self.config
+        self.optimizer = OPTIMIZERS[config.finish_optimizer](
+            self._parameters(), config.finish_rate, config.weight_decay
+        )
+        self.schedule = SCHEDULES["constant"](self.optimizer, 1, 0.0)
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [*self.network.parameters(), *self.objective.parameters()]
 
     def _epoch(self) -> EpochResult:
         started, images = time.perf_counter(), 0
@@ -198,12 +224,16 @@ class Training:
         self.objective.load_state_dict(groups.get("objective", {}))
         if self.average:
             self.average.network.load_state_dict(groups["average"])
-        self._load_optimizer(groups.get("optimizer", {}), rest["groups"])
-        self.schedule.load_state_dict(rest["schedule"])
-        self.sums = {name: t.to(self.device) for name, t in groups.get("sums", {}).items()}
-        self.random = groups["random"]["state"]
         self.step = rest["step"]
         self.results = [EpochResult.model_validate(result) for result in rest["results"]]
+        self.sums = {name: t.to(self.device) for name, t in groups.get("sums", {}).items()}
+        self.random = groups["random"]["state"]
+        if self._finish_is_due:
+            return
+        if len(self.results) >= self.first_epochs:
+            self._finish()
+        self._load_optimizer(groups.get("optimizer", {}), rest["groups"])
+        self.schedule.load_state_dict(rest["schedule"])
 
     def _load_optimizer(self, moments: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]

@@ -1,11 +1,12 @@
 """How large a student is, counted on the built module: never by a second set of formulas."""
 
+import json
 from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
 
-from kdsearch.models.student import StudentConfig, build_student
+from kdsearch.models.student import NetworkConfig, build_student, read_config
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -29,12 +30,12 @@ def count_macs(module: nn.Module, image_size: int) -> int:
     return sum(counted)
 
 
-def parameters_of(config: StudentConfig) -> int:
+def parameters_of(config: NetworkConfig) -> int:
     """The exact parameter count of the student that `config` determines; no generator is touched."""
     return _parameters(config.model_dump_json())
 
 
-def macs_of(config: StudentConfig, image_size: int) -> int:
+def macs_of(config: NetworkConfig, image_size: int) -> int:
     """The multiply-adds of that student for one image of `image_size` x `image_size`."""
     return _macs(config.model_dump_json(), image_size)
 
@@ -43,13 +44,13 @@ def macs_of(config: StudentConfig, image_size: int) -> int:
 @lru_cache(maxsize=4096)
 def _parameters(config: str) -> int:
     with torch.device("meta"):
-        return count_parameters(build_student(StudentConfig.model_validate_json(config)))
+        return count_parameters(build_student(read_config(json.loads(config))))
 
 
 @lru_cache(maxsize=4096)
 def _macs(config: str, image_size: int) -> int:
     with torch.random.fork_rng(devices=[]):
-        return count_macs(build_student(StudentConfig.model_validate_json(config)), image_size)
+        return count_macs(build_student(read_config(json.loads(config))), image_size)
 
 
 def _count(counted: list[int], layer: nn.Conv2d | nn.Linear, _: tuple[Tensor], answer: Tensor) -> None:

@@ -1,14 +1,15 @@
-"""The student: one skeleton for all families, and the record that fully determines one network."""
+"""Students: one skeleton for all families, the record that fully determines one, and what it answers."""
 
 from math import prod
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 from torch import Tensor, nn
 
 from kdsearch.config import Record
 from kdsearch.models.families import FAMILIES
+from kdsearch.models.published import PUBLISHED, PublishedConfig, PublishedNet
 from kdsearch.outputs import Outputs, Shapes
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -146,25 +147,41 @@ class StudentConfig(Record):
         }
 
 
-def build_student(config: StudentConfig) -> StudentNet:
+Network = StudentNet | PublishedNet
+NetworkConfig = StudentConfig | PublishedConfig
+
+
+def read_config(stored: object) -> NetworkConfig:
+    """The config that was dumped to `stored`."""
+    config: NetworkConfig = TypeAdapter(NetworkConfig).validate_python(stored)
+    return config
+
+
+def build_student(config: NetworkConfig) -> Network:
     """The network of `config`, its weights drawn from torch's global generator."""
+    if isinstance(config, PublishedConfig):
+        return PublishedNet(PUBLISHED[config.network].activation, **config.arguments)
     return StudentNet(FAMILIES[config.family].block, ACTIVATIONS[config.activation], **config.arguments)
 
 
-def student_outputs(student: StudentNet, images: Tensor) -> Outputs:
-    """Logits, embedding and the maps of the stem and all stages, for B x 3 x H x W in 0..1."""
+def student_outputs(student: Network, images: Tensor) -> Outputs:
+    """Logits, embedding and the maps of all stages (and of a stem), for B x 3 x H x W in 0..1."""
     maps = student.forward_features(images)
     embedding = student.embed(maps)
     return Outputs(student.head(embedding), embedding, maps)
 
 
-def student_shapes(config: StudentConfig) -> Shapes:
+def student_shapes(config: NetworkConfig) -> Shapes:
     """The sizes of the student's outputs; of a hint its channels only, since its pixels follow the image."""
-    names = ("stem", *(f"stage{number}" for number in range(1, len(config.depths) + 1)))
-    hints: dict[str, tuple[int, ...]] = {
-        name: (width,) for name, width in zip(names, config.widths, strict=True)
-    }
-    return Shapes(config.classes, config.widths[-1], hints)
+    if isinstance(config, PublishedConfig):
+        published = PUBLISHED[config.network]
+        names = [f"stage{number}" for number in range(1, len(published.stages) + 1)]
+        embedding, widths = published.embedding, published.channels
+    else:
+        names = ["stem", *(f"stage{number}" for number in range(1, len(config.depths) + 1))]
+        embedding, widths = config.widths[-1], config.widths
+    hints: dict[str, tuple[int, ...]] = {name: (width,) for name, width in zip(names, widths, strict=True)}
+    return Shapes(config.classes, embedding, hints)
 
 
 def as_input(images: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -16,8 +16,9 @@ from kdsearch.engine.lean import in_place
 from kdsearch.engine.training import InterruptedTrainingError, Labelled, Training
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import CacheClearedError
+from kdsearch.models.published import PublishedConfig
 from kdsearch.models.student import StudentConfig, build_student
-from kdsearch.models.width import solve_width
+from kdsearch.study.budget import fitting
 from kdsearch.study.file import Study
 from kdsearch.study.trial_config import TrialConfig
 from kdsearch.tracking.record import StudyRecord
@@ -27,6 +28,9 @@ from kdsearch.views.batches import ViewBatches, derived_seed
 
 if TYPE_CHECKING:
     from kdsearch.prepare.stored import LiveTeacher
+
+
+Student = TypeVar("Student", StudentConfig, PublishedConfig)
 
 
 class Prepared(Record):
@@ -44,7 +48,7 @@ class Bench:
     def __init__(
         self, study: Study, prepared: Prepared, record: StudyRecord, stop: Callable[[], bool]
     ) -> None:
-        self.study, self.record, self.stop = study, record, stop
+        self.record, self.stop = record, stop
         self.bank = prepared.bank
         self.device = torch.device(prepared.device)
         self.checkpoints = prepared.checkpoints
@@ -52,6 +56,7 @@ class Bench:
         self.fingerprint = sets.fingerprint
         self.classes = len(sets.train.classes)
         self.image_size: int = sets.train.images.shape[-1]
+        self.study, _ = fitting(study, self.classes, self.image_size)
         self.mean, self.std = sets.train.mean_std()
         self.trained_seconds = 0.0
         self.labels = sets.train.labels.to(self.device)
@@ -59,10 +64,9 @@ class Bench:
             sets.validation.images.to(self.device), sets.validation.labels.to(self.device)
         )
 
-    def fitted(self, student: StudentConfig, fraction: float) -> StudentConfig:
-        """`student` with the data's normalisation and the width that the budget allows."""
-        normalised = student.model_copy(update={"mean": self.mean, "std": self.std})
-        return solve_width(normalised, self.study.max_params, fraction)
+    def normalised(self, student: Student) -> Student:
+        """`student` with the data's normalisation."""
+        return student.model_copy(update={"mean": self.mean, "std": self.std})
 
     def training(self, config: TrialConfig, slot: Slot) -> Training:
         """The slot's training from its beginning. Data order is the study's, weights are the slot's own."""

@@ -63,7 +63,8 @@ def prepare(request: Request, channel: Channel) -> None:
         identity.check_settings(found, study)
     sets = load_search_sets(study.data, study.seed, channel)
     facts = identity.DataFacts.of(study.data.name, sets)
-    check_budget(study, len(facts.classes), facts.image_size)
+    for line in check_budget(study, len(facts.classes), facts.image_size):
+        channel.say(line)
     found = _created(storage, study, found, facts, channel)
     if sets.note:
         channel.say(sets.note)

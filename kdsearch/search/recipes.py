@@ -3,29 +3,39 @@
 from typing import Any
 
 from kdsearch.config import Choices, Searched
+from kdsearch.study.architecture import SEARCHED
+from kdsearch.study.distillation import Distillation
 from kdsearch.study.file import Study
 
 
 def baselines(study: Study) -> list[dict[str, Any]]:
     """For each loss that the study lists, without a teacher first: every sampled field at its default.
 
-    A field whose default lies outside what the study searches is left to the sampler.
+    Then each published network with the usual loss. A field whose default lies outside what the study
+    searches is left to the sampler.
     """
     losses = study.distillation.possible("loss")
-    return [{**_defaults(study), **_loss(study, loss)} for loss in losses]
+    default = Distillation.model_fields["loss"].default
+    usual = default if default in losses else losses[0]
+    drawn = [(SEARCHED, loss) for loss in losses] if study.searches_networks else []
+    published = [(name, usual) for name in study.student.possible("network") if name != SEARCHED]
+    return [{**_defaults(study), **_chosen(study, *each)} for each in (*drawn, *published)]
 
 
-def _loss(study: Study, loss: str) -> dict[str, Any]:
-    return {"distillation.loss": loss} if "loss" in study.distillation.searched else {}
+def _chosen(study: Study, network: str, loss: str) -> dict[str, Any]:
+    chosen = {"student.network": network, "distillation.loss": loss}
+    spaces = {"student.network": study.student, "distillation.loss": study.distillation}
+    return {name: value for name, value in chosen.items() if name.split(".")[1] in spaces[name].searched}
 
 
 def _defaults(study: Study) -> dict[str, Any]:
     found = {}
-    for prefix, space in study.spaces.items():
-        for field, searched in space.searched.items():
-            default = space.record.model_fields[field].default
-            if _allows(searched, default):
-                found[f"{prefix}.{field}"] = default
+    for name in study.parameters():
+        prefix, field = name.split(".")
+        space = study.spaces[prefix]
+        default = space.record.model_fields[field].default
+        if _allows(space.searched[field], default):
+            found[name] = default
     return found
 
 

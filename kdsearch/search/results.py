@@ -28,7 +28,7 @@ class Ranked(Record):
     val_loss: float
     parameters: int
     macs: int
-    family: str
+    family: str  # or the name of a published network
     loss: str
 
 
@@ -177,13 +177,14 @@ def _rank(trial: FrozenTrial) -> tuple[float, float, int]:
 
 def _entry(trial: FrozenTrial) -> Ranked:
     student = trial.user_attrs["student"]
+    network = student["config"]["student"]
     return Ranked(
         trial=trial.number,
         accuracy=trial.value or 0.0,
         val_loss=trial.user_attrs.get("val_loss", math.nan),
         parameters=student["parameters"],
         macs=student["macs"],
-        family=student["config"]["student"]["family"],
+        family=network.get("network") or network["family"],
         loss=student["config"]["loss"],
     )
 

@@ -6,8 +6,10 @@ from typing import Any
 from optuna.trial import Trial
 
 from kdsearch.config import Choices
+from kdsearch.models.student import NetworkConfig
+from kdsearch.models.width import solve_width
 from kdsearch.prepare.bench import Bench
-from kdsearch.study.architecture import Architecture
+from kdsearch.study.architecture import SEARCHED, Architecture
 from kdsearch.study.distillation import loss_names
 from kdsearch.study.space import Space
 from kdsearch.study.trial_config import TrialConfig
@@ -16,17 +18,28 @@ from kdsearch.study.trial_config import TrialConfig
 def suggest_config(trial: Trial, bench: Bench) -> TrialConfig:
     """Draws a student that fits the budget, its losses and its training."""
     study = bench.study
-    architecture = study.student.make(suggest(trial, "student", study.student, Architecture.is_active))
-    options = draw(trial, architecture.family, study.families[architecture.family])
-    student = architecture.student(options.model_dump(), bench.classes, bench.image_size)
+    student = _student(trial, bench)
     loss, alpha = _distillation(trial, study.distillation)
     return TrialConfig(
-        student=bench.fitted(student, architecture.fraction),
+        student=student,
         loss=loss,
         losses={name: draw(trial, name, study.losses[name]).model_dump() for name in loss_names(loss)},
         alpha=alpha,
         training=draw(trial, "training", study.training),
     )
+
+
+def _student(trial: Trial, bench: Bench) -> NetworkConfig:
+    """A published network as it is, or a searched one as wide as the budget allows."""
+    study = bench.study
+    architecture: Architecture = study.student.make(
+        suggest(trial, "student", study.student, Architecture.is_active)
+    )
+    if architecture.network != SEARCHED:
+        return bench.normalised(architecture.published(bench.classes))
+    options = draw(trial, architecture.family, study.families[architecture.family])
+    student = architecture.student(options.model_dump(), bench.classes, bench.image_size)
+    return solve_width(bench.normalised(student), study.max_params, architecture.fraction)
 
 
 def _distillation(trial: Trial, space: Space) -> tuple[str, float]:

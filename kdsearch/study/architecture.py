@@ -7,9 +7,11 @@ from pydantic import AfterValidator, Field
 
 from kdsearch.config import Choices, Range, Record
 from kdsearch.models.families import FAMILIES
+from kdsearch.models.published import PUBLISHED, PublishedConfig
 from kdsearch.models.student import StudentConfig, strides_for
 from kdsearch.study.space import nearest_first
 
+SEARCHED = "searched"
 MAX_STAGES = 4
 Depth = Annotated[int, Field(ge=1), Range(1, 3)]
 
@@ -23,8 +25,18 @@ def known_family(name: str) -> str:
     return name
 
 
+def known_network(name: str) -> str:
+    """`name`, if it is `searched` or a published network's."""
+    known = [SEARCHED, *PUBLISHED]
+    if name not in known:
+        raise ValueError(f"not a network; known, nearest first: {', '.join(nearest_first(name, known))}")
+    return name
+
+
 class Architecture(Record):
-    """The shape of a student before its width is solved for the budget."""
+    """The shape of a student before its width is solved for the budget, or the name of a published one."""
+
+    network: Annotated[str, AfterValidator(known_network)] = SEARCHED
 
     family: Annotated[str, AfterValidator(known_family), Choices.of("plain", "dwsep")] = "plain"
     stages: Annotated[int, Field(ge=1, le=MAX_STAGES), Range(2, 4)] = 3
@@ -44,8 +56,17 @@ class Architecture(Record):
 
     @staticmethod
     def is_active(field: str, drawn: Mapping[str, Any]) -> bool:
-        """Whether a field means anything beside those drawn before it: a depth does if its stage is there."""
+        """Whether a field means anything beside those drawn before it.
+
+        A published network leaves nothing to draw; a depth means something if its stage is there.
+        """
+        if field != "network" and drawn.get("network", SEARCHED) != SEARCHED:
+            return False
         return not field.startswith("depth_") or int(field.removeprefix("depth_")) <= drawn["stages"]
+
+    def published(self, classes: int) -> PublishedConfig:
+        """The published network that `network` names."""
+        return PublishedConfig(network=self.network, classes=classes)
 
     def student(self, options: Mapping[str, Any], classes: int, image_size: int) -> StudentConfig:
         """The student of width 1, which `solve_width` widens; normalisation is still to be filled in."""

@@ -1,24 +1,92 @@
-"""Whether every student that a study may draw fits its budget, asked before anything is trained."""
+"""Whether the students that a study may draw fit its budget and its images: asked before any training."""
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from kdsearch.errors import UsageError
+from kdsearch.models.count import parameters_of
+from kdsearch.models.published import PUBLISHED
+from kdsearch.models.student import StudentConfig
 from kdsearch.models.width import solve_width
+from kdsearch.study.architecture import SEARCHED, Architecture
 from kdsearch.study.file import Study
 from kdsearch.study.space import Space
 
+Choose = Callable[[Iterable[Any]], Any]
 
-def check_budget(study: Study, classes: int, image_size: int) -> None:
-    """Raises UsageError where some student does not fit even with a width of one channel.
 
-    The one with the most blocks, the fastest growth and the least of the budget stands for all of a family.
+def check_budget(study: Study, classes: int, image_size: int) -> list[str]:
+    """A line for each published network that is left out.
+
+    Raises UsageError where some searched student, or all of them, do not fit even with a width of one
+    channel. The one with the most blocks, the fastest growth and the least of the budget stands for all of
+    a family.
     """
-    largest = {field: _most(study.student, field) for field in study.student.record.model_fields}
-    fraction = min(study.student.possible("fraction"))
-    for family, options in study.families.items():
-        drawn = {field: _most(options, field) for field in options.record.model_fields}
-        architecture = study.student.make({**largest, "family": family})
-        solve_width(architecture.student(drawn, classes, image_size), study.max_params, fraction)
+    study, left_out = fitting(study, classes, image_size)
+    if study.families:
+        _check_smallest(study, classes, image_size)
+    for student, fraction in _corners(study, classes, image_size, max, min):
+        solve_width(student, study.max_params, fraction)
+    return left_out
 
 
-def _most(space: Space, field: str) -> object:
-    """The greatest value of a number's field; of any other the first, since it changes no size."""
+def fitting(study: Study, classes: int, image_size: int) -> tuple[Study, list[str]]:
+    """`study` without the published networks that are too large for it, and a line for each of these.
+
+    Raises UsageError where none is left.
+    """
+    networks = study.student.possible("network")
+    unfit = {name: why for name in networks if (why := _unfit(name, study.max_params, classes, image_size))}
+    if not unfit:
+        return study, []
+    left = [name for name in networks if name not in unfit]
+    if not left:
+        raise UsageError(f"[student] network: none fits: {'; '.join(unfit.values())}")
+    student = {**study.tables["student"], "network": left}
+    lines = [f"{why}: left out" for why in unfit.values()]
+    return Study({**study.tables, "student": student}, f"study {study.name}"), lines
+
+
+def _unfit(name: str, max_params: int, classes: int, image_size: int) -> str | None:
+    """Why a published network does not fit; None if it does."""
+    if name == SEARCHED:
+        return None
+    params = parameters_of(Architecture(network=name).published(classes))
+    if params > max_params:
+        return f"network {name} has {params:,} parameters, more than {max_params:,}"
+    smallest = PUBLISHED[name].smallest
+    if image_size < smallest:
+        return f"network {name} reads images from {smallest} x {smallest} on, not {image_size} x {image_size}"
+    return None
+
+
+def _check_smallest(study: Study, classes: int, image_size: int) -> None:
+    """Raises UsageError, naming the family that comes closest, where no student fits."""
+    smallest = {
+        student.family: parameters_of(student)
+        for student, _ in _corners(study, classes, image_size, min, max)
+    }
+    family, params = min(smallest.items(), key=lambda pair: pair[1])
+    if params > study.max_params:
+        raise UsageError(
+            f"no student of this study fits budget.max_params = {study.max_params:,}: family {family!r} "
+            f"comes closest, at {params:,} parameters; raise it, or allow fewer blocks or less growth"
+        )
+
+
+def _corners(
+    study: Study, classes: int, image_size: int, extreme: Choose, other: Choose
+) -> Iterator[tuple[StudentConfig, float]]:
+    """Of each family the student of width 1, all numbers at one end, and the `other` end of `fraction`."""
+    drawn = {field: _end(study.student, field, extreme) for field in study.student.record.model_fields}
+    fraction = other(study.student.possible("fraction"))
+    for family, space in study.families.items():
+        options = {field: _end(space, field, extreme) for field in space.record.model_fields}
+        architecture = study.student.make({**drawn, "family": family, "network": SEARCHED})
+        yield architecture.student(options, classes, image_size), fraction
+
+
+def _end(space: Space, field: str, extreme: Choose) -> object:
+    """The greatest or least value of a number's field; of any other the first, since it changes no size."""
     values = space.possible(field)
-    return max(values) if all(isinstance(value, int | float) for value in values) else values[0]
+    return extreme(values) if all(isinstance(value, int | float) for value in values) else values[0]

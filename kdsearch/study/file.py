@@ -11,7 +11,7 @@ from kdsearch.distill import LOSSES
 from kdsearch.engine.training import Training
 from kdsearch.errors import StudyFileError
 from kdsearch.models.families import FAMILIES
-from kdsearch.study.architecture import Architecture
+from kdsearch.study.architecture import SEARCHED, Architecture
 from kdsearch.study.distillation import Distillation, loss_names
 from kdsearch.study.settings import BudgetConfig, RunConfig, SearchConfig, TeacherConfig
 from kdsearch.study.shipped import shipped
@@ -62,7 +62,7 @@ class Study:
             spaces["training"],
             spaces["distillation"],
         )
-        families = self.student.possible("family")
+        families = self.student.possible("family") if self.searches_networks else ()
         self.families = _nested(
             file, tables, "families", families, {n: f.config for n, f in FAMILIES.items()}
         )
@@ -87,13 +87,19 @@ class Study:
         return {**always, **self.families, **self.losses}
 
     @property
+    def searches_networks(self) -> bool:
+        """Whether any trial may draw a network that is not a published one."""
+        return SEARCHED in self.student.possible("network")
+
+    @property
     def max_epochs(self) -> int:
         """The longest training that a trial may draw."""
         return int(max(self.training.possible("epochs")))
 
     def parameters(self) -> dict[str, str]:
         """Every parameter that a trial may sample, and whether it is a `number` or a `choice`."""
-        most = {"stages": max(self.student.possible("stages"))}
+        network = SEARCHED if self.searches_networks else self.student.possible("network")[0]
+        most = {"network": network, "stages": max(self.student.possible("stages"))}
         return {
             f"{prefix}.{name}": "number" if _is_number(searched) else "choice"
             for prefix, space in self.spaces.items()

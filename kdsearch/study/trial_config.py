@@ -9,7 +9,7 @@ from kdsearch.config import Record
 from kdsearch.distill import LOSSES
 from kdsearch.distill.objective import Objective
 from kdsearch.engine.training import Training
-from kdsearch.models.student import StudentConfig, student_shapes
+from kdsearch.models.student import NetworkConfig, student_shapes
 from kdsearch.outputs import Shapes
 from kdsearch.study.distillation import NONE
 
@@ -17,7 +17,7 @@ from kdsearch.study.distillation import NONE
 class TrialConfig(Record):
     """Student, losses and training settings; JSON-able, and everything but seed and data."""
 
-    student: StudentConfig
+    student: NetworkConfig
     loss: str = NONE
     losses: dict[str, dict[str, Any]] = Field(default_factory=dict)  # the settings of each in `loss`
     alpha: float = 0.0

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
+from torch.optim import SGD, AdamW
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kdsearch.engine.training import InterruptedTrainingError
@@ -109,3 +110,23 @@ def test_numbers_are_read_once_an_epoch_however_many_steps_it_has(training):
             finish(run)
         counts.append(reads.count)
     assert counts[0] == counts[1] <= 2
+
+
+def test_the_last_epochs_have_an_optimizer_and_a_constant_rate_of_their_own(training):
+    run = training(
+        schedule="constant", warmup=0.0, finish_epochs=1, finish_optimizer="sgd", finish_rate=0.003
+    )
+    seen = [(type(run.optimizer), result.learning_rate) for result in run]
+    assert seen == [(AdamW, 0.02), (AdamW, 0.02), (SGD, 0.003)]
+
+
+def test_the_schedule_of_the_first_epochs_ends_with_them(training, numbers):
+    def weights(run):
+        return [parameter.tolist() for parameter in run.network.parameters()]
+
+    alone, first = training(epochs=2), training(finish_epochs=1)
+    for _ in alone:
+        pass
+    epochs = iter(first)
+    next(epochs), next(epochs)
+    assert weights(first) == weights(alone)

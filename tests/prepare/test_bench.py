@@ -5,6 +5,7 @@ import torch
 from kdsearch.engine.training import InterruptedTrainingError, Training
 from kdsearch.errors import CacheClearedError
 from kdsearch.models.count import count_parameters, parameters_of
+from kdsearch.models.width import solve_width
 from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.study.architecture import Architecture
 from kdsearch.study.trial_config import TrialConfig
@@ -37,9 +38,9 @@ def views(sets, tmp_path):
 
 @pytest.fixture
 def bench(study, sets, record, views, tmp_path):
-    def make(seed=0, bank=views, stop=lambda: False):
+    def make(seed=0, bank=views, stop=lambda: False, **tables):
         prepared = Prepared(data=sets.folder, bank=bank, checkpoints=tmp_path / "state", device="cpu")
-        return Bench(study(seed=seed), prepared, record(), stop)
+        return Bench(study(seed=seed, **tables), prepared, record(), stop)
 
     return make
 
@@ -47,7 +48,7 @@ def bench(study, sets, record, views, tmp_path):
 @pytest.fixture
 def config():
     def make(bench, **training):
-        student = bench.fitted(Architecture(stages=1).student({"kernel": 3}, 10, 8), fraction=0.05)
+        student = solve_width(bench.normalised(Architecture(stages=1).student({"kernel": 3}, 10, 8)), 3_000)
         settings = Training.Config(**({"epochs": 2, "batch_size": 20} | training))
         return TrialConfig(student=student, loss="kl", losses={"kl": {}}, alpha=0.5, training=settings)
 
@@ -63,13 +64,16 @@ def test_what_was_prepared_survives_the_way_to_a_worker(sets, views, tmp_path):
     assert Prepared(**prepared.model_dump(mode="json")) == prepared
 
 
-def test_a_fitted_student_has_the_data_s_normalisation_and_fills_its_share_of_the_budget(bench, sets):
-    made = bench()
-    student = Architecture(stages=1).student({"kernel": 3}, 10, 8)
-    whole, half = made.fitted(student, 1.0), made.fitted(student, 0.5)
-    assert (whole.mean, whole.std) == sets.train.mean_std()
-    assert 0.9 * 60_000 < parameters_of(whole) <= 60_000
-    assert 0.8 * 30_000 < parameters_of(half) <= 30_000
+def test_a_student_gets_the_data_s_normalisation(bench, sets):
+    for student in (Architecture(stages=1).student({}, 10, 8), Architecture(network="s4").published(10)):
+        normalised = bench().normalised(student)
+        assert (normalised.mean, normalised.std) == sets.train.mean_std()
+        assert parameters_of(normalised) == parameters_of(student)
+
+
+def test_a_published_network_that_does_not_fit_the_images_is_not_drawn(bench):
+    networks = {"student": {"network": ["searched", "s0-first"]}}
+    assert bench(**networks).study.student.possible("network") == ("searched",)
 
 
 def test_a_slot_trains_the_same_each_time(bench, config):

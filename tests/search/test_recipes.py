@@ -13,3 +13,19 @@ def test_a_baseline_holds_defaults_that_lie_within_the_study(small):
 
 def test_a_fixed_loss_is_no_parameter(small):
     assert "distillation.loss" not in baselines(small(distillation={"loss": "kl"}))[0]
+
+
+def test_published_networks_follow_with_the_usual_loss(small):
+    recipes = baselines(small(student={"network": ["searched", "s0-first", "mobilenet"]}))
+    assert [(each["student.network"], each["distillation.loss"]) for each in recipes] == [
+        ("searched", "ce"),
+        ("searched", "kl"),
+        ("s0-first", "kl"),
+        ("mobilenet", "kl"),
+    ]
+
+
+def test_without_searched_networks_the_published_ones_are_all(small):
+    recipes = baselines(small(student={"network": "s4"}, distillation={"loss": ["ce", "rkd"]}))
+    assert [each["distillation.loss"] for each in recipes] == ["ce"]
+    assert all(not name.startswith("student.") for name in recipes[0])

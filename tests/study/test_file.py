@@ -43,11 +43,11 @@ MISTAKES = {
     ),
     "a word that is not allowed": (
         '[training]\noptimizer = "adm"',
-        "mine.toml [training]: optimizer = 'adm': must be 'adamw' or 'sgd'",
+        "mine.toml [training]: optimizer = 'adm': must be 'adamw', 'adam' or 'sgd'",
     ),
     "a wrong word in a choice": (
         '[training]\noptimizer = ["sgd", "adm"]',
-        "mine.toml [training]: optimizer = 'adm': must be 'adamw' or 'sgd'",
+        "mine.toml [training]: optimizer = 'adm': must be 'adamw', 'adam' or 'sgd'",
     ),
     "an empty choice": (
         "[training]\noptimizer = []",

@@ -1,0 +1,45 @@
+import pytest
+
+from kdsearch.errors import UsageError
+from kdsearch.study.budget import check_budget, fitting
+from kdsearch.study.file import Study
+
+
+def study(max_params=60_000, families=None, **student):
+    tables = {"budget": {"max_params": max_params}, "student": student, "families": families or {}}
+    return Study({"name": "mine", **tables}, "mine.toml")
+
+
+def test_networks_that_do_not_fit_are_left_out_with_a_line_each():
+    networks = ["searched", "s0-first", "mobilenet", "s4"]
+    given = study(network=networks, stages=2, max_params=100_000)
+    left, lines = fitting(given, 10, 28)
+    assert left.student.possible("network") == ("searched", "s4")
+    assert lines == [
+        "network s0-first reads images from 72 x 72 on, not 28 x 28: left out",
+        "network mobilenet has 256,522 parameters, more than 100,000: left out",
+    ]
+    assert check_budget(given, 10, 28) == lines
+    assert fitting(left, 10, 28) == (left, [])
+
+
+def test_a_single_network_that_does_not_fit_is_an_error():
+    with pytest.raises(UsageError, match=r"none fits: network s4 has 98,954 parameters, more than 60,000"):
+        check_budget(study(network="s4"), 10, 28)
+
+
+def test_a_published_network_needs_no_family():
+    assert study(network="s0-second", max_params=50_283).families == {}
+    assert check_budget(study(network="s0-second", max_params=50_283), 11, 128) == []
+
+
+def test_the_family_that_comes_closest_is_named_where_none_fits():
+    given = study(family=["plain", "fire", "dwsep"], stages=4, max_params=100)
+    with pytest.raises(UsageError, match=r"= 100: family '\w+' comes closest, at \d+ parameters"):
+        check_budget(given, 10, 64)
+
+
+def test_one_student_that_does_not_fit_is_an_error():
+    given = study(family=["plain", "dwsep"], stages=4, max_params=20_000, families={"plain": {"kernel": 5}})
+    with pytest.raises(UsageError, match=r"family 'plain' of depths \(3, 3, 3, 3\): at least"):
+        check_budget(given, 10, 64)
