@@ -10,12 +10,15 @@ from kdsearch.config import Record
 from kdsearch.progress import Progress, Silence, Watch
 
 if TYPE_CHECKING:
+    from kdsearch.deliver.network import NetworkTable as NetworkTable
     from kdsearch.deliver.winner import Exported as Exported
+    from kdsearch.deliver.winner import Trained as Trained
     from kdsearch.search.messages import Request
     from kdsearch.search.mirroring import Mirroring
     from kdsearch.search.results import Ranked as Ranked
     from kdsearch.search.results import Status as Status
     from kdsearch.search.results import Summary as Summary
+    from kdsearch.study.shipped import ShippedStudy as ShippedStudy
     from kdsearch.tracking.record import StudyRecord
     from kdsearch.tracking.runs import StudyRow
 
@@ -49,13 +52,6 @@ class Overrides(Record):
         return {key: value for key, value in named.items() if value is not None}
 
 
-class ShippedStudy(Record):
-    """A study file that comes with kdsearch."""
-
-    name: str
-    description: str
-
-
 def run(
     study: str = "digits",
     *,
@@ -83,6 +79,27 @@ def run(
             parts = {**summary.seconds, "model to MLflow": seconds, "all": summary.seconds["all"] + seconds}
             summary = summary.model_copy(update={"seconds": parts})
     return summary.model_copy(update={"compare": how_to_compare(uri)})
+
+
+def train(
+    recipe: str, *, overrides: Overrides | None = None, test: bool = True, watch: Watch | None = None
+) -> "tuple[Summary, Trained]":
+    """A study of one trial, with the default of whatever `recipe` searches; then what the test split says.
+
+    Raises as `run`.
+    """
+    from kdsearch.deliver.winner import judge_best
+    from kdsearch.search.lookup import choose_study
+    from kdsearch.search.storage import open_existing
+    from kdsearch.study.file import load_study
+    from kdsearch.tracking.record import StudyRecord
+
+    given, watch = overrides or Overrides(), watch or Silence()
+    summary = run(recipe, trials=1, overrides=given, watch=watch)
+    found = choose_study(open_existing(summary.storage), summary.study)
+    record = StudyRecord(summary.storage, found.study_name)
+    published = load_study(recipe, _request(recipe, given).replaced_values()).published
+    return summary, judge_best(found, record, published, watch, test=test, data=given.data)
 
 
 def join(study: str, *, overrides: Overrides | None = None, watch: Watch | None = None) -> "Summary":
@@ -114,11 +131,31 @@ def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":
     return results.status(choose_study(open_existing(storage), study))
 
 
-def studies() -> list[ShippedStudy]:
+def studies() -> "list[ShippedStudy]":
     """The study files that come with kdsearch."""
-    from kdsearch.study.shipped import descriptions
+    from kdsearch.study.shipped import shipped_studies
 
-    return [ShippedStudy(name=name, description=text) for name, text in descriptions().items()]
+    return shipped_studies()
+
+
+def show(
+    what: str, study: str | None = None, *, storage: str = STORAGE, classes: int = 11, image_size: int = 128
+) -> "NetworkTable":
+    """The layers of trial number `what` of a study, or of the published network of that name.
+
+    Raises UsageError where there is no such thing.
+    """
+    from kdsearch.deliver.network import of_published, of_trial
+    from kdsearch.errors import UsageError
+    from kdsearch.models.published import PUBLISHED
+    from kdsearch.search.lookup import choose_study
+    from kdsearch.search.storage import open_existing
+
+    if what.isdigit():
+        return of_trial(choose_study(open_existing(storage), study), int(what))
+    if what not in PUBLISHED:
+        raise UsageError(f"{what!r} is no trial's number and no network; networks: {', '.join(PUBLISHED)}")
+    return of_published(what, classes, image_size)
 
 
 def export_best(

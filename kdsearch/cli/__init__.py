@@ -8,9 +8,11 @@ from kdsearch.cli.delete import delete
 from kdsearch.cli.export_best import export_best
 from kdsearch.cli.init import init
 from kdsearch.cli.run import run
+from kdsearch.cli.show import show
 from kdsearch.cli.status import status
 from kdsearch.cli.studies import studies
 from kdsearch.cli.sync import sync
+from kdsearch.cli.train import train
 from kdsearch.cli.worker import worker
 from kdsearch.errors import KdsearchError
 
@@ -35,11 +37,13 @@ def main() -> None:
     \b
     kdsearch run                      search the embedded digits, 100 trials
     kdsearch run my.toml --trials 50  search as a study file says
+    kdsearch train s4                 train one published network
     kdsearch status                   where the study stands
+    kdsearch show 12                  a trial's network, layer by layer
     kdsearch export-best              the winner: weights, source, ONNX, card
     mlflow ui                         compare the trials
     """
 
 
-for _command in (run, worker, init, status, export_best, studies, delete, sync):
+for _command in (run, train, worker, init, status, show, export_best, studies, delete, sync):
     main.add_command(_command)

@@ -15,7 +15,7 @@ from kdsearch.api import STORAGE
 from kdsearch.progress import Silence, Standing, Watch
 
 if TYPE_CHECKING:
-    from kdsearch.api import Exported, Ranked, ShippedStudy, Status, Summary
+    from kdsearch.api import Exported, NetworkTable, Ranked, ShippedStudy, Status, Summary, Trained
 
 PLAIN_SECONDS = 5.0  # between two lines about one thing, when not on a terminal
 SHOWN_PARTS = 0.01  # parts of a run below this share are summed up as the rest
@@ -209,11 +209,52 @@ def _ranked(entry: "Ranked") -> str:
 
 
 def show_studies(studies: "list[ShippedStudy]") -> None:
-    """Names and descriptions."""
-    table = Table("study", "what it searches")
+    """Names and descriptions; of those that reproduce something what, and the published result."""
+    ours, published = Table("study", "what it searches"), Table("recipe", "what it reproduces", "published")
     for study in studies:
-        table.add_row(study.name, study.description)
-    Console(highlight=False).print(table)
+        if study.recipe:
+            published.add_row(study.name, study.recipe, study.result)
+        else:
+            ours.add_row(study.name, study.description)
+    Console(highlight=False).print(ours, published)
+
+
+def show_network(network: "NetworkTable") -> None:
+    """Each layer, then the sums."""
+    size = network.image_size
+    table = Table(
+        "layer", "kind", "output", "parameters", "multiply-adds", title=f"{network.name}, {size} px"
+    )
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for layer in network.layers:
+        shape = " x ".join(map(str, layer.shape))
+        table.add_row(layer.path, layer.kind, shape, _count(layer.parameters), _count(layer.macs))
+    table.add_section()
+    table.add_row("all", "", "", f"{network.parameters:,}", f"{network.macs:,}")
+    out = Console(highlight=False)
+    out.print(table)
+    answers, weights = network.answer_bytes / 2**20, network.weight_bytes / 2**20
+    out.print(f"Memory in float32: weights {weights:.2f} MiB, one image's answers {answers:.2f} MiB.")
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else ""
+
+
+def show_trained(trained: "Trained") -> None:
+    """What came out, beside what was published."""
+    out = Console(highlight=False)
+    test = f", test {_percent(trained.test.accuracy)}" if trained.test else ""
+    lines = [
+        f"Here: validation {_percent(trained.validation_accuracy)}{test}, {trained.parameters:,} parameters"
+    ]
+    if trained.note:
+        lines.append(trained.note)
+    if trained.published.result:
+        lines.append(f"Published: {trained.published.result} ({trained.published.recipe})")
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def show_exported(exported: "Exported") -> None:

@@ -22,6 +22,7 @@ from kdsearch.progress import Progress
 from kdsearch.search.identity import stored_study
 from kdsearch.search.results import finished_count
 from kdsearch.study.file import Study
+from kdsearch.study.settings import PublishedResult
 from kdsearch.tracking.record import StudyRecord
 
 COMPARED = 64  # validation images on which each exported form must answer as the student does
@@ -39,6 +40,16 @@ class Exported(Record):
     notes: tuple[str, ...]
 
 
+class Trained(Record):
+    """What `train` came to, and what it reproduces."""
+
+    parameters: int
+    validation_accuracy: float
+    test: FinalTest | None
+    note: str  # why the test split was not read
+    published: PublishedResult
+
+
 def export_best(
     found: optuna.Study,
     record: StudyRecord,
@@ -53,11 +64,7 @@ def export_best(
     check_folder(out, force=force)  # before the test split is read
     winner = find_winner(found, record)
     study = _with_data(stored_study(found), data or found.user_attrs.get("data_path"))
-    sets = load_search_sets(study.data, study.seed, progress)
-    if sets.fingerprint != found.user_attrs["data"]["fingerprint"]:
-        raise DataError(
-            f"{study.data.name}: not the images that study {study.name!r} was created with; give --data"
-        )
+    sets = _same_images(found, study, progress)
     notes = list(_search_notes(found))
     final, why = _tested(found, winner, study, sets, progress) if test else (None, "")
     facts = _facts(found, winner, study, sets, final).model_copy(
@@ -74,6 +81,40 @@ def export_best(
         test=final,
         notes=facts.notes,
     )
+
+
+def judge_best(
+    found: optuna.Study,
+    record: StudyRecord,
+    published: PublishedResult,
+    progress: Progress,
+    *,
+    test: bool,
+    data: str | None,
+) -> Trained:
+    """The best trial so far; `test` reads the test split, once for each trial."""
+    winner = find_winner(found, record)
+    study = _with_data(stored_study(found), data or found.user_attrs.get("data_path"))
+    final, why = None, ""
+    if test:
+        final, why = _tested(found, winner, study, _same_images(found, study, progress), progress)
+    return Trained(
+        parameters=winner.trial.user_attrs["student"]["parameters"],
+        validation_accuracy=winner.trial.value or 0.0,
+        test=final,
+        note=why,
+        published=published,
+    )
+
+
+def _same_images(found: optuna.Study, study: Study, progress: Progress) -> SearchSets:
+    """The study's images. Raises DataError where they are others than when it was created."""
+    sets = load_search_sets(study.data, study.seed, progress)
+    if sets.fingerprint != found.user_attrs["data"]["fingerprint"]:
+        raise DataError(
+            f"{study.data.name}: not the images that study {study.name!r} was created with; give --data"
+        )
+    return sets
 
 
 def _with_data(study: Study, path: str | None) -> Study:

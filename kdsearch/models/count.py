@@ -21,8 +21,8 @@ def count_macs(module: nn.Module, image_size: int) -> int:
     second and 150 MiB of imports; hence hooks and a real run.
     """
     counted: list[int] = []
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(partial(_count, counted)) for layer in layers]
+    leaves = [layer for layer in module.modules() if not any(layer.children())]
+    hooks = [layer.register_forward_hook(partial(_count, counted)) for layer in leaves]
     with torch.no_grad():
         module.eval()(torch.zeros(1, 3, image_size, image_size))
     for hook in hooks:
@@ -53,5 +53,10 @@ def _macs(config: str, image_size: int) -> int:
         return count_macs(build_student(read_config(json.loads(config))), image_size)
 
 
-def _count(counted: list[int], layer: nn.Conv2d | nn.Linear, _: tuple[Tensor], answer: Tensor) -> None:
-    counted.append(answer.numel() * layer.weight[0].numel())
+def _count(counted: list[int], layer: nn.Module, _: tuple[Tensor], answer: Tensor) -> None:
+    counted.append(macs_of_layer(layer, answer))
+
+
+def macs_of_layer(layer: nn.Module, answer: Tensor) -> int:
+    """The multiply-adds that gave `answer`; 0 for what is neither a convolution nor linear."""
+    return answer.numel() * layer.weight[0].numel() if isinstance(layer, nn.Conv2d | nn.Linear) else 0

@@ -17,7 +17,7 @@ from kdsearch.tracking.record import StudyRecord
 
 DEFAULT_TRIALS = 100
 # What may differ between two runs: whole tables and keys, or one key of a table.
-FREE = {"run": None, "description": None, "data": "path", "teacher": "checkpoint"}
+FREE = {"run": None, "description": None, "published": None, "data": "path", "teacher": "checkpoint"}
 
 
 class DataFacts(Record):

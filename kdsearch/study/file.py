@@ -13,7 +13,7 @@ from kdsearch.errors import StudyFileError
 from kdsearch.models.families import FAMILIES
 from kdsearch.study.architecture import SEARCHED, Architecture
 from kdsearch.study.distillation import Distillation, loss_names
-from kdsearch.study.settings import BudgetConfig, RunConfig, SearchConfig, TeacherConfig
+from kdsearch.study.settings import BudgetConfig, PublishedResult, RunConfig, SearchConfig, TeacherConfig
 from kdsearch.study.shipped import shipped
 from kdsearch.study.space import Place, Space, check_keys, nearest_first, read_record, read_space
 from kdsearch.views.settings import AugmentationConfig, ViewsConfig
@@ -26,6 +26,7 @@ SETTINGS: dict[str, type[Record]] = {
     "budget": BudgetConfig,
     "search": SearchConfig,
     "run": RunConfig,
+    "published": PublishedResult,
 }
 SPACES: dict[str, type[Record]] = {
     "student": Architecture,
@@ -54,6 +55,7 @@ class Study:
         self.max_params: int = _record(file, tables, "budget", BudgetConfig).max_params
         self.search: SearchConfig = _record(file, tables, "search", SearchConfig)
         self.run: RunConfig = _record(file, tables, "run", RunConfig)
+        self.published: PublishedResult = _record(file, tables, "published", PublishedResult)
         spaces = {
             name: read_space(Place(file, name), _table(file, tables, name), SPACES[name]) for name in SPACES
         }

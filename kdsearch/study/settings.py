@@ -26,6 +26,13 @@ class TeacherConfig(Record):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-2
 
 
+class PublishedResult(Record):
+    """What a study reproduces, and how well that went there."""
+
+    recipe: str = ""
+    result: str = ""
+
+
 class SearchConfig(Record):
     """How Optuna chooses and stops trials."""
 

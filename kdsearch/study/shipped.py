@@ -4,6 +4,17 @@ import tomllib
 from importlib.resources import files
 from pathlib import Path
 
+from kdsearch.config import Record
+
+
+class ShippedStudy(Record):
+    """What a shipped study file says of itself."""
+
+    name: str
+    description: str
+    recipe: str  # that it reproduces; empty for a study of ours
+    result: str  # as published
+
 
 def shipped() -> dict[str, str]:
     """Name to TOML text, in alphabetical order."""
@@ -12,6 +23,16 @@ def shipped() -> dict[str, str]:
     return dict(sorted(texts.items()))
 
 
-def descriptions() -> dict[str, str]:
-    """Name to the file's own description."""
-    return {name: str(tomllib.loads(text).get("description", "")) for name, text in shipped().items()}
+def shipped_studies() -> list[ShippedStudy]:
+    """All of them; those that reproduce nothing first."""
+    tables = {name: tomllib.loads(text) for name, text in shipped().items()}
+    studies = [
+        ShippedStudy(
+            name=name,
+            description=table["description"],
+            recipe=table.get("published", {}).get("recipe", ""),
+            result=table.get("published", {}).get("result", ""),
+        )
+        for name, table in tables.items()
+    ]
+    return sorted(studies, key=lambda study: (bool(study.recipe), study.name))

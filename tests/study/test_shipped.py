@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from kdsearch.errors import UsageError
+from kdsearch.models.count import parameters_of
 from kdsearch.study.budget import check_budget
 from kdsearch.study.distillation import loss_names
 from kdsearch.study.file import load_study
-from kdsearch.study.shipped import descriptions, shipped
+from kdsearch.study.shipped import shipped, shipped_studies
 
-NAMES = {"digits", "fashion-mnist", "cifar10", "food11"}
+NAMES = {"digits", "fashion-mnist", "cifar10", "food11", "wide"}
 ACTIVE = 12  # parameters that 100 trials can search
 
 
@@ -25,8 +26,36 @@ def test_the_studies_of_the_readme_are_shipped():
 def test_a_shipped_study_loads_and_says_what_it_is(name):
     study = load_study(name, {})
     assert study.name == name
-    assert study.max_params == 60_000
-    assert descriptions()[name]
+    assert {each.name: each.description for each in shipped_studies()}[name] == study.tables["description"]
+
+
+def test_a_recipe_says_what_it_reproduces_and_how_well_that_went():
+    recipes = {each.name: each for each in shipped_studies() if each.recipe}
+    assert recipes.keys() == {name for name in shipped() if name.startswith("s")}
+    assert all(each.result for each in recipes.values())
+    assert [each.name for each in shipped_studies()][: len(NAMES)] == sorted(NAMES - {"wide"})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "classes", "parameters"),
+    [
+        ("s0-first", 11, 56_235),
+        ("s0-second", 11, 50_283),
+        ("s2", 11, 256_779),
+        ("s3-alone", 11, 256_779),
+        ("s3-scratch", 11, 256_779),
+        ("s3-pretrained", 11, 256_779),
+        ("s3-vgg16-depthwise", 11, 63_133_483),
+        ("s3-vgg11-bn", 11, 61_662_987),
+        ("s4", 10, 98_954),
+    ],
+)
+def test_a_recipe_of_one_network_builds_it_to_the_parameter(recipe, classes, parameters):
+    study = load_study(recipe, {})
+    assert check_budget(study, classes, study.data.image_size or 28) == []
+    network = study.student.make({}).published(classes)
+    assert parameters_of(network) == parameters <= study.max_params
+    assert study.parameters() == {}  # nothing is searched
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))

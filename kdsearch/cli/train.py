@@ -1,0 +1,31 @@
+"""`kdsearch train`: one network, without a search."""
+
+from typing import Unpack
+
+import click
+
+from kdsearch.cli.overrides import Replaced, given, overrides, quiet
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--no-test", "test", flag_value=False, default=True, help="Leave the test split unread.")
+@overrides
+@quiet
+def train(recipe: str, *, test: bool, quiet: bool, **replaced: Unpack[Replaced]) -> None:
+    """Train one student as RECIPE says, and show its result beside the published one.
+
+    RECIPE is a shipped study's name or a TOML file; of what it searches the defaults are taken. It is a study
+    of one trial: the same command resumes it, MLflow has its run, 'kdsearch export-best' exports it.
+
+    \b
+    kdsearch train s0-first --data ~/food11
+    kdsearch train s4 --set training.epochs=30 --name s4-short
+    """
+    from kdsearch import api
+    from kdsearch.cli.display import show_summary, show_trained, watching
+
+    with watching(quiet) as watch:
+        summary, trained = api.train(recipe, overrides=given(replaced), test=test, watch=watch)
+    show_summary(summary)
+    show_trained(trained)

@@ -1,0 +1,58 @@
+"""A network to look at: a trial's, or a published one."""
+
+from math import prod
+
+import optuna
+
+from kdsearch.config import Record
+from kdsearch.errors import UsageError
+from kdsearch.models.layers import Layer, layers_of
+from kdsearch.models.published import PUBLISHED, PublishedConfig
+from kdsearch.models.student import NetworkConfig, build_student, read_config
+
+
+class NetworkTable(Record):
+    """A network's layers for one image, and their sums."""
+
+    name: str
+    image_size: int
+    layers: tuple[Layer, ...]
+    parameters: int
+    macs: int
+    answer_bytes: int  # of all layers' answers to one image, float32; training keeps about these
+    weight_bytes: int
+
+
+def of_trial(found: optuna.Study, number: int) -> NetworkTable:
+    """The student that a trial of the study trained. Raises UsageError where there is none."""
+    trials = found.get_trials(deepcopy=False)
+    if number >= len(trials) or "student" not in trials[number].user_attrs:
+        raise UsageError(f"study {found.study_name!r} has no trial {number} with a student")
+    config = read_config(trials[number].user_attrs["student"]["config"]["student"])
+    name = f"trial {number} of study {found.study_name}"
+    return _table(name, config, found.user_attrs["data"]["image_size"])
+
+
+def of_published(name: str, classes: int, image_size: int) -> NetworkTable:
+    """A published network. Raises UsageError where it cannot read images of that size."""
+    smallest = PUBLISHED[name].smallest
+    if image_size < smallest:
+        raise UsageError(
+            f"{name} reads images from {smallest} x {smallest} on; --image-size says {image_size}"
+        )
+    return _table(name, PublishedConfig(network=name, classes=classes), image_size)
+
+
+def _table(name: str, config: NetworkConfig, image_size: int) -> NetworkTable:
+    layers = layers_of(build_student(config), image_size)
+    answers = sum(prod(layer.shape) for layer in layers)
+    parameters = sum(layer.parameters for layer in layers)
+    return NetworkTable(
+        name=name,
+        image_size=image_size,
+        layers=tuple(layers),
+        parameters=parameters,
+        macs=sum(layer.macs for layer in layers),
+        answer_bytes=4 * answers,
+        weight_bytes=4 * parameters,
+    )
