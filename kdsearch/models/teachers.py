@@ -1,7 +1,9 @@
 """Teachers: torchvision's classifiers, with a head for the data's classes that also hands out its input."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import partial
+from itertools import pairwise, takewhile
 from typing import Any
 
 import torch
@@ -70,28 +72,48 @@ def teacher_names() -> list[str]:
 
 
 def build_teacher(
-    name: str, classes: int, image_size: int, mean: tuple[float, ...], std: tuple[float, ...]
+    name: str,
+    classes: int,
+    image_size: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    *,
+    head: Sequence[int] = (),
 ) -> Teacher:
     """The torchvision classifier `name` with a fresh head, its weights from torch's global generator.
 
-    Below 64 px its stem keeps the image's size. Raises TeacherError where the name is unknown, or the network
-    cannot read images of that size.
+    `head` has the widths of hidden layers before the last one. Below 64 px its stem keeps the image's size.
+    Raises TeacherError where the name is unknown, or the network cannot read images of that size.
     """
     if name not in teacher_names():
         near = get_close_matches(name, teacher_names(), cutoff=0)
         raise TeacherError(f"[teacher] model: unknown {name!r}; known, nearest first: {', '.join(near)}, ...")
     net = models.get_model(name, weights=None)
-    embedding = replace_head(net, classes)
+    embedding = replace_head(net, classes, head)
     if image_size < SMALL:
         keep_size(net)
     return Teacher(net, Shapes(classes, embedding, hint_shapes(net, name, image_size)), mean, std)
 
 
-def replace_head(net: nn.Module, classes: int) -> int:
-    """Puts a Head for `classes` where the last linear layer was; returns the width of its input."""
-    path, last = [(path, layer) for path, layer in net.named_modules() if isinstance(layer, nn.Linear)][-1]
-    net.set_submodule(path, Head(last.in_features, classes, bias=last.bias is not None))
-    return last.in_features
+def replace_head(net: nn.Module, classes: int, hidden: Sequence[int] = ()) -> int:
+    """Puts a Head for `classes` where the last linear layer was; returns the width of its input.
+
+    With `hidden` widths all of torchvision's classifier goes: in its place stand a linear layer, ReLU and
+    dropout for each of them, then the Head, as in VGG (arXiv 1409.1556, section 2.1).
+    """
+    layers = [(path, layer) for path, layer in net.named_modules() if isinstance(layer, nn.Linear)]
+    path, last = layers[-1]
+    if not hidden:
+        net.set_submodule(path, Head(last.in_features, classes, bias=last.bias is not None))
+        return last.in_features
+    place = path.partition(".")[0]
+    classifier = net.get_submodule(place)
+    kept = takewhile(lambda layer: not isinstance(layer, nn.Linear), classifier.children())
+    first = next(layer for path, layer in layers if path.partition(".")[0] == place)
+    widths = [first.in_features, *hidden]
+    new = [part for pair in pairwise(widths) for part in (nn.Linear(*pair), nn.ReLU(), nn.Dropout())]
+    net.set_submodule(place, nn.Sequential(*kept, *new, Head(widths[-1], classes)))
+    return widths[-1]
 
 
 def keep_size(net: nn.Module) -> None:

@@ -87,7 +87,7 @@ def load_weights(net: nn.Module, weights: Mapping[str, Tensor], source: str) -> 
             if keys
         ]
         raise TeacherError(
-            f"{source}: not this network: {'; '.join(told)}; set [teacher] model to what it is of"
+            f"{source}: not this network: {'; '.join(told)}; set [teacher] model and head to what it is of"
         )
     heads = [path for path, layer in net.named_modules() if isinstance(layer, nn.Linear)]
     for key, tensor in wanted.items():
@@ -97,9 +97,11 @@ def load_weights(net: nn.Module, weights: Mapping[str, Tensor], source: str) -> 
         if ours != theirs:
             raise TeacherError(
                 f"{source}: {key} has shape {theirs}, this network needs {ours}; "
-                "set [teacher] model and [data] image_size to what it was trained with"
+                "set [teacher] model and head, [data] image_size to what it was trained with"
             )
-    net.load_state_dict(weights)
+    with torch.no_grad():  # not load_state_dict, which asks some networks' weights for a version as well
+        for key, tensor in wanted.items():
+            tensor.copy_(weights[key])
 
 
 def to_bytes(weights: Mapping[str, Tensor]) -> bytes:

@@ -93,8 +93,7 @@ class Bench:
         """Loaded when a trial first reads hints: it brings torchvision along."""
         from kdsearch.prepare.stored import LiveTeacher  # noqa: PLC0415
 
-        model = self.study.teacher.model
-        return LiveTeacher(self.record, model, self.classes, self.image_size, self.device)
+        return LiveTeacher(self.record, self.study.teacher, self.classes, self.image_size, self.device)
 
     def checkpoint(self, slot: Slot, key: str = "") -> Checkpoint:
         """Where the slot's training is saved; `key` is its trial config's.

@@ -8,6 +8,7 @@ from kdsearch.models.student import as_input
 from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.models.weights import from_bytes, load_weights
 from kdsearch.outputs import Outputs
+from kdsearch.study.settings import TeacherConfig
 from kdsearch.tracking.record import StudyRecord
 
 WEIGHTS = "teacher.safetensors"
@@ -26,9 +27,10 @@ class LiveTeacher:
     """The teacher with its hints, for losses that read what the view bank does not store."""
 
     def __init__(
-        self, record: StudyRecord, model: str, classes: int, image_size: int, device: torch.device
+        self, record: StudyRecord, config: TeacherConfig, classes: int, image_size: int, device: torch.device
     ) -> None:
-        self.teacher = build_teacher(model, classes, image_size, (0.0,) * 3, (1.0,) * 3)
+        normalised = (0.0,) * 3, (1.0,) * 3
+        self.teacher = build_teacher(config.model, classes, image_size, *normalised, head=config.head)
         fill_teacher(record, self.teacher, device)  # its normalisation too
         self.teacher.to(memory_format=torch.channels_last)
         self.teacher.watch_hints()

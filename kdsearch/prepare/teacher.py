@@ -68,11 +68,7 @@ def prepare_teacher(
     machine, reads it there and runs it no more. Raises TeacherError for a checkpoint that does not fit,
     IdentityError for one that is not the study's.
     """
-    mean, std = sets.train.mean_std()
-    with seeded(derived_seed(study.seed, "teacher")):
-        teacher = build_teacher(
-            study.teacher.model, len(sets.train.classes), sets.train.images.shape[-1], mean, std
-        )
+    teacher = _built(study, sets)
     for loss, space in study.losses.items():
         check_layers(loss, space, teacher.shapes.hints, study.teacher.model)
     stored = record.file(WEIGHTS)
@@ -88,6 +84,14 @@ def prepare_teacher(
                 "was created with; give that file, or start another study with --name"
             )
     return _load(record, teacher, device)
+
+
+def _built(study: Study, sets: SearchSets) -> Teacher:
+    """The teacher with the weights that its training starts from."""
+    config, train = study.teacher, sets.train
+    shape = len(train.classes), train.images.shape[-1]
+    with seeded(derived_seed(study.seed, "teacher")):
+        return build_teacher(config.model, *shape, *train.mean_std(), head=config.head)
 
 
 def _store(record: StudyRecord, taught: Taught) -> None:

@@ -18,6 +18,7 @@ class TeacherConfig(Record):
     """The teacher: a torchvision classifier, trained on the study's data or read from a checkpoint."""
 
     model: str = "resnet18"
+    head: tuple[Annotated[int, Field(ge=1)], ...] = ()  # hidden widths of a new one; none: a single layer
     checkpoint: str | None = None  # a state dict of that model for these classes
     epochs: Annotated[int, Field(ge=1)] = 30
     patience: Annotated[int, Field(ge=1)] = 5  # epochs without a better validation accuracy, then it stops

@@ -3,7 +3,7 @@
 import difflib
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -43,7 +43,12 @@ def check_keys(place: Place, given: Mapping[str, Any], known: list[str], what: s
 def first_problem(error: ValidationError) -> str:
     """The first mistake that pydantic found, in one line."""
     problem = error.errors()[0]
-    text = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    text = (
+        problem["msg"]
+        .removeprefix("Value error, ")
+        .replace("Input should", "must")
+        .replace("a valid tuple", "a list")
+    )
     return text[:1].lower() + text[1:]
 
 
@@ -134,7 +139,8 @@ def _valid(place: Place, name: str, field: FieldInfo, value: Any) -> Any:
     try:
         valid = TypeAdapter(constrained).validate_python(value, strict=True)
     except ValidationError as error:
-        raise place.error(f"{name} = {value!r}: {first_problem(error)}") from None
+        shown = list(value) if isinstance(value, tuple) else value
+        raise place.error(f"{name} = {shown!r}: {first_problem(error)}") from None
     if isinstance(valid, float) and not math.isfinite(valid):
         raise place.error(f"{name} = {value!r}: must be a finite number")
     return valid
@@ -144,7 +150,9 @@ def read_record(place: Place, table: Mapping[str, Any], record: type[R]) -> R:
     """Reads a table in which every field has one value. Raises StudyFileError."""
     check_keys(place, table, list(record.model_fields))
     for name, value in table.items():
-        if isinstance(value, list | dict):
+        field = record.model_fields[name]
+        listed = get_origin(field.annotation) is tuple
+        if isinstance(value, dict) or (isinstance(value, list) and not listed):
             raise place.error(f"{name}: has one value for the whole study; it cannot be searched")
-        _valid(place, name, record.model_fields[name], value)
+        _valid(place, name, field, tuple(value) if listed and isinstance(value, list) else value)
     return record(**table)

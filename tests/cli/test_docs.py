@@ -45,6 +45,8 @@ def allowed(field: FieldInfo) -> str:
     kinds = [kind for kind in get_args(field.annotation) or (field.annotation,) if kind is not NoneType]
     if get_origin(field.annotation) is Literal:
         return ", ".join(map(code, kinds))
+    if get_origin(field.annotation) is tuple:
+        return "list of integers >= 1"
     bounds = [
         f"{sign} {getattr(mark, name):g}"
         for mark in field.metadata

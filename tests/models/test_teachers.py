@@ -14,10 +14,43 @@ def teacher(name="resnet18", classes=11, image_size=64):
     return build_teacher(name, classes, image_size, MEAN, STD)
 
 
-def test_resnet18_for_food_has_the_published_parameters_and_torchvisions_keys():
+def test_resnet18_keeps_torchvisions_keys():
     made = teacher(image_size=128)
-    assert count_parameters(made) == 11_182_155
     assert made.net.state_dict().keys() == models.resnet18().state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "parameters"),
+    [
+        ("resnet18", (), 11_182_155),
+        ("vgg16_bn", (4096, 1024, 128), 121_815_627),
+        ("vgg11_bn", (2048, 512), 61_662_987),
+    ],
+)
+def test_the_published_teachers_have_their_exact_size(name, head, parameters):
+    with torch.device("meta"):
+        made = build_teacher(name, 11, 128, MEAN, STD, head=head)
+    assert count_parameters(made) == parameters
+    assert made.shapes.embedding == (head or (512,))[-1]
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "convnext_tiny", "mobilenet_v3_small", "densenet121", "swin_t", "maxvit_t"]
+)
+def test_a_deeper_head_stands_in_for_all_of_the_classifier(name):
+    with torch.device("meta"):
+        net = models.get_model(name, weights=None)
+        bare = models.get_model(name, weights=None)
+        assert replace_head(net, 11, (32, 16)) == 16
+        replace_head(bare, 11)
+        image = torch.rand(2, 3, 224, 224)
+        answer = net.eval()(image)
+    assert (answer.logits.shape, answer.embedding.shape) == ((2, 11), (2, 16))
+    place = [path for path, layer in bare.named_modules() if isinstance(layer, nn.Linear)][-1].split(".")[0]
+    kept = {key for key in bare.state_dict() if not key.startswith(f"{place}.")}
+    assert kept <= net.state_dict().keys()
+    linear = [layer for layer in net.get_submodule(place).modules() if isinstance(layer, nn.Linear)]
+    assert [layer.out_features for layer in linear] == [32, 16, 11]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torchvision import models
 
 from kdsearch.errors import TeacherError
 from kdsearch.models.weights import from_bytes, load_weights, read_weights, to_bytes
@@ -164,3 +165,9 @@ def test_bytes_hold_the_weights_whatever_their_layout(state):
 def test_damaged_bytes_are_refused(state):
     with pytest.raises(TeacherError, match="stored weights: not a whole safetensors file"):
         from_bytes(to_bytes(state)[:-1])
+
+
+def test_a_network_whose_weights_carry_a_version_takes_them_without_it():
+    net, other = (models.mnasnet0_5(weights=None) for _ in range(2))
+    load_weights(net, from_bytes(to_bytes(other.state_dict())), "mnasnet")
+    assert equal(net.state_dict(), other.state_dict())

@@ -25,6 +25,18 @@ MISTAKES = {
         "[training]\nepochs = 1.5",
         "mine.toml [training]: epochs = 1.5: must be a valid integer",
     ),
+    "a list with a word in it": (
+        '[teacher]\nhead = [512, "many"]',
+        "mine.toml [teacher]: head = [512, 'many']: must be a valid integer",
+    ),
+    "a layer without units": (
+        "[teacher]\nhead = [512, 0]",
+        "mine.toml [teacher]: head = [512, 0]: must be greater than or equal to 1",
+    ),
+    "one number for a list": (
+        "[teacher]\nhead = 512",
+        "mine.toml [teacher]: head = 512: must be a list",
+    ),
     "a truth value for a number": (
         "[training]\nlearning_rate = true",
         "mine.toml [training]: learning_rate = True: must be a valid number",
