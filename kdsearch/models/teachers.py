@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from kdsearch.errors import TeacherError
+from kdsearch.models.pretrained import pretrained
 from kdsearch.outputs import Outputs, Shapes
 
 SMALL = 64  # images below this many pixels get a stem that keeps their size
@@ -79,16 +80,23 @@ def build_teacher(
     std: tuple[float, ...],
     *,
     head: Sequence[int] = (),
+    from_pretrained: bool = False,
 ) -> Teacher:
     """The torchvision classifier `name` with a fresh head, its weights from torch's global generator.
 
     `head` has the widths of hidden layers before the last one. Below 64 px its stem keeps the image's size.
-    Raises TeacherError where the name is unknown, or the network cannot read images of that size.
+    `from_pretrained` starts from torchvision's weights and their normalisation instead of `mean` and `std`;
+    what is changed is new even so: the head, and the first convolution of a ResNet below 64 px. Raises
+    TeacherError where the name is unknown, the network cannot read images of that size, or there are no
+    such weights.
     """
     if name not in teacher_names():
         near = get_close_matches(name, teacher_names(), cutoff=0)
         raise TeacherError(f"[teacher] model: unknown {name!r}; known, nearest first: {', '.join(near)}, ...")
-    net = models.get_model(name, weights=None)
+    if from_pretrained:
+        net, mean, std = pretrained(name)
+    else:
+        net = models.get_model(name, weights=None)
     embedding = replace_head(net, classes, head)
     if image_size < SMALL:
         keep_size(net)

@@ -39,7 +39,7 @@ class TeacherFacts(Record):
     """What is known of a teacher besides its weights."""
 
     model: str
-    origin: str  # trained, or the checkpoint's file name
+    origin: str  # trained, from what, or the checkpoint's file name
     parameters: int
     accuracy: float  # on the validation split
     fingerprint: str  # sha256 of the weights
@@ -69,6 +69,7 @@ def prepare_teacher(
     IdentityError for one that is not the study's.
     """
     teacher = _built(study, sets)
+    _check_size(study, teacher)
     for loss, space in study.losses.items():
         check_layers(loss, space, teacher.shapes.hints, study.teacher.model)
     stored = record.file(WEIGHTS)
@@ -86,12 +87,25 @@ def prepare_teacher(
     return _load(record, teacher, device)
 
 
-def _built(study: Study, sets: SearchSets) -> Teacher:
-    """The teacher with the weights that its training starts from."""
+def _built(study: Study, sets: SearchSets, *, from_pretrained: bool = False) -> Teacher:
+    """The teacher with first weights, which are torchvision's if `from_pretrained`."""
     config, train = study.teacher, sets.train
     shape = len(train.classes), train.images.shape[-1]
     with seeded(derived_seed(study.seed, "teacher")):
-        return build_teacher(config.model, *shape, *train.mean_std(), head=config.head)
+        return build_teacher(
+            config.model, *shape, *train.mean_std(), head=config.head, from_pretrained=from_pretrained
+        )
+
+
+def _check_size(study: Study, teacher: Teacher) -> None:
+    """Raises TeacherError where the students may be larger than their teacher."""
+    parameters = count_parameters(teacher)
+    if parameters < study.max_params and not study.teacher.allow_smaller:
+        raise TeacherError(
+            f"[teacher] model: {study.teacher.model} has {parameters:,} parameters, fewer than "
+            f"budget.max_params = {study.max_params:,}; choose a larger one, lower the budget, "
+            "or set allow_smaller = true"
+        )
 
 
 def _store(record: StudyRecord, taught: Taught) -> None:
@@ -129,10 +143,13 @@ def _trained_once(
     study: Study, teacher: Teacher, sets: SearchSets, device: torch.device, progress: Progress
 ) -> Taught:
     """From the cache, where another study has trained the same teacher on the same data, else trained now."""
-    settings = [study.teacher.model_dump(), study.augmentation.model_dump(), Augmentation.VERSION, study.seed]
+    teaching = study.teacher.model_dump(exclude={"checkpoint", "allow_smaller"})
+    settings = [teaching, study.augmentation.model_dump(), Augmentation.VERSION, study.seed]
     path = entry("teachers", digest(sets.fingerprint, settings, device.type, VERSION))
     with locked(path):
         if not path.exists():
+            if study.teacher.pretrained:  # only now: a teacher that was trained once needs no download
+                teacher = _built(study, sets, from_pretrained=True)
             taught = _train(study, teacher, sets, device, progress)
             with making(path, len(taught.weights) + 2**20) as folder:
                 (folder / WEIGHTS).write_bytes(taught.weights)
@@ -161,7 +178,8 @@ def _train(
             f"[teacher]: training diverged at learning_rate = {study.teacher.learning_rate:g}; lower it"
         )
     teacher.load_state_dict(weights)
-    return _taught(teacher, study, "trained", best.val_accuracy, tuple(training.results))
+    origin = "trained from torchvision's weights" if study.teacher.pretrained else "trained"
+    return _taught(teacher, study, origin, best.val_accuracy, tuple(training.results))
 
 
 def _teacher_training(

@@ -1,9 +1,9 @@
 """The tables of a study file that hold for the whole study."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from kdsearch.config import Record
 
@@ -20,11 +20,19 @@ class TeacherConfig(Record):
     model: str = "resnet18"
     head: tuple[Annotated[int, Field(ge=1)], ...] = ()  # hidden widths of a new one; none: a single layer
     checkpoint: str | None = None  # a state dict of that model for these classes
+    pretrained: bool = False  # train it from torchvision's own weights on, for 1,000 classes of ImageNet
+    allow_smaller: bool = False  # to have fewer parameters than a student may
     epochs: Annotated[int, Field(ge=1)] = 30
     patience: Annotated[int, Field(ge=1)] = 5  # epochs without a better validation accuracy, then it stops
     batch_size: Annotated[int, Field(ge=2)] = 64
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 5e-2
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if self.pretrained and self.checkpoint is not None:
+            raise ValueError("pretrained and checkpoint both say what the weights are; give one of them")
+        return self
 
 
 class PublishedResult(Record):

@@ -155,4 +155,7 @@ def read_record(place: Place, table: Mapping[str, Any], record: type[R]) -> R:
         if isinstance(value, dict) or (isinstance(value, list) and not listed):
             raise place.error(f"{name}: has one value for the whole study; it cannot be searched")
         _valid(place, name, field, tuple(value) if listed and isinstance(value, list) else value)
-    return record(**table)
+    try:
+        return record(**table)
+    except ValidationError as error:  # each value fits, but not beside another one
+        raise place.error(first_problem(error)) from None

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torchvision import models
 
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.errors import IdentityError, TeacherError
@@ -211,3 +214,40 @@ def test_another_checkpoint_than_the_study_s_is_refused(prepare, torchvision_net
 def test_an_unknown_network_gets_the_nearest_name(prepare):
     with pytest.raises(TeacherError, match=r"'resnet19'.*nearest first: resnet1"):
         prepare(model="resnet19")
+
+
+def test_a_teacher_smaller_than_a_student_may_be_is_refused_unless_the_study_says_so(
+    study, sets, record, answers
+):
+    tables = {"budget": {"max_params": 2_000_000}}
+    with pytest.raises(
+        TeacherError,
+        match=r"mobilenet_v3_small has 1,\d+,\d+ parameters, fewer than budget.max_params = 2,000,000; ",
+    ):
+        prepare_teacher(study(**tables), sets, record(), CPU, Silence())
+    assert answers == []
+    allowed = study(teacher={"allow_smaller": True}, **tables)
+    _, facts = prepare_teacher(allowed, sets, record(), CPU, Silence())
+    assert facts.parameters < 2_000_000
+
+
+def test_a_pretrained_teacher_is_trained_on_from_there_and_its_file_is_needed_once(
+    prepare, monkeypatch, tmp_path, sets
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    with pytest.raises(TeacherError, match=r"\[teacher\] pretrained: cannot download"):
+        prepare(pretrained=True)
+    url = models.get_model_weights(MODEL).DEFAULT.url
+    path = tmp_path / "torch" / "hub" / "checkpoints" / Path(url).name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng():
+        net = models.get_model(MODEL, weights=None)
+    torch.save(net.state_dict(), path)
+    teacher, facts = prepare(pretrained=True, learning_rate=1e-9, weight_decay=0.0)
+    torch.testing.assert_close(teacher.net.features[0][0].weight, net.features[0][0].weight)
+    assert teacher.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert facts.origin == "trained from torchvision's weights"
+    path.unlink()
+    assert same(prepare(pretrained=True, learning_rate=1e-9, weight_decay=0.0)[0], teacher)
+    assert same(prepare("other", pretrained=True, learning_rate=1e-9, weight_decay=0.0)[0], teacher)

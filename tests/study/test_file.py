@@ -37,6 +37,10 @@ MISTAKES = {
         "[teacher]\nhead = 512",
         "mine.toml [teacher]: head = 512: must be a list",
     ),
+    "two origins of one teacher": (
+        '[teacher]\npretrained = true\ncheckpoint = "a.pt"',
+        "mine.toml [teacher]: pretrained and checkpoint both say what the weights are; give one of them",
+    ),
     "a truth value for a number": (
         "[training]\nlearning_rate = true",
         "mine.toml [training]: learning_rate = True: must be a valid number",
