@@ -28,14 +28,16 @@ def own_folders(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def bank(tmp_path_factory):
     """Two views of 40 random images, 3 x 8 x 8, by a teacher of 5 classes whose embedding has 6 numbers."""
-    made = ViewBank(folder=tmp_path_factory.mktemp("bank"), count=2, classes=5, embedding=6)
+    made = ViewBank(
+        folder=tmp_path_factory.mktemp("bank"), count=2, classes=5, teachers={"teacher": {"embedding": 6}}
+    )
     for number in range(made.count):
         random = np.random.default_rng(number)
         made.path(number).mkdir()
         arrays = {
             "images": random.integers(0, 256, (40, 3, 8, 8), np.uint8),
-            "logits": random.normal(0, 3, (40, 5)).astype(np.float16),
-            "embedding": random.normal(0, 1, (40, 6)).astype(np.float16),
+            "teacher.logits": random.normal(0, 3, (40, 5)).astype(np.float16),
+            "teacher.embedding": random.normal(0, 1, (40, 6)).astype(np.float16),
         }
         for name, array in arrays.items():
             np.save(made.path(number) / f"{name}.npy", array)

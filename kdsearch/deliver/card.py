@@ -34,8 +34,7 @@ class CardFacts(Record):
     validation_images: int
     validation_accuracy: float
     test: FinalTest | None
-    teacher: str | None
-    teacher_accuracy: float | None
+    teachers: dict[str, float]  # of this trial, with their accuracies on the validation images
     versions: dict[str, str]  # by package
     commit: str | None
     notes: tuple[str, ...] = ()  # what else the reader must know, one sentence each
@@ -64,9 +63,9 @@ def _accuracy(facts: CardFacts) -> str:
         rows.append(f"| test | {facts.test.images:,} | {_percent(facts.test.accuracy)} |")
     else:
         rows.append("| test | | not read |")
-    if facts.teacher_accuracy is not None:
+    for teacher, accuracy in facts.teachers.items():
         rows.append(
-            f"| validation, the teacher | {facts.validation_images:,} | {_percent(facts.teacher_accuracy)} |"
+            f"| validation, the teacher {teacher} | {facts.validation_images:,} | {_percent(accuracy)} |"
         )
     text = "## Accuracy\n\n| images | how many | accuracy |\n|---|---:|---:|\n" + "\n".join(rows) + "\n\n"
     text += (
@@ -109,9 +108,8 @@ def _loading(facts: CardFacts) -> str:
 
 
 def _origin(facts: CardFacts) -> str:
-    teacher = facts.teacher or "none"
-    if facts.teacher_accuracy is not None:
-        teacher += f", {_percent(facts.teacher_accuracy)} on the validation images"
+    told = [f"{name}, {_percent(share)} on the validation images" for name, share in facts.teachers.items()]
+    teacher = ("the average of " if len(told) > 1 else "") + (" and ".join(told) or "none")
     images = f"{facts.train_images:,} training and {facts.validation_images:,} validation images"
     rows = {
         "data": f"{facts.data}, {images}",

@@ -23,6 +23,8 @@ from kdsearch.search.identity import stored_study
 from kdsearch.search.results import finished_count
 from kdsearch.study.file import Study
 from kdsearch.study.settings import PublishedResult
+from kdsearch.study.teachers import label
+from kdsearch.study.trial_config import TrialConfig
 from kdsearch.tracking.record import StudyRecord
 
 COMPARED = 64  # validation images on which each exported form must answer as the student does
@@ -163,7 +165,8 @@ def _facts(
     found: optuna.Study, winner: Winner, study: Study, sets: SearchSets, final: FinalTest | None
 ) -> CardFacts:
     trial: dict[str, Any] = winner.trial.user_attrs["student"]
-    teacher = found.user_attrs.get("teacher", {})
+    known, names = found.user_attrs.get("teachers", {}), TrialConfig.model_validate(trial["config"]).teachers
+    teachers = {label(name, known[name]["model"]): known[name]["accuracy"] for name in names if name in known}
     return CardFacts(
         study=study.name,
         trial=winner.trial.number,
@@ -181,8 +184,7 @@ def _facts(
         validation_images=len(sets.validation),
         validation_accuracy=winner.trial.value or 0.0,
         test=final,
-        teacher=teacher.get("model"),
-        teacher_accuracy=teacher.get("accuracy"),
+        teachers=teachers,
         versions=dict(each.split("==") for each in trial["versions"].split()),
         commit=None if trial["commit"] == "unknown" else trial["commit"],
     )

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -59,6 +58,7 @@ class Bench:
         self.study, _ = fitting(study, self.classes, self.image_size)
         self.mean, self.std = sets.train.mean_std()
         self.trained_seconds = 0.0
+        self._live_teachers: dict[str, LiveTeacher] = {}
         self.labels = sets.train.labels.to(self.device)
         self.validation = Labelled(
             sets.validation.images.to(self.device), sets.validation.labels.to(self.device)
@@ -73,27 +73,30 @@ class Bench:
         seed = self.seed(slot)
         with seeded(seed):
             student = in_place(build_student(config.student))
-            objective = config.objective(self.bank.shapes)
+            objective = config.objective(self.bank.shapes(config.teachers))
         size, reads = config.training.batch_size, objective.reads
         batches = ViewBatches(
             self.bank,
             self.labels,
             size,
             self.study.seed,
+            teachers=config.teachers,
             reads=reads,
             wait=self._wait_for_view,
-            teacher=self.live_teacher if "hints" in reads else None,
+            live=self._live_teacher(*config.teachers) if "hints" in reads else None,
         )
         return Training(
             student, objective, config.training, batches, self.validation, seed=seed, stop=self.stop
         )
 
-    @cached_property
-    def live_teacher(self) -> "LiveTeacher":
-        """Loaded when a trial first reads hints: it brings torchvision along."""
-        from kdsearch.prepare.stored import LiveTeacher  # noqa: PLC0415
+    def _live_teacher(self, name: str) -> "LiveTeacher":
+        """Loaded when a trial first reads its hints: it brings torchvision along."""
+        if name not in self._live_teachers:
+            from kdsearch.prepare.stored import LiveTeacher  # noqa: PLC0415
 
-        return LiveTeacher(self.record, self.study.teacher, self.classes, self.image_size, self.device)
+            shape = self.classes, self.image_size
+            self._live_teachers[name] = LiveTeacher(self.record, self.study, name, shape, self.device)
+        return self._live_teachers[name]
 
     def checkpoint(self, slot: Slot, key: str = "") -> Checkpoint:
         """Where the slot's training is saved; `key` is its trial config's.

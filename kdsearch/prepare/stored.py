@@ -1,4 +1,4 @@
-"""The study's teacher as the record keeps it."""
+"""The study's teachers as the record keeps them."""
 
 import torch
 from torch import Tensor
@@ -8,30 +8,36 @@ from kdsearch.models.student import as_input
 from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.models.weights import from_bytes, load_weights
 from kdsearch.outputs import Outputs
-from kdsearch.study.settings import TeacherConfig
+from kdsearch.study.file import Study
 from kdsearch.tracking.record import StudyRecord
 
-WEIGHTS = "teacher.safetensors"
+
+def weights_file(name: str) -> str:
+    """The record's file of the weights of the teacher called so."""
+    return f"{name}.safetensors"
 
 
-def fill_teacher(record: StudyRecord, teacher: Teacher, device: torch.device) -> bytes:
-    """Gives `teacher` the stored weights and freezes it, on `device`; returns them."""
-    weights = record.file(WEIGHTS)
-    assert weights is not None, "a study's teacher is stored before anything asks for it"
-    load_weights(teacher, from_bytes(weights), WEIGHTS)
+def fill_teacher(record: StudyRecord, name: str, teacher: Teacher, device: torch.device) -> bytes:
+    """Gives `teacher` the weights stored for `name` and freezes it, on `device`; returns them."""
+    weights = record.file(weights_file(name))
+    assert weights is not None, "a study's teachers are stored before anything asks for them"
+    load_weights(teacher, from_bytes(weights), weights_file(name))
     teacher.to(device).eval().requires_grad_(requires_grad=False)
     return weights
 
 
 class LiveTeacher:
-    """The teacher with its hints, for losses that read what the view bank does not store."""
+    """One teacher with its hints, for losses that read what the view bank does not store.
+
+    `shape` is the number of classes and the side of the images.
+    """
 
     def __init__(
-        self, record: StudyRecord, config: TeacherConfig, classes: int, image_size: int, device: torch.device
+        self, record: StudyRecord, study: Study, name: str, shape: tuple[int, int], device: torch.device
     ) -> None:
-        normalised = (0.0,) * 3, (1.0,) * 3
-        self.teacher = build_teacher(config.model, classes, image_size, *normalised, head=config.head)
-        fill_teacher(record, self.teacher, device)  # its normalisation too
+        config, normalised = study.teachers[name], ((0.0,) * 3, (1.0,) * 3)
+        self.teacher = build_teacher(config.model, *shape, *normalised, head=config.head)
+        fill_teacher(record, name, self.teacher, device)  # its normalisation too
         self.teacher.to(memory_format=torch.channels_last)
         self.teacher.watch_hints()
 

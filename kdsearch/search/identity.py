@@ -50,11 +50,17 @@ def identity_of(study: Study) -> dict[str, Any]:
     """The resolved study file, less what may differ between two runs."""
     kept = {}
     for name, table in study.tables.items():
-        if name not in FREE:
+        if name == "teachers":
+            kept[name] = {each: _without(given, FREE["teacher"]) for each, given in table.items()}
+        elif name not in FREE:
             kept[name] = table
         elif FREE[name] is not None:
-            kept[name] = {key: value for key, value in table.items() if key != FREE[name]}
+            kept[name] = _without(table, FREE[name])
     return kept
+
+
+def _without(table: Mapping[str, Any], key: str | None) -> dict[str, Any]:
+    return {name: value for name, value in table.items() if name != key}
 
 
 def find_study(storage: BaseStorage, name: str) -> optuna.Study | None:

@@ -17,9 +17,8 @@ from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
 from kdsearch.models.teachers import Teacher
-from kdsearch.outputs import Shapes
 from kdsearch.prepare.bench import Prepared
-from kdsearch.prepare.teacher import prepare_teacher
+from kdsearch.prepare.teacher import prepare_teachers
 from kdsearch.search import identity
 from kdsearch.search.child import child
 from kdsearch.search.lookup import LAST_RUN, choose_study
@@ -30,10 +29,11 @@ from kdsearch.search.storage import StudyStorage, open_storage
 from kdsearch.study.budget import check_budget
 from kdsearch.study.file import Study, load_study
 from kdsearch.study.settings import RunConfig
+from kdsearch.study.teachers import label
 from kdsearch.tracking.record import StudyRecord
 from kdsearch.tracking.uri import tracking_uri, without_password
 from kdsearch.views.augment import Augmentation
-from kdsearch.views.bank import ViewBank
+from kdsearch.views.bank import Answering, ViewBank
 from kdsearch.views.build import ViewBuilder, affordable_views, bank_folder, view_bytes
 
 
@@ -81,38 +81,46 @@ def prepare(request: Request, channel: Channel) -> None:
     channel.send(Created(study.name, *where, target, finished, cuda))
     if target <= finished:
         return
-    teacher, bank = _teach(study, found, sets, device, channel)
+    teachers, bank = _teach(study, found, sets, device, channel)
     if request.views:
         checkpoints = checkpoint_folder(run.storage, study.name)
         prepared = Prepared(data=sets.folder, bank=bank, checkpoints=checkpoints, device=str(device))
-        _make_views(study, sets, teacher, prepared, channel)
+        _make_views(study, sets, teachers, prepared, channel)
 
 
 def _teach(
     study: Study, found: optuna.Study, sets: SearchSets, device: torch.device, channel: Channel
-) -> tuple[Teacher, ViewBank]:
+) -> tuple[dict[str, Teacher], ViewBank]:
     record = StudyRecord(study.run.storage, study.name)
     with spent(channel, "teacher"):
-        teacher, taught = prepare_teacher(study, sets, record, device, channel)
-    found.set_user_attr("teacher", taught.model_dump(exclude={"curve"}))
-    accuracy = f"validation accuracy {taught.accuracy:.2%}"
-    channel.say(f"teacher {taught.model}: {accuracy}, {taught.parameters:,} parameters ({taught.origin})")
-    origin = sets.fingerprint, taught.fingerprint, study.augmentation.model_dump(), study.seed
-    bank = ViewBank(
-        folder=bank_folder(*origin, device=device),
-        count=found.user_attrs["views"],
-        classes=teacher.shapes.classes,
-        embedding=teacher.shapes.embedding,
-        hints=teacher.shapes.hints,
+        ready = prepare_teachers(study, sets, record, device, channel)
+    facts = {name: each.facts for name, each in ready.items()}
+    found.set_user_attr(
+        "teachers", {name: each.model_dump(exclude={"curve"}) for name, each in facts.items()}
     )
-    return teacher, bank
+    for name, each in facts.items():
+        size = f"validation accuracy {each.accuracy:.2%}, {each.parameters:,} parameters"
+        channel.say(f"teacher {label(name, each.model)}: {size} ({each.origin})")
+    prints = {name: each.fingerprint for name, each in facts.items()}
+    bank = ViewBank(
+        folder=bank_folder(
+            sets.fingerprint, prints, study.augmentation.model_dump(), study.seed, device=device
+        ),
+        count=found.user_attrs["views"],
+        classes=len(sets.train.classes),
+        teachers={
+            name: Answering(embedding=each.network.shapes.embedding, hints=each.network.shapes.hints)
+            for name, each in ready.items()
+        },
+    )
+    return {name: each.network for name, each in ready.items()}, bank
 
 
 def _make_views(
-    study: Study, sets: SearchSets, teacher: Teacher, prepared: Prepared, channel: Channel
+    study: Study, sets: SearchSets, teachers: dict[str, Teacher], prepared: Prepared, channel: Channel
 ) -> None:
     augment = Augmentation(study.augmentation, sets.train.images.shape[-1])
-    builder = ViewBuilder(prepared.bank, sets.train.images, augment, teacher, study.seed)
+    builder = ViewBuilder(prepared.bank, sets.train.images, augment, teachers, study.seed)
     for number in range(prepared.bank.count):
         with spent(channel, "first view" if number == 0 else "later views"):
             builder.build(number, channel)
@@ -160,9 +168,9 @@ def _created(
         identity.check_data(found, study.name, facts)
         if identity.is_whole(found):
             return found
-    # The teacher's shapes are not known yet; its embedding is small beside the pixels.
+    # The teachers' shapes are not known yet; their embeddings are small beside the pixels.
     pixels = torch.empty((facts.train, facts.channels, facts.image_size, facts.image_size), device="meta")
-    size = view_bytes(pixels, Shapes(len(facts.classes), 2048, {}))
+    size = view_bytes(pixels, len(facts.classes), [2048] * len(study.teachers))
     views = affordable_views(study.views, size, study.max_epochs)
     channel.say(f"{views} views of {facts.train:,} training images, up to {size / 2**20:.0f} MiB each")
     return identity.create_study(storage, study, facts, views)

@@ -13,6 +13,7 @@ from kdsearch.config import Record
 from kdsearch.progress import Standing
 from kdsearch.search.crew import is_gone, is_near, worker_of
 from kdsearch.search.slots import FINISHED, MARK, slot_of
+from kdsearch.study.teachers import ONLY, place_of
 from kdsearch.tracking.runs import StudyRow, TrialRow
 from kdsearch.tracking.slot import Slot
 
@@ -43,7 +44,7 @@ class Summary(Record):
     pruned: int
     failed: int
     validation_images: int
-    teacher: str | None
+    teacher: str | None  # the best one
     teacher_accuracy: float | None
     best: tuple[Ranked, ...]
     best_without_teacher: Ranked | None
@@ -139,13 +140,13 @@ def _seconds(moment: datetime | None) -> float | None:
 def study_row(study: optuna.Study) -> StudyRow:
     """What the parent run tells; `study` must have been created whole."""
     attributes = study.user_attrs
-    stored = attributes["study"]
+    stored, known = attributes["study"], attributes.get("teachers", {})
     return StudyRow(
         name=study.study_name,
         file_text=tomli_w.dumps(_without_none(stored)),
         params=attributes["params"],
         data=attributes["data"],
-        teacher=attributes.get("teacher", {}),
+        teachers={place_of(name): known.get(name, {}) for name in stored.get("teachers") or [ONLY]},
         seed=stored["seed"],
     )
 
@@ -214,7 +215,8 @@ def standing(study: optuna.Study, before: int = 0, seconds: float = 0.0) -> Stan
 def summary(study: optuna.Study, storage: str) -> Summary:
     """The study as the terminal shows it at the end."""
     now, best = standing(study), [_entry(trial) for trial in ranked(study)]
-    teacher = study.user_attrs.get("teacher", {})
+    teachers = study.user_attrs.get("teachers", {})
+    teacher: dict[str, Any] = max(teachers.values(), key=lambda facts: facts["accuracy"], default={})
     return Summary(
         study=study.study_name,
         storage=storage,

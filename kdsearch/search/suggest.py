@@ -10,7 +10,7 @@ from kdsearch.models.student import NetworkConfig
 from kdsearch.models.width import solve_width
 from kdsearch.prepare.bench import Bench
 from kdsearch.study.architecture import SEARCHED, Architecture
-from kdsearch.study.distillation import loss_names
+from kdsearch.study.distillation import Distillation, loss_names
 from kdsearch.study.space import Space
 from kdsearch.study.trial_config import TrialConfig
 
@@ -19,12 +19,13 @@ def suggest_config(trial: Trial, bench: Bench) -> TrialConfig:
     """Draws a student that fits the budget, its losses and its training."""
     study = bench.study
     student = _student(trial, bench)
-    loss, alpha = _distillation(trial, study.distillation)
+    distillation = study.distillation.make(suggest(trial, "distillation", study.distillation, _weighs))
+    loss = distillation.loss
     return TrialConfig(
         student=student,
         loss=loss,
         losses={name: draw(trial, name, study.losses[name]).model_dump() for name in loss_names(loss)},
-        alpha=alpha,
+        **_teaching(distillation),
         training=draw(trial, "training", study.training),
     )
 
@@ -42,14 +43,13 @@ def _student(trial: Trial, bench: Bench) -> NetworkConfig:
     return solve_width(bench.normalised(student), study.max_params, architecture.fraction)
 
 
-def _distillation(trial: Trial, space: Space) -> tuple[str, float]:
-    """The loss, and alpha where there is something that it could weigh."""
-    drawn = space.make(suggest(trial, "distillation", space, _weighs))
-    return drawn.loss, drawn.alpha if loss_names(drawn.loss) else 0.0
+def _teaching(drawn: Distillation) -> dict[str, Any]:
+    """The teacher and its weight alpha, where there is a loss that could read the one and weigh the other."""
+    return {"alpha": drawn.alpha, "teacher": drawn.teacher} if loss_names(drawn.loss) else {}
 
 
 def _weighs(field: str, before: Mapping[str, Any]) -> bool:
-    return field != "alpha" or bool(loss_names(before["loss"]))
+    return field == "loss" or bool(loss_names(before["loss"]))
 
 
 def _always(field: str, before: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from kdsearch.distill import LOSSES
 from kdsearch.distill.hints import ANY
 from kdsearch.errors import TeacherError
 from kdsearch.study.space import Space, nearest_first
+from kdsearch.study.teachers import ONLY
 
 NONE = "ce"  # the student without a teacher
 
@@ -45,3 +46,4 @@ class Distillation(Record):
 
     loss: Annotated[str, AfterValidator(known_loss), Choices.of(NONE, "kl")] = "kl"
     alpha: Annotated[float, Field(ge=0, le=1), Range(0.1, 0.9)] = 0.5
+    teacher: str = ONLY  # a name of the study's teachers, or a sum of names, which are averaged

@@ -16,6 +16,7 @@ from kdsearch.study.distillation import Distillation, loss_names
 from kdsearch.study.settings import BudgetConfig, PublishedResult, RunConfig, SearchConfig, TeacherConfig
 from kdsearch.study.shipped import shipped
 from kdsearch.study.space import Place, Space, check_keys, nearest_first, read_record, read_space
+from kdsearch.study.teachers import check_teachers, read_teachers
 from kdsearch.views.settings import AugmentationConfig, ViewsConfig
 
 SETTINGS: dict[str, type[Record]] = {
@@ -33,7 +34,7 @@ SPACES: dict[str, type[Record]] = {
     "training": Training.Config,
     "distillation": Distillation,
 }
-NESTED = ("families", "losses")
+NESTED = ("families", "losses", "teachers")
 HEAD: dict[str, type] = {"name": str, "description": str, "seed": int}
 
 
@@ -51,13 +52,18 @@ class Study:
         self.data: DataConfig = _record(file, tables, "data", DataConfig)
         self.augmentation: AugmentationConfig = _record(file, tables, "augmentation", AugmentationConfig)
         self.views: ViewsConfig = _record(file, tables, "views", ViewsConfig)
-        self.teacher: TeacherConfig = _record(file, tables, "teacher", TeacherConfig)
+        own = _table(file, tables, "teachers")
+        self.teachers = read_teachers(file, _table(file, tables, "teacher"), own)
         self.max_params: int = _record(file, tables, "budget", BudgetConfig).max_params
         self.search: SearchConfig = _record(file, tables, "search", SearchConfig)
         self.run: RunConfig = _record(file, tables, "run", RunConfig)
         self.published: PublishedResult = _record(file, tables, "published", PublishedResult)
+        left_out = {"distillation": {"teacher": list(self.teachers)}}
         spaces = {
-            name: read_space(Place(file, name), _table(file, tables, name), SPACES[name]) for name in SPACES
+            name: read_space(
+                Place(file, name), {**left_out.get(name, {}), **_table(file, tables, name)}, SPACES[name]
+            )
+            for name in SPACES
         }
         self.student, self.training, self.distillation = (
             spaces["student"],
@@ -74,12 +80,15 @@ class Study:
         self.losses = _nested(
             file, tables, "losses", tuple(losses), {n: made.Config for n, made in LOSSES.items()}
         )
+        hints = [name for name in losses if "hints" in LOSSES[name].reads]
+        check_teachers(file, self.distillation.possible("teacher"), list(self.teachers), hints)
         self.tables = {
             **head,
             **{name: _record(file, tables, name, record).model_dump() for name, record in SETTINGS.items()},
             **{name: space.resolved() for name, space in spaces.items()},
             "families": {name: space.resolved() for name, space in self.families.items()},
             "losses": {name: space.resolved() for name, space in self.losses.items()},
+            "teachers": {name: self.teachers[name].model_dump() for name in sorted(own)},
         }
 
     @property

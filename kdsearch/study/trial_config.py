@@ -12,6 +12,7 @@ from kdsearch.engine.training import Training
 from kdsearch.models.student import NetworkConfig, student_shapes
 from kdsearch.outputs import Shapes
 from kdsearch.study.distillation import NONE
+from kdsearch.study.teachers import ONLY, members
 
 
 class TrialConfig(Record):
@@ -21,12 +22,18 @@ class TrialConfig(Record):
     loss: str = NONE
     losses: dict[str, dict[str, Any]] = Field(default_factory=dict)  # the settings of each in `loss`
     alpha: float = 0.0
+    teacher: str = ONLY  # a name, or a sum of names; means nothing without losses
     training: Training.Config
 
     @property
     def key(self) -> str:
         """The same for two trials exactly when they would train the same."""
         return digest(self.model_dump(mode="json"))
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The names of those it learns from."""
+        return members(self.teacher) if self.losses else ()
 
     def objective(self, teacher: Shapes) -> Objective:
         """The objective, with losses of its own."""

@@ -29,11 +29,11 @@ from kdsearch.tracking.runs import (
     trial_tags,
 )
 
-PARENT, TEACHER = "study", "teacher"
+PARENT = "study"
 
 
 class Mirror:
-    """One study in MLflow: a parent run, below it the teacher's run and one run for each (slot, attempt).
+    """One study in MLflow: a parent run, below it a run for each teacher and for each (slot, attempt).
 
     It only ever adds what is missing, so a tick may be repeated, broken off or run by several processes at
     once. After an error, or when MLflow has lost the parent, it forgets what it knew and asks MLflow what is
@@ -54,7 +54,8 @@ class Mirror:
             runs = self._checked_runs()
             parent = self._parent(runs, trials)
             begun = any(trial.state != "WAITING" for trial in trials)
-            self._teacher(runs, parent, begun)
+            for name in self.study.teachers:
+                self._teacher(runs, parent, name, begun)
             for trial in shown(trials):
                 self._trial(runs, parent, trial)
             self._describe(parent)
@@ -117,19 +118,19 @@ class Mirror:
             parent.settle("RUNNING", None)
         return parent
 
-    def _teacher(self, runs: StudyRuns, parent: MirroredRun, begun: bool) -> None:
-        """The teacher's curve; its run is over once a trial has begun, since trials need it."""
-        known = runs.get(TEACHER)
+    def _teacher(self, runs: StudyRuns, parent: MirroredRun, name: str, begun: bool) -> None:
+        """A teacher's curve; its run is over once a trial has begun, since trials need it."""
+        known, facts = runs.get(name), self.study.teachers[name]
         if known and known.status == "FINISHED" and self._described == self.study:
             return
-        results = self.record.epochs(TEACHER_SLOT, 0)
-        if not results and not (begun and self.study.teacher):
+        results = self.record.epochs(TEACHER_SLOT, list(self.study.teachers).index(name))
+        if not results and not (begun and facts):
             return
         start = milliseconds(results[0].finished_at - results[0].seconds if results else time.time())
         tags = self.study.tags | {"mlflow.parentRunId": parent.id}
-        run = runs.made(TEACHER, "teacher", start, tags)
-        params = {name: str(value) for name, value in self.study.teacher.items()}
-        run.send(teacher_points(self.study, results), params if begun else {}, tags)
+        run = runs.made(name, name, start, tags)
+        params = {key: str(value) for key, value in facts.items()}
+        run.send(teacher_points(facts, results), params if begun else {}, tags)
         if begun:
             run.settle("FINISHED", milliseconds(results[-1].finished_at) if results else start)
 

@@ -15,7 +15,7 @@ from kdsearch.epoch import EpochResult
 from kdsearch.errors import StorageError
 from kdsearch.tracking.tables import create_tables, epochs, files
 
-TEACHER_SLOT = -1  # the slot of the teacher's curve
+TEACHER_SLOT = -1  # the slot of the teachers' curves; the attempt is a teacher's place among them
 IDENTITY = "identity"
 PART_BYTES = 16 * 2**20
 

@@ -1,6 +1,6 @@
 """What MLflow is told of a study and its trials: names, parameters, tags, metrics. Knows no MLflow."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -45,7 +45,8 @@ class StudyRow(Record):
     file_text: str  # the resolved study file
     params: dict[str, Kind] = Field(default_factory=dict)  # every parameter that some trial may sample
     data: dict[str, Any] = Field(default_factory=dict)  # name, fingerprint, train, validation, classes
-    teacher: dict[str, Any] = Field(default_factory=dict)  # model, accuracy, ...; empty: not known yet
+    # By the teacher's table in the study file: model, accuracy, ...; empty: not known yet.
+    teachers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     tags: dict[str, str] = Field(default_factory=dict)
     seed: int = 0
 
@@ -140,18 +141,18 @@ def curve(results: Sequence[EpochResult]) -> Iterator[Point]:
             yield Point(name, value, milliseconds(result.finished_at), result.epoch)
 
 
-def teacher_points(study: StudyRow, results: Sequence[EpochResult]) -> Iterator[Point]:
-    """The teacher's curve, and its accuracy under a name of its own, so that it ranks among no students."""
+def teacher_points(facts: Mapping[str, Any], results: Sequence[EpochResult]) -> Iterator[Point]:
+    """A teacher's curve, and its accuracy under a name of its own, so that it ranks among no students."""
     yield from curve(results)
-    if "accuracy" in study.teacher:
+    if "accuracy" in facts:
         last = milliseconds(results[-1].finished_at if results else None)
-        yield Point("teacher_accuracy", float(study.teacher["accuracy"]), last, 0)
+        yield Point("teacher_accuracy", float(facts["accuracy"]), last, 0)
 
 
 def study_params(study: StudyRow) -> dict[str, str]:
-    """The parent run's parameters: the seed, the data, the teacher."""
+    """The parent run's parameters: the seed, the data, the teachers."""
     params = {"seed": str(study.seed)}
-    for table, facts in {"data": study.data, "teacher": study.teacher}.items():
+    for table, facts in {"data": study.data, **study.teachers}.items():
         params |= {f"{table}.{name}": str(value) for name, value in facts.items()}
     return params
 

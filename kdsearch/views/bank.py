@@ -1,5 +1,6 @@
 """The view bank on disk, as those see it who train: memory-mapped, read only."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -13,27 +14,40 @@ from kdsearch.config import Record
 from kdsearch.outputs import Shapes
 
 
-class View(NamedTuple):
-    """One augmented copy of the training set of N images, and the teacher's answers to it."""
+class Answers(NamedTuple):
+    """What one teacher says of the N images of a view."""
 
-    images: Tensor  # uint8, N x C x H x W
     logits: Tensor  # float16, N x K
     embedding: Tensor  # float16, N x D
 
 
+class View(NamedTuple):
+    """One augmented copy of the training set of N images, and the answers to it by the teachers' names."""
+
+    images: Tensor  # uint8, N x C x H x W
+    answers: dict[str, Answers]
+
+
+class Answering(Record):
+    """The sizes of one teacher's answers, besides the number of classes."""
+
+    embedding: int
+    hints: dict[str, tuple[int, ...]] = Field(default_factory=dict)  # not stored: the teacher answers anew
+
+
 class ViewBank(Record):
-    """Where the views of a study lie, how many they are to be, and the teacher's shapes."""
+    """Where the views of a study lie, how many they are to be, and its teachers by name."""
 
     folder: Path
     count: int
     classes: int
-    embedding: int
-    hints: dict[str, tuple[int, ...]] = Field(default_factory=dict)  # not stored: the teacher answers anew
+    teachers: dict[str, Answering]
 
-    @property
-    def shapes(self) -> Shapes:
-        """The teacher's, which losses see."""
-        return Shapes(self.classes, self.embedding, self.hints)
+    def shapes(self, names: Sequence[str]) -> Shapes:
+        """Of these teachers' common answer, which losses see: an average has no hints."""
+        found = [self.teachers[name] for name in names]
+        hints = found[0].hints if len(found) == 1 else {}
+        return Shapes(self.classes, sum(each.embedding for each in found), hints)
 
     def path(self, number: int) -> Path:
         """The folder of view `number`, which exists exactly when the view is whole."""
@@ -45,11 +59,15 @@ class ViewBank(Record):
 
     def view(self, number: int) -> View:
         """View `number`, which must exist."""
-        return open_view(self.path(number))
+        return open_view(self.path(number), tuple(self.teachers))
 
 
 @lru_cache(maxsize=64)
-def open_view(path: Path) -> View:
+def open_view(path: Path, teachers: tuple[str, ...]) -> View:
     """Maps a view's files into memory; the pages are shared by all processes that read them."""
-    arrays = (np.load(path / f"{name}.npy", mmap_mode="c") for name in View._fields)
-    return View(*(torch.from_numpy(array) for array in arrays))
+
+    def mapped(name: str) -> Tensor:
+        return torch.from_numpy(np.load(path / f"{name}.npy", mmap_mode="c"))
+
+    answers = {name: Answers(*(mapped(f"{name}.{field}") for field in Answers._fields)) for name in teachers}
+    return View(mapped("images"), answers)

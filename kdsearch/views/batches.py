@@ -1,14 +1,14 @@
 """The batches of an epoch, in an order that all trials of a study share."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from kdsearch.outputs import Outputs
-from kdsearch.views.bank import ViewBank
+from kdsearch.views.bank import View, ViewBank
 
 
 class Batch(NamedTuple):
@@ -49,8 +49,9 @@ def shuffled(images: int, steps: int, seed: int, epoch: int) -> tuple[Tensor, ..
 class ViewBatches:
     """Epoch e reads view e mod V of the bank, waiting for it where it is still being made.
 
-    Of the teacher's outputs only those that `reads` names are read from the disk; the others are empty. Hints
-    are not stored: `teacher` answers with them, from the view's pixels.
+    Several `teachers` answer as one: with the mean of their logits, and their embeddings side by side. Of the
+    outputs only those that `reads` names are read from the disk; the others are empty. Hints are not stored:
+    `live` answers with them, from the view's pixels.
     """
 
     def __init__(
@@ -60,12 +61,13 @@ class ViewBatches:
         batch_size: int,
         seed: int,
         *,
+        teachers: Sequence[str],
         reads: Collection[str],
         wait: Callable[[int], None],
-        teacher: Callable[[Tensor], Outputs] | None = None,
+        live: Callable[[Tensor], Outputs] | None = None,
     ) -> None:
-        self.bank, self.labels, self.seed, self.reads, self.wait = bank, labels, seed, reads, wait
-        self.teacher = teacher
+        self.bank, self.labels, self.seed, self.wait = bank, labels, seed, wait
+        self.teachers, self.reads, self.live = teachers, reads, live
         self.steps = -(-len(labels) // batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -74,13 +76,16 @@ class ViewBatches:
         self.wait(number)
         view = self.bank.view(number)
         device = self.labels.device
-
-        def answers(name: str, rows: Tensor) -> Tensor:
-            stored: Tensor = getattr(view, name)
-            return (stored[rows] if name in self.reads else stored[:0]).to(device).float()
-
         for rows in shuffled(len(self.labels), self.steps, self.seed, epoch)[start:]:
             images = view.images[rows].to(device)
-            hints = self.teacher(images).hints if self.teacher else {}
-            teacher = Outputs(answers("logits", rows), answers("embedding", rows), hints)
+            hints = self.live(images).hints if self.live else {}
+            logits = torch.stack(self._answers(view, "logits", rows) or [torch.empty(0)]).mean(0)
+            embedding = torch.cat(self._answers(view, "embedding", rows) or [torch.empty(0)], dim=-1)
+            teacher = Outputs(logits, embedding, hints)
             yield Batch(images, self.labels[rows.to(device)], teacher)
+
+    def _answers(self, view: View, field: str, rows: Tensor) -> list[Tensor]:
+        """Each teacher's to these images, float32; none where no loss reads them."""
+        names = self.teachers if field in self.reads else ()
+        stored = (getattr(view.answers[name], field) for name in names)
+        return [answer[rows].to(self.labels.device).float() for answer in stored]

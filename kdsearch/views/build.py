@@ -1,6 +1,7 @@
 """Making the views of a bank, in order, each once per machine."""
 
 import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +13,20 @@ from kdsearch.cache import cache_root, digest, entry, locked, making
 from kdsearch.device import autocast
 from kdsearch.errors import UsageError
 from kdsearch.models.student import as_input
-from kdsearch.outputs import Outputs, Shapes
+from kdsearch.outputs import Outputs
 from kdsearch.progress import Progress
 from kdsearch.views.augment import Augmentation
-from kdsearch.views.bank import View, ViewBank
+from kdsearch.views.bank import Answers, View, ViewBank
 from kdsearch.views.batches import derived_seed
 from kdsearch.views.settings import ViewsConfig
 
 CHUNK = 512  # images augmented with one seed; part of what a view is
+VERSION = 2  # part of the cache key: raise it when a view's files change
 
 
-def view_bytes(images: Tensor, shapes: Shapes) -> int:
-    """The size of one view on disk: pixels, and the teacher's answers in half precision."""
-    return images.numel() + 2 * len(images) * (shapes.classes + shapes.embedding)
+def view_bytes(images: Tensor, classes: int, embeddings: Collection[int]) -> int:
+    """The size of one view on disk: pixels, and each teacher's answers in half precision."""
+    return images.numel() + 2 * len(images) * (classes * len(embeddings) + sum(embeddings))
 
 
 def affordable_views(config: ViewsConfig, size: int, epochs: int) -> int:
@@ -46,16 +48,21 @@ def affordable_views(config: ViewsConfig, size: int, epochs: int) -> int:
 
 def bank_folder(*origin: object, device: torch.device) -> Path:
     """Where the views of one origin lie; the code and the device that make them are part of it."""
-    return entry("views", digest(origin, Augmentation.VERSION, CHUNK, device.type))
+    return entry("views", digest(origin, Augmentation.VERSION, CHUNK, VERSION, device.type))
 
 
 class ViewBuilder:
-    """Makes the views of `bank` from the training images with the teacher, on the teacher's device."""
+    """Makes the views of `bank` from the training images with its teachers, on their device."""
 
     def __init__(
-        self, bank: ViewBank, images: Tensor, augment: Augmentation, teacher: nn.Module, seed: int
+        self,
+        bank: ViewBank,
+        images: Tensor,
+        augment: Augmentation,
+        teachers: Mapping[str, nn.Module],
+        seed: int,
     ) -> None:
-        self.bank, self.images, self.augment, self.teacher, self.seed = bank, images, augment, teacher, seed
+        self.bank, self.images, self.augment, self.teachers, self.seed = bank, images, augment, teachers, seed
 
     def build(self, number: int, progress: Progress) -> None:
         """Makes view `number` unless this machine has it; a second process waits for the first."""
@@ -65,32 +72,41 @@ class ViewBuilder:
         with locked(path):
             if path.exists():
                 return
-            with making(path, view_bytes(self.images, self.bank.shapes)) as folder:
+            embeddings = [each.embedding for each in self.bank.teachers.values()]
+            with making(path, view_bytes(self.images, self.bank.classes, embeddings)) as folder:
                 self._write(folder, number, progress)
 
     @torch.inference_mode()
     def _write(self, folder: Path, number: int, progress: Progress) -> None:
         view = self._blank(folder)
-        self.teacher.eval()
-        device = next(self.teacher.parameters()).device
+        networks = {name: teacher.eval() for name, teacher in self.teachers.items()}
         for chunk, rows in enumerate(torch.split(torch.arange(len(self.images)), CHUNK)):
             pixels = self.augment(self.images[rows], derived_seed(self.seed, "view", number, chunk))
-            with autocast(device):
-                outputs: Outputs = self.teacher(as_input(pixels.to(device)))
             where = slice(int(rows[0]), int(rows[-1]) + 1)
-            for target, tensor in zip(view, (pixels, outputs.logits, outputs.embedding), strict=True):
-                target[where] = tensor.cpu().to(target.dtype)
+            view.images[where] = pixels.cpu()
+            for name, teacher in networks.items():
+                for target, tensor in zip(view.answers[name], _asked(teacher, pixels), strict=True):
+                    target[where] = tensor.cpu().to(target.dtype)
             progress.step(f"view {number + 1} of {self.bank.count}", where.stop, len(self.images))
 
     def _blank(self, folder: Path) -> View:
         rows = len(self.images)
-        files = {
-            "images": (tuple(self.images.shape), np.uint8),
-            "logits": ((rows, self.bank.classes), np.float16),
-            "embedding": ((rows, self.bank.embedding), np.float16),
+
+        def blank(name: str, shape: tuple[int, ...], dtype: type[np.generic] = np.float16) -> Tensor:
+            return torch.from_numpy(open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape))
+
+        answers = {
+            name: Answers(
+                blank(f"{name}.logits", (rows, self.bank.classes)),
+                blank(f"{name}.embedding", (rows, each.embedding)),
+            )
+            for name, each in self.bank.teachers.items()
         }
-        arrays = {
-            name: open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
-            for name, (shape, dtype) in files.items()
-        }
-        return View(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+        return View(blank("images", tuple(self.images.shape), np.uint8), answers)
+
+
+def _asked(teacher: nn.Module, pixels: Tensor) -> Answers:
+    device = next(teacher.parameters()).device
+    with autocast(device):
+        outputs: Outputs = teacher(as_input(pixels.to(device)))
+    return Answers(outputs.logits, outputs.embedding)

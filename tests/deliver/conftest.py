@@ -81,8 +81,7 @@ def card_facts(config: StudentConfig) -> CardFacts:
         validation_images=288,
         validation_accuracy=0.975,
         test=FinalTest(accuracy=0.985, images=360, copies=0, read="2026-11-21"),
-        teacher="resnet18",
-        teacher_accuracy=0.99,
+        teachers={"resnet18": 0.99},
         versions={"torch": str(torch.__version__)},
         commit=None,
     )

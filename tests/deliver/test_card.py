@@ -33,12 +33,17 @@ def test_it_tells_the_accuracies_the_size_and_the_origin(trained):
 
 
 def test_test_images_that_were_not_read_and_a_missing_teacher_are_said(trained):
-    card = model_card(
-        trained.facts.model_copy(update={"test": None, "teacher": None, "teacher_accuracy": None})
-    )
+    card = model_card(trained.facts.model_copy(update={"test": None, "teachers": {}}))
     assert "| test | | not read |" in card
     assert "| teacher | none |" in card
     assert "chose nothing" not in card
+
+
+def test_an_average_of_teachers_is_called_so(trained):
+    teachers = {"a (resnet18)": 0.99, "b (vgg11_bn)": 0.985}
+    card = model_card(trained.facts.model_copy(update={"teachers": teachers}))
+    assert "the average of a (resnet18), 99.00 % on the validation images and b (vgg11_bn), 98.50 %" in card
+    assert "| validation, the teacher b (vgg11_bn) | 288 | 98.50 % |" in card
 
 
 def test_notes_stand_in_the_first_section(trained):

@@ -12,6 +12,7 @@ from kdsearch.study.trial_config import TrialConfig
 from kdsearch.tracking.slot import Slot
 from kdsearch.views.bank import ViewBank
 
+TEACHERS = {"teacher": {"embedding": 4}}
 TIMES = {"seconds", "images_per_second", "finished_at"}
 
 
@@ -21,8 +22,8 @@ def add_view(bank, sets, number):
     bank.path(number).mkdir(parents=True)
     arrays = {
         "images": sets.train.images.numpy(),
-        "logits": random.normal(size=(40, 10)).astype(np.float16),
-        "embedding": random.normal(size=(40, 4)).astype(np.float16),
+        "teacher.logits": random.normal(size=(40, 10)).astype(np.float16),
+        "teacher.embedding": random.normal(size=(40, 4)).astype(np.float16),
     }
     for name, array in arrays.items():
         np.save(bank.path(number) / f"{name}.npy", array)
@@ -30,7 +31,7 @@ def add_view(bank, sets, number):
 
 @pytest.fixture
 def views(sets, tmp_path):
-    bank = ViewBank(folder=tmp_path / "views", count=2, classes=10, embedding=4)
+    bank = ViewBank(folder=tmp_path / "views", count=2, classes=10, teachers=TEACHERS)
     for number in range(2):
         add_view(bank, sets, number)
     return bank
@@ -109,7 +110,7 @@ def test_a_slot_s_checkpoint_is_its_own(bench):
 
 
 def test_a_cache_that_was_cleared_is_no_endless_wait(bench, config, tmp_path):
-    made = bench(bank=ViewBank(folder=tmp_path / "none", count=2, classes=10, embedding=4))
+    made = bench(bank=ViewBank(folder=tmp_path / "none", count=2, classes=10, teachers=TEACHERS))
     with pytest.raises(CacheClearedError, match="none: cleared during the search"):
         next(iter(made.training(config(made), Slot(0, 0))))
 
@@ -122,7 +123,7 @@ def test_the_time_that_training_takes_is_added_up(bench, config):
 
 
 def test_a_training_waits_for_the_next_view(bench, config, sets, tmp_path):
-    bank = ViewBank(folder=tmp_path / "slow", count=2, classes=10, embedding=4)
+    bank = ViewBank(folder=tmp_path / "slow", count=2, classes=10, teachers=TEACHERS)
     add_view(bank, sets, 0)
 
     def stop():  # asked for before each of the two steps of an epoch, and while it waits
@@ -138,7 +139,7 @@ def test_a_training_waits_for_the_next_view(bench, config, sets, tmp_path):
 
 
 def test_a_training_that_waits_for_a_view_can_be_stopped(bench, config, tmp_path):
-    bank = ViewBank(folder=tmp_path / "none", count=2, classes=10, embedding=4)
+    bank = ViewBank(folder=tmp_path / "none", count=2, classes=10, teachers=TEACHERS)
     made = bench(bank=bank, stop=lambda: True)
     with pytest.raises(InterruptedTrainingError, match="view 0"):
         next(iter(made.training(config(made), Slot(0, 0))))

@@ -11,7 +11,8 @@ from kdsearch.errors import IdentityError, TeacherError
 from kdsearch.models.student import as_input
 from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.models.weights import from_bytes
-from kdsearch.prepare.teacher import WEIGHTS, answer, prepare_teacher
+from kdsearch.prepare.taught import WEIGHTS, answer
+from kdsearch.prepare.teacher import prepare_teachers
 from kdsearch.progress import Silence
 from kdsearch.tracking.record import TEACHER_SLOT
 
@@ -31,7 +32,7 @@ class Steps(Silence):
 def prepare(study, sets, record):
     def run(name="mine", seed=0, progress=None, **teacher):
         found = study(seed=seed, teacher=teacher)
-        return prepare_teacher(found, sets, record(name), CPU, progress or Silence())
+        return prepare_teachers(found, sets, record(name), CPU, progress or Silence())["teacher"]
 
     return run
 
@@ -104,6 +105,36 @@ def test_its_facts_are_those_of_its_weights(prepare, sets, record):
     assert facts.accuracy == score.accuracy == max(result.val_accuracy for result in facts.curve)
     assert record().epochs(TEACHER_SLOT, 0) == list(facts.curve)
     assert from_bytes(record().file(WEIGHTS)).keys() == teacher.state_dict().keys()
+
+
+def test_several_teachers_are_each_trained_kept_and_told_apart(study, sets, record, answers):
+    several = study(teachers={"b": {"head": [16]}, "a": {}, "c": {}})
+    ready = prepare_teachers(several, sets, record(), CPU, Silence())
+    assert list(ready) == ["a", "b", "c"]
+    assert ready["b"].network.shapes.embedding == 16
+    assert not same(ready["a"].network, ready["c"].network)  # the same settings, other weights
+    for place, name in enumerate(ready):
+        assert (
+            from_bytes(record().file(f"{name}.safetensors")).keys() == ready[name].network.state_dict().keys()
+        )
+        assert record().epochs(TEACHER_SLOT, place) == list(ready[name].facts.curve)
+    answers.clear()
+    again = prepare_teachers(several, sets, record(), CPU, Silence())
+    assert answers == []
+    assert all(same(again[name].network, ready[name].network) for name in ready)
+
+
+def test_what_is_wrong_with_any_teacher_is_said_before_one_is_trained(study, sets, record, answers):
+    missing = study(teachers={"a": {}, "b": {"checkpoint": "gone.pt"}})
+    with pytest.raises(TeacherError, match=r"gone\.pt: no such file"):
+        prepare_teachers(missing, sets, record(), CPU, Silence())
+    tables = {"distillation": {"loss": "at"}, "losses": {"at": {"teacher_layer": "layer9"}}}
+    with pytest.raises(TeacherError, match=r"teacher_layer: mobilenet_v3_small has no 'layer9'"):
+        prepare_teachers(study(teachers={"a": {}, "b": {}}, **tables), sets, record(), CPU, Silence())
+    small = study(teachers={"a": {"allow_smaller": True}, "b": {}}, budget={"max_params": 9_000_000})
+    with pytest.raises(TeacherError, match=r"\[teachers\.b\] model: .* fewer than budget\.max_params"):
+        prepare_teachers(small, sets, record(), CPU, Silence())
+    assert answers == []
 
 
 def test_it_is_frozen_and_in_evaluation_mode(prepare):
@@ -224,11 +255,11 @@ def test_a_teacher_smaller_than_a_student_may_be_is_refused_unless_the_study_say
         TeacherError,
         match=r"mobilenet_v3_small has 1,\d+,\d+ parameters, fewer than budget.max_params = 2,000,000; ",
     ):
-        prepare_teacher(study(**tables), sets, record(), CPU, Silence())
+        prepare_teachers(study(**tables), sets, record(), CPU, Silence())
     assert answers == []
     allowed = study(teacher={"allow_smaller": True}, **tables)
-    _, facts = prepare_teacher(allowed, sets, record(), CPU, Silence())
-    assert facts.parameters < 2_000_000
+    ready = prepare_teachers(allowed, sets, record(), CPU, Silence())
+    assert ready["teacher"].facts.parameters < 2_000_000
 
 
 def test_a_pretrained_teacher_is_trained_on_from_there_and_its_file_is_needed_once(

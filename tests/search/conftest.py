@@ -74,14 +74,15 @@ def data(tmp_path_factory):
 def answers(tmp_path_factory, data):
     """Two views of these images without augmentation, with random answers of a teacher."""
     sets = SearchSets.open(data)
-    bank = ViewBank(folder=tmp_path_factory.mktemp("views"), count=2, classes=10, embedding=4)
+    teachers = {"teacher": {"embedding": 4}}
+    bank = ViewBank(folder=tmp_path_factory.mktemp("views"), count=2, classes=10, teachers=teachers)
     for number in range(bank.count):
         random = np.random.default_rng(number)
         bank.path(number).mkdir()
         arrays = {
             "images": sets.train.images.numpy(),
-            "logits": random.normal(0, 3, (len(sets.train), 10)).astype(np.float16),
-            "embedding": random.normal(0, 1, (len(sets.train), 4)).astype(np.float16),
+            "teacher.logits": random.normal(0, 3, (len(sets.train), 10)).astype(np.float16),
+            "teacher.embedding": random.normal(0, 1, (len(sets.train), 4)).astype(np.float16),
         }
         for name, array in arrays.items():
             np.save(bank.path(number) / f"{name}.npy", array)
@@ -127,7 +128,7 @@ def create(tmp_path, url, empty, small, data):
 def worker(url, prepared):
     """A worker of this process on a study that exists; `heard` is the other end of its pipe."""
 
-    def make(stop=lambda: False, name="small"):
+    def make(stop=lambda: False, name="small", prepared=prepared):
         storage = open_storage(url)
         study = identity.open_study(storage, name)
         bench = Bench(identity.stored_study(study), prepared, StudyRecord(url, name), stop)

@@ -38,6 +38,13 @@ def test_what_may_differ_between_two_runs_passes(create, small, tables):
     identity.check_settings(create(), small(**tables))
 
 
+def test_each_teacher_s_checkpoint_may_differ_and_nothing_else_of_it(create, small):
+    found = create(teachers={"a": {}, "b": {}})
+    identity.check_settings(found, small(teachers={"a": {"checkpoint": "a.pt"}, "b": {}}))
+    with pytest.raises(IdentityError, match=r"teachers\.a\.epochs \(30 before, 9 now\)"):
+        identity.check_settings(found, small(teachers={"a": {"epochs": 9}, "b": {}}))
+
+
 def test_other_settings_are_refused_with_the_changed_keys_and_the_ways_out(create, small):
     other = small(
         training={"epochs": 9}, budget={"max_params": 500}, student={"growth": {"low": 1.5, "high": 2}}

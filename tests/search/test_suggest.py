@@ -54,6 +54,19 @@ def test_alpha_and_a_loss_s_own_fields_are_asked_only_beside_that_loss(drawn):
         assert (config.alpha > 0) == distils == bool(config.losses)
 
 
+def test_which_teacher_is_asked_only_beside_a_loss_that_reads_one(in_memory, small, prepared, url):
+    tables = {**WIDE, "teachers": {"a": {}, "b": {}}, "distillation": {"teacher": ["a", "b", "a+b"]}}
+    bench = Bench(small(**tables), prepared, StudyRecord(url, "small"), lambda: False)
+    seen = set()
+    for seed in range(40):
+        in_memory.sampler = RandomSampler(seed=seed)
+        trial = in_memory.ask()
+        config = suggest_config(trial, bench)
+        assert ("distillation.teacher" in trial.params) == bool(config.losses)
+        seen.add(config.teachers)
+    assert seen == {(), ("a",), ("b",), ("a", "b")}
+
+
 def test_a_depth_is_asked_only_of_a_stage_that_is_there(drawn):
     for trial, config in drawn:
         depths = [trial.params.get(f"student.depth_{stage}") for stage in (1, 2, 3, 4)]

@@ -41,6 +41,39 @@ MISTAKES = {
         '[teacher]\npretrained = true\ncheckpoint = "a.pt"',
         "mine.toml [teacher]: pretrained and checkpoint both say what the weights are; give one of them",
     ),
+    "a teacher that is not there": (
+        '[teachers.large]\n[distillation]\nteacher = ["large", "larg"]',
+        "mine.toml [distillation]: teacher = 'larg': no teacher 'larg'; known, nearest first: large",
+    ),
+    "another teacher than the only one": (
+        '[distillation]\nteacher = "large"',
+        "mine.toml [distillation]: teacher = 'large': no teacher 'large'; known, nearest first: teacher",
+    ),
+    "a teacher twice in a sum": (
+        '[teachers.a]\n[distillation]\nteacher = "a+a"',
+        "mine.toml [distillation]: teacher = 'a+a': a teacher stands twice in the sum",
+    ),
+    "a teacher that no trial has": (
+        '[teachers.a]\n[teachers.b]\n[distillation]\nteacher = "a"',
+        "mine.toml [teachers.b]: distillation.teacher does not list 'b'; list it or drop the table",
+    ),
+    "a feature map of an average": (
+        '[teachers.a]\n[teachers.b]\n[distillation]\nloss = ["kl", "kl+at"]\nteacher = ["a", "a+b"]',
+        "mine.toml [distillation]: teacher = 'a+b': at reads a feature map, which an average of teachers "
+        "does not have; name one teacher, or drop the loss",
+    ),
+    "a teacher's name that is none": (
+        '[teachers."a+b"]',
+        "mine.toml: teachers.a+b: a name has letters, digits and _ only",
+    ),
+    "a teacher that is a word": (
+        '[teachers]\na = "resnet18"',
+        "mine.toml: teachers.a = 'resnet18': must be a table, [teachers.a]",
+    ),
+    "a key of one of the teachers": (
+        "[teachers.a]\nepoch = 3",
+        "mine.toml [teachers.a]: unknown key 'epoch'; known, nearest first: epochs, ",
+    ),
     "a truth value for a number": (
         "[training]\nlearning_rate = true",
         "mine.toml [training]: learning_rate = True: must be a valid number",

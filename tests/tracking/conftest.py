@@ -60,7 +60,7 @@ def study():
         file_text="[budget]\nmax_params = 60_000\n",
         params={"loss": "choice", "alpha": "number", "kl.temperature": "number"},
         data={"name": "digits", "fingerprint": "f" * 64, "train": 1149, "validation": 288, "classes": 10},
-        teacher={"model": "resnet18", "accuracy": 0.97},
+        teachers={"teacher": {"model": "resnet18", "accuracy": 0.97}},
         tags={"commit": "abc"},
         seed=7,
     )

@@ -68,6 +68,18 @@ def filled(record, epoch, slots, epochs=2):
             record.epoch(slot, 0, epoch(number))
 
 
+def test_each_teacher_has_a_run(uri, study, record, trial, epoch):
+    for place in range(2):
+        record.epoch(TEACHER_SLOT, place, epoch(1, val_accuracy=0.5 + place / 4))
+    facts = {f"teachers.{name}": {"model": "resnet18", "accuracy": 0.9} for name in ("a", "b")}
+    study = study.model_copy(update={"teachers": facts})
+    Mirror(uri, study, record).tick([trial(0)])
+    seen = Seen(uri, study)
+    found = {name: run.data.metrics["val_accuracy"] for name, run in seen.runs.items() if "teachers" in name}
+    assert found == {"teachers.a": 0.5, "teachers.b": 0.75}
+    assert seen.runs[study.name].data.params["teachers.b.model"] == "resnet18"
+
+
 def test_runs_are_nested_and_have_the_states_of_their_trials(uri, study, record, trial, epoch):
     filled(record, epoch, [TEACHER_SLOT, 0, 1, 2, 3])
     failed = trial(2, "FAIL", mark="failed", reason="out of memory")

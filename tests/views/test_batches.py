@@ -1,9 +1,13 @@
+import shutil
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kdsearch.views.augment import Augmentation
+from kdsearch.views.bank import ViewBank
 from kdsearch.views.batches import ViewBatches, derived_seed, shuffled
 from kdsearch.views.fresh import FreshBatches
 from kdsearch.views.settings import AugmentationConfig
@@ -12,7 +16,7 @@ from kdsearch.views.settings import AugmentationConfig
 @pytest.fixture
 def batches(bank, labels):
     def make(batch_size=16, seed=3, reads=("logits", "embedding"), wait=lambda number: None):
-        return ViewBatches(bank, labels, batch_size, seed, reads=reads, wait=wait)
+        return ViewBatches(bank, labels, batch_size, seed, teachers=["teacher"], reads=reads, wait=wait)
 
     return make
 
@@ -74,8 +78,8 @@ def test_epoch_e_reads_view_e_modulo_their_number(batches, bank):
 def test_a_batch_holds_the_answers_and_labels_of_its_images(batches, bank, labels):
     for batch, rows in zip(batches().epoch(1), shuffled(40, 3, 3, 1), strict=True):
         assert torch.equal(batch.labels, labels[rows])
-        assert torch.equal(batch.teacher.logits, bank.view(1).logits[rows].float())
-        assert torch.equal(batch.teacher.embedding, bank.view(1).embedding[rows].float())
+        assert torch.equal(batch.teacher.logits, bank.view(1).answers["teacher"].logits[rows].float())
+        assert torch.equal(batch.teacher.embedding, bank.view(1).answers["teacher"].embedding[rows].float())
         assert batch.teacher.hints == {}
 
 
@@ -83,6 +87,27 @@ def test_answers_that_no_loss_reads_are_left_on_the_disk(batches):
     batch = next(batches(reads=("logits",)).epoch(0))
     assert batch.teacher.embedding.numel() == 0
     assert len(batch.teacher.logits) == len(batch.labels)
+
+
+def test_several_teachers_answer_with_mean_logits_and_embeddings_side_by_side(bank, labels, tmp_path):
+    shutil.copytree(bank.folder, tmp_path / "bank")
+    random = np.random.default_rng(7)
+    for number in range(bank.count):
+        for field, width in (("logits", 5), ("embedding", 3)):
+            numbers = random.normal(size=(40, width)).astype(np.float16)
+            np.save(tmp_path / "bank" / f"view-{number:04d}" / f"other.{field}.npy", numbers)
+    teachers = {"teacher": {"embedding": 6}, "other": {"embedding": 3}}
+    both = ViewBank(folder=tmp_path / "bank", count=2, classes=5, teachers=teachers)
+    reads = ("logits", "embedding")
+    batches = ViewBatches(
+        both, labels, 16, 3, teachers=["teacher", "other"], reads=reads, wait=lambda number: None
+    )
+    (one, other), rows = both.view(1).answers.values(), shuffled(40, 3, 3, 1)[0]
+    batch = next(batches.epoch(1))
+    mean = (one.logits[rows].float() + other.logits[rows].float()) / 2
+    torch.testing.assert_close(batch.teacher.logits, mean)
+    assert torch.equal(batch.teacher.embedding[:, :6], one.embedding[rows].float())
+    assert torch.equal(batch.teacher.embedding[:, 6:], other.embedding[rows].float())
 
 
 def test_it_waits_for_the_view_before_the_first_batch(batches):

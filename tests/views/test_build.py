@@ -54,10 +54,10 @@ def builder(tmp_path, teacher, images):
     """Makes views in a folder of its own, of the first `count` images."""
 
     def make(name="views", seed=0, count=40):
-        shapes = teacher.shapes
-        bank = ViewBank(folder=tmp_path / name, count=3, classes=shapes.classes, embedding=shapes.embedding)
+        teachers = {"teacher": {"embedding": teacher.shapes.embedding}}
+        bank = ViewBank(folder=tmp_path / name, count=3, classes=5, teachers=teachers)
         augment = Augmentation(AugmentationConfig(rotation=30.0, jitter=0.2), 16)
-        return ViewBuilder(bank, images[:count], augment, teacher, seed)
+        return ViewBuilder(bank, images[:count], augment, {"teacher": teacher}, seed)
 
     return make
 
@@ -66,17 +66,45 @@ def test_the_teacher_s_answers_belong_to_exactly_the_stored_pixels(builder, teac
     making = builder(count=COUNT)
     making.build(1, Silence())
     view = making.bank.view(1)
+    answers = view.answers["teacher"]
     again = teacher.answer(as_input(view.images))
-    torch.testing.assert_close(view.logits.float(), again.logits, rtol=2e-3, atol=2e-3)
-    torch.testing.assert_close(view.embedding.float(), again.embedding, rtol=2e-3, atol=2e-3)
-    assert (view.images.dtype, view.logits.dtype, view.embedding.dtype) == (
+    torch.testing.assert_close(answers.logits.float(), again.logits, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(answers.embedding.float(), again.embedding, rtol=2e-3, atol=2e-3)
+    assert (view.images.dtype, answers.logits.dtype, answers.embedding.dtype) == (
         torch.uint8,
         torch.half,
         torch.half,
     )
-    assert making.bank.shapes == teacher.shapes._replace(hints={})
+    assert making.bank.shapes(["teacher"]) == teacher.shapes._replace(hints={})
     wrong = teacher.answer(as_input(view.images.roll(1, 0)))
-    assert (view.logits.float() - wrong.logits).abs().max() > 0.1
+    assert (answers.logits.float() - wrong.logits).abs().max() > 0.1
+
+
+def test_several_teachers_answer_the_same_pixels_which_are_stored_once(builder, images, tmp_path):
+    alone = builder("alone")
+    alone.build(0, Silence())
+    with seeded(1):
+        other = build_teacher("mobilenet_v3_small", 5, 16, (0.4, 0.5, 0.6), (0.2, 0.2, 0.3), head=(7,)).eval()
+    networks = {"large": alone.teachers["teacher"], "other": other}
+    sizes = {name: {"embedding": network.shapes.embedding} for name, network in networks.items()}
+    bank = ViewBank(folder=tmp_path / "both", count=3, classes=5, teachers=sizes)
+    ViewBuilder(bank, alone.images, alone.augment, networks, alone.seed).build(0, Silence())
+    files = {f"{name}.{field}.npy" for name in networks for field in ("logits", "embedding")}
+    assert {path.name for path in bank.path(0).iterdir()} == {"images.npy", *files}
+    both, one = bank.view(0), alone.bank.view(0)
+    assert torch.equal(both.images, one.images)
+    assert torch.equal(both.answers["large"].logits, one.answers["teacher"].logits)
+    again = other.answer(as_input(both.images))
+    torch.testing.assert_close(both.answers["other"].logits.float(), again.logits, rtol=2e-3, atol=2e-3)
+    assert both.answers["other"].embedding.shape == (40, 7)
+
+
+def test_the_average_of_teachers_has_their_embeddings_side_by_side_and_no_hints(tmp_path):
+    hints = {"layer1": (8, 4, 4)}
+    teachers = {"a": {"embedding": 6, "hints": hints}, "b": {"embedding": 4}}
+    bank = ViewBank(folder=tmp_path, count=1, classes=5, teachers=teachers)
+    assert bank.shapes(["a"]) == Shapes(5, 6, hints)
+    assert bank.shapes(["a", "b"]) == Shapes(5, 10, {})
 
 
 def test_a_view_is_a_function_of_images_config_seed_and_number(builder):
@@ -87,7 +115,8 @@ def test_a_view_is_a_function_of_images_config_seed_and_number(builder):
     other.build(0, Silence())
     reseeded.build(0, Silence())
     views = one.bank.view(0), other.bank.view(0)
-    assert all(torch.equal(a, b) for a, b in zip(*views, strict=True))
+    tensors = [(view.images, *view.answers["teacher"]) for view in views]
+    assert all(torch.equal(a, b) for a, b in zip(*tensors, strict=True))
     assert not torch.equal(views[0].images, one.bank.view(1).images)
     assert not torch.equal(views[0].images, reseeded.bank.view(0).images)
 
@@ -97,7 +126,9 @@ def test_a_teacher_left_in_train_mode_answers_in_evaluation_mode(builder, teache
     one.build(0, Silence())
     teacher.train()
     other.build(0, Silence())
-    assert torch.equal(one.bank.view(0).logits, other.bank.view(0).logits)
+    assert torch.equal(
+        one.bank.view(0).answers["teacher"].logits, other.bank.view(0).answers["teacher"].logits
+    )
 
 
 def test_a_view_that_is_there_is_not_made_again(builder):
@@ -153,9 +184,9 @@ class Steps(Silence):
         self.made.append(task)
 
 torch.set_num_threads(1)
-bank = ViewBank(folder=Path(sys.argv[1]), count=30, classes=5, embedding=3)
+bank = ViewBank(folder=Path(sys.argv[1]), count=30, classes=5, teachers={"teacher": {"embedding": 3}})
 images = torch.zeros(200, 3, 8, 8, dtype=torch.uint8)
-builder = ViewBuilder(bank, images, Augmentation(AugmentationConfig(), 8), Teacher(), 0)
+builder = ViewBuilder(bank, images, Augmentation(AugmentationConfig(), 8), {"teacher": Teacher()}, 0)
 print("ready", flush=True)
 input()
 for number in range(bank.count):
@@ -188,8 +219,10 @@ def test_a_view_s_size_is_its_pixels_and_answers_in_half_precision(builder):
     making = builder()
     making.build(0, Silence())
     files = sum(path.stat().st_size for path in making.bank.path(0).iterdir())
-    assert 0 < files - view_bytes(making.images, making.bank.shapes) < 3 * 256  # three headers
-    assert view_bytes(torch.empty(10, 3, 4, 4), Shapes(5, 6, {})) == 480 + 2 * 10 * 11
+    assert (
+        0 < files - view_bytes(making.images, 5, [making.bank.teachers["teacher"].embedding]) < 3 * 256
+    )  # three headers
+    assert view_bytes(torch.empty(10, 3, 4, 4), 5, [6, 2]) == 480 + 2 * 10 * (11 + 7)
 
 
 def test_a_study_gets_no_more_views_than_it_asked_for_has_epochs_or_fit():
@@ -216,7 +249,7 @@ def test_half_of_the_free_disk_is_left(tmp_path):
 
 
 def test_a_machine_that_cannot_hold_the_next_view_says_so(tmp_path, teacher):
-    bank = ViewBank(folder=tmp_path / "views", count=1, classes=5, embedding=6)
+    bank = ViewBank(folder=tmp_path / "views", count=1, classes=5, teachers={"teacher": {"embedding": 6}})
     huge = torch.empty((10**12, 3, 64, 64), dtype=torch.uint8, device="meta")
     builder = ViewBuilder(bank, huge, Augmentation(AugmentationConfig(), 64), teacher, 0)
     with pytest.raises(KdsearchError, match="GiB too little free disk for the cache"):
@@ -228,4 +261,4 @@ def test_the_bank_survives_json(bank):
     again = ViewBank.model_validate_json(bank.model_dump_json())
     assert again == bank
     assert isinstance(again.folder, Path)
-    assert torch.equal(again.view(1).logits, bank.view(1).logits)
+    assert torch.equal(again.view(1).images, bank.view(1).images)

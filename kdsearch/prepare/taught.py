@@ -1,0 +1,207 @@
+"""How a teacher comes by its weights: from a checkpoint, or by training, once on each machine."""
+
+import hashlib
+import json
+from math import isfinite
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from kdsearch.cache import digest, entry, locked, making
+from kdsearch.config import Record
+from kdsearch.data.image_set import ImageSet, SearchSets
+from kdsearch.device import seeded
+from kdsearch.distill.objective import Objective
+from kdsearch.engine.evaluate import evaluate
+from kdsearch.engine.training import Labelled, Training
+from kdsearch.epoch import EpochResult
+from kdsearch.errors import TeacherError
+from kdsearch.models.count import count_parameters
+from kdsearch.models.teachers import Teacher, build_teacher
+from kdsearch.models.weights import load_weights, read_weights, to_bytes
+from kdsearch.outputs import Outputs
+from kdsearch.progress import Progress
+from kdsearch.study.file import Study
+from kdsearch.study.settings import TeacherConfig
+from kdsearch.study.teachers import ONLY, place_of
+from kdsearch.views.augment import Augmentation
+from kdsearch.views.batches import derived_seed
+from kdsearch.views.fresh import FreshBatches
+
+VERSION = 3  # part of the cache key: raise it when the same settings train another teacher
+WEIGHTS, FACTS = "teacher.safetensors", "facts.json"  # the files of a cache entry
+
+
+class TeacherFacts(Record):
+    """What is known of a teacher besides its weights."""
+
+    model: str
+    origin: str  # trained, from what, or the checkpoint's file name
+    parameters: int
+    accuracy: float  # on the validation split
+    fingerprint: str  # sha256 of the weights
+    curve: tuple[EpochResult, ...] = ()
+
+
+class Taught(NamedTuple):
+    """A teacher's weights, in the bytes of a safetensors file, with its facts."""
+
+    weights: bytes
+    facts: TeacherFacts
+
+
+class Lesson(NamedTuple):
+    """One of a study's teachers, and all that it is made from."""
+
+    study: Study
+    name: str
+    sets: SearchSets
+    device: torch.device
+    progress: Progress
+
+    @property
+    def config(self) -> TeacherConfig:
+        """The teacher's settings."""
+        return self.study.teachers[self.name]
+
+    @property
+    def task(self) -> str:
+        """What progress calls it."""
+        return "teacher" if self.name == ONLY else f"teacher {self.name}"
+
+    @property
+    def seed(self) -> int:
+        """Of its weights and its batches: two teachers with the same settings are two, not one."""
+        name = () if self.name == ONLY else (self.name,)
+        return derived_seed(self.study.seed, "teacher", *name)
+
+    def network(self, *, from_pretrained: bool = False) -> Teacher:
+        """The teacher with its first weights, torchvision's if `from_pretrained`. Raises TeacherError."""
+        train, head = self.sets.train, self.config.head
+        shape = len(train.classes), train.images.shape[-1]
+        with seeded(self.seed):
+            return build_teacher(
+                self.config.model, *shape, *train.mean_std(), head=head, from_pretrained=from_pretrained
+            )
+
+
+def answer(teacher: nn.Module, images: Tensor) -> Outputs:
+    """A teacher answers with Outputs by itself."""
+    outputs: Outputs = teacher(images)
+    return outputs
+
+
+def taught(lesson: Lesson) -> Taught:
+    """The teacher from its checkpoint, or trained. Raises TeacherError."""
+    return from_checkpoint(lesson) if lesson.config.checkpoint is not None else trained_once(lesson)
+
+
+def read_checkpoint(lesson: Lesson) -> Teacher:
+    """The teacher from its file: torchvision's own state dict, or one that kdsearch wrote."""
+    path = Path(lesson.config.checkpoint or "").expanduser()
+    weights = read_weights(path)
+    teacher = lesson.network()
+    load_weights(teacher if "mean" in weights else teacher.net, weights, str(path))
+    return teacher
+
+
+def from_checkpoint(lesson: Lesson) -> Taught:
+    """The teacher from its file, with its accuracy on the validation split."""
+    teacher = read_checkpoint(lesson)
+    score = evaluate(teacher.to(lesson.device), answer, *_labelled(lesson.sets.validation, lesson.device))
+    return _taught(lesson, teacher, Path(lesson.config.checkpoint or "").name, score.accuracy)
+
+
+def cache_entry(lesson: Lesson) -> Path:
+    """Where the trained teacher lies, once it has been trained."""
+    settings = lesson.config.model_dump(exclude={"checkpoint", "allow_smaller"})
+    augmentation = lesson.study.augmentation.model_dump(), Augmentation.VERSION
+    origin = lesson.sets.fingerprint, settings, augmentation, lesson.seed, lesson.device.type, VERSION
+    return entry("teachers", digest(*origin))
+
+
+def read_entry(path: Path) -> Taught:
+    """What is in a cache entry."""
+    facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
+    return Taught((path / WEIGHTS).read_bytes(), TeacherFacts.model_validate(facts))
+
+
+def trained_once(lesson: Lesson) -> Taught:
+    """From the cache, where another study has trained the same teacher on the same data, else trained now."""
+    path = cache_entry(lesson)
+    with locked(path):
+        if not path.exists():
+            made = _train(lesson)
+            with making(path, len(made.weights) + 2**20) as folder:
+                (folder / WEIGHTS).write_bytes(made.weights)
+                (folder / FACTS).write_text(made.facts.model_dump_json(), encoding="utf-8")
+    return read_entry(path)
+
+
+def _train(lesson: Lesson) -> Taught:
+    config, tell = lesson.config, lesson.progress.step
+    teacher = lesson.network(from_pretrained=config.pretrained)
+    training = _training(lesson, teacher)
+    tell(lesson.task, 0, config.epochs)
+    best, weights = None, {}
+    for result in training:
+        if best is None or result.val_accuracy > best.val_accuracy:
+            best, weights = result, {name: t.clone() for name, t in teacher.state_dict().items()}
+        note = f"validation accuracy {best.val_accuracy:.2%}"
+        tell(lesson.task, result.epoch + 1, config.epochs, note)
+        if result.epoch - best.epoch >= config.patience:
+            tell(lesson.task, config.epochs, config.epochs, note)
+            break
+    assert best is not None, "a teacher trains for at least one epoch"
+    if not isfinite(best.val_loss):
+        rate = f"learning_rate = {config.learning_rate:g}"
+        raise TeacherError(f"[{place_of(lesson.name)}]: training diverged at {rate}; lower it")
+    teacher.load_state_dict(weights)
+    origin = "trained from torchvision's weights" if config.pretrained else "trained"
+    return _taught(lesson, teacher, origin, best.val_accuracy, tuple(training.results))
+
+
+def _training(lesson: Lesson, teacher: Teacher) -> Training:
+    settings = lesson.config
+    config = Training.Config(
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        ema_epochs=0.0,
+    )
+    images, labels = _labelled(lesson.sets.train, lesson.device)
+    augment = Augmentation(lesson.study.augmentation, images.shape[-1])
+    batches = FreshBatches(images, labels, augment, settings.batch_size, lesson.seed)
+    validation = _labelled(lesson.sets.validation, lesson.device)
+    return Training(teacher, Objective([], 0.0), config, batches, validation, seed=lesson.seed, answer=answer)
+
+
+def _labelled(images: ImageSet, device: torch.device) -> Labelled:
+    return Labelled(images.images.to(device), images.labels.to(device))
+
+
+def _taught(
+    lesson: Lesson,
+    teacher: Teacher,
+    origin: str,
+    accuracy: float,
+    curve: tuple[EpochResult, ...] = (),
+) -> Taught:
+    weights = to_bytes(teacher.state_dict())
+    facts = TeacherFacts(
+        model=lesson.config.model,
+        origin=origin,
+        parameters=count_parameters(teacher),
+        accuracy=accuracy,
+        fingerprint=sha256(weights),
+        curve=curve,
+    )
+    return Taught(weights, facts)
+
+
+def sha256(content: bytes) -> str:
+    """64 hex digits."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,82 @@
+"""The teachers of a study: one, or several of which each trial has one or the average of some."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kdsearch.errors import StudyFileError
+from kdsearch.study.settings import TeacherConfig
+from kdsearch.study.space import Place, nearest_first, read_record
+
+ONLY = "teacher"  # the name of the teacher of a study that has no table [teachers.NAME]
+
+
+def members(teacher: str) -> tuple[str, ...]:
+    """The names in a sum such as `a+b`, whose answers are averaged."""
+    return tuple(teacher.split("+"))
+
+
+def place_of(name: str) -> str:
+    """The table of the study file that a teacher is described in."""
+    return ONLY if name == ONLY else f"teachers.{name}"
+
+
+def label(name: str, model: str) -> str:
+    """What a user is told of a teacher: its network, after its name where it has one of its own."""
+    return model if name == ONLY else f"{name} ({model})"
+
+
+def read_teachers(
+    file: str, common: Mapping[str, Any], tables: Mapping[str, Any]
+) -> dict[str, TeacherConfig]:
+    """The teachers by name, in alphabetical order: those of `tables`, else the one that `common` describes.
+
+    What a table leaves out is taken from `common`. Raises StudyFileError.
+    """
+    only = read_record(Place(file, ONLY), common, TeacherConfig)
+    if not tables:
+        return {ONLY: only}
+    for name, table in tables.items():
+        if not re.fullmatch(r"\w+", name, re.ASCII):
+            raise StudyFileError(f"{file}: teachers.{name}: a name has letters, digits and _ only")
+        if not isinstance(table, dict):
+            raise StudyFileError(f"{file}: teachers.{name} = {table!r}: must be a table, [teachers.{name}]")
+    return {
+        name: read_record(Place(file, f"teachers.{name}"), {**common, **tables[name]}, TeacherConfig)
+        for name in sorted(tables)
+    }
+
+
+def check_teachers(file: str, chosen: Sequence[str], known: Sequence[str], hints: Sequence[str]) -> None:
+    """Raises StudyFileError where the trials' teachers are not those of the study.
+
+    `chosen` are the values of distillation.teacher, `hints` the losses that read feature maps: an average has
+    none.
+    """
+    place = Place(file, "distillation")
+    for teacher in chosen:
+        names = members(teacher)
+        if unknown := [name for name in names if name not in known]:
+            named = ", ".join(nearest_first(unknown[0], list(known)))
+            raise place.error(
+                f"teacher = {teacher!r}: no teacher {unknown[0]!r}; known, nearest first: {named}"
+            )
+        if len(set(names)) < len(names):
+            raise place.error(f"teacher = {teacher!r}: a teacher stands twice in the sum")
+        if len(names) > 1 and hints:
+            raise place.error(
+                f"teacher = {teacher!r}: {hints[0]} reads a feature map, which an average of teachers does "
+                "not have; name one teacher, or drop the loss"
+            )
+    used = set(_each(chosen))
+    for name in known:
+        if name not in used:
+            raise StudyFileError(
+                f"{file} [{place_of(name)}]: distillation.teacher does not list {name!r}; "
+                "list it or drop the table"
+            )
+
+
+def _each(chosen: Sequence[str]) -> Iterator[str]:
+    for teacher in chosen:
+        yield from members(teacher)

@@ -1,0 +1,34 @@
+"""What a study with several teachers tells of them."""
+
+from kdsearch.search import results
+
+
+def test_the_summary_s_distance_is_to_the_best_teacher_and_each_has_a_row_of_its_own(create, url):
+    found = create(teachers={"a": {}, "b": {"model": "vgg11_bn"}})
+    assert results.study_row(found).teachers == {"teachers.a": {}, "teachers.b": {}}
+    assert results.summary(found, url).teacher_accuracy is None
+    facts = {"a": {"model": "resnet18", "accuracy": 0.9}, "b": {"model": "vgg11_bn", "accuracy": 0.95}}
+    found.set_user_attr("teachers", facts)
+    assert list(results.study_row(found).teachers.values()) == list(facts.values())
+    told = results.summary(found, url)
+    assert (told.teacher, told.teacher_accuracy) == ("vgg11_bn", 0.95)
+
+
+def test_the_only_teacher_is_called_so(create):
+    assert results.study_row(create()).teachers == {"teacher": {}}
+
+
+def test_a_trial_learns_from_the_average_that_it_drew(create, worker, prepared):
+    answers = prepared.bank.teachers["teacher"]
+    for number in range(prepared.bank.count):
+        for field in ("logits", "embedding"):
+            path = prepared.bank.path(number) / f"teacher.{field}.npy"
+            for name in ("a", "b"):
+                path.with_name(f"{name}.{field}.npy").write_bytes(path.read_bytes())
+    prepared = prepared.model_copy(
+        update={"bank": prepared.bank.model_copy(update={"teachers": {"a": answers, "b": answers}})}
+    )
+    found = create(2, teachers={"a": {}, "b": {}}, distillation={"teacher": "a+b", "loss": ["kl", "rkd"]})
+    worker(prepared=prepared).work()
+    done = [trial.user_attrs["student"]["config"] for trial in found.trials]
+    assert {(config["loss"], config["teacher"]) for config in done} == {("kl", "a+b"), ("rkd", "a+b")}
