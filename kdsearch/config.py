@@ -1,5 +1,6 @@
 """Data that cannot change: records, and what may be searched in them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,6 +12,11 @@ class Record(BaseModel):
     """A frozen, strict, JSON-able value; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    @staticmethod
+    def is_active(field: str, drawn: Mapping[str, Any]) -> bool:
+        """Whether a searched field means anything beside those drawn before it."""
+        return True
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def main() -> None:
     kdsearch run my.toml --trials 50  search as a study file says
     kdsearch train s4                 train one published network
     kdsearch status                   where the study stands
-    kdsearch show 12                  a trial's network, layer by layer
+    kdsearch show 12                  the layers that a trial trained
     kdsearch export-best              the winner: weights, source, ONNX, card
     mlflow ui                         compare the trials
     """

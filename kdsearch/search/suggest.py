@@ -1,6 +1,5 @@
 """From Optuna's trial to a trial config: each searched field is one suggestion."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from optuna.trial import Trial
@@ -19,7 +18,7 @@ def suggest_config(trial: Trial, bench: Bench) -> TrialConfig:
     """Draws a student that fits the budget, its losses and its training."""
     study = bench.study
     student = _student(trial, bench)
-    distillation = study.distillation.make(suggest(trial, "distillation", study.distillation, _weighs))
+    distillation = draw(trial, "distillation", study.distillation)
     loss = distillation.loss
     return TrialConfig(
         student=student,
@@ -33,9 +32,7 @@ def suggest_config(trial: Trial, bench: Bench) -> TrialConfig:
 def _student(trial: Trial, bench: Bench) -> NetworkConfig:
     """A published network as it is, or a searched one as wide as the budget allows."""
     study = bench.study
-    architecture: Architecture = study.student.make(
-        suggest(trial, "student", study.student, Architecture.is_active)
-    )
+    architecture: Architecture = draw(trial, "student", study.student)
     if architecture.network != SEARCHED:
         return bench.normalised(architecture.published(bench.classes))
     options = draw(trial, architecture.family, study.families[architecture.family])
@@ -48,31 +45,15 @@ def _teaching(drawn: Distillation) -> dict[str, Any]:
     return {"alpha": drawn.alpha, "teacher": drawn.teacher} if loss_names(drawn.loss) else {}
 
 
-def _weighs(field: str, before: Mapping[str, Any]) -> bool:
-    return field == "loss" or bool(loss_names(before["loss"]))
-
-
-def _always(field: str, before: Mapping[str, Any]) -> bool:
-    """Every field of the table means something."""
-    return True
-
-
 def draw(trial: Trial, prefix: str, space: Space) -> Any:
-    """The record of a space all of whose fields are active."""
-    return space.make(suggest(trial, prefix, space, _always))
-
-
-def suggest(
-    trial: Trial, prefix: str, space: Space, active: Callable[[str, Mapping[str, Any]], bool]
-) -> dict[str, Any]:
-    """Suggests the searched fields in the record's order, less those that earlier ones make meaningless."""
+    """The record of a space: one suggestion for each searched field that the earlier ones leave a meaning."""
     drawn: dict[str, Any] = {}
     for field in space.record.model_fields:
         if field not in space.searched:
             drawn[field] = space.fixed[field]
-        elif active(field, drawn):
+        elif space.record.is_active(field, drawn):
             drawn[field] = _suggest_one(trial, f"{prefix}.{field}", space, field)
-    return drawn
+    return space.make(drawn)
 
 
 def _suggest_one(trial: Trial, name: str, space: Space, field: str) -> Any:

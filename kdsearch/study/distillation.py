@@ -1,7 +1,7 @@
 """The distillation table of a study file: what the student learns from the teacher."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -47,3 +47,8 @@ class Distillation(Record):
     loss: Annotated[str, AfterValidator(known_loss), Choices.of(NONE, "kl")] = "kl"
     alpha: Annotated[float, Field(ge=0, le=1), Range(0.1, 0.9)] = 0.5
     teacher: str = ONLY  # a name of the study's teachers, or a sum of names, which are averaged
+
+    @staticmethod
+    def is_active(field: str, drawn: Mapping[str, Any]) -> bool:
+        """Whether a field means anything beside those drawn before it: without a loss nothing is weighed."""
+        return field == "loss" or bool(loss_names(drawn["loss"]))

@@ -110,12 +110,13 @@ class Study:
     def parameters(self) -> dict[str, str]:
         """Every parameter that a trial may sample, and whether it is a `number` or a `choice`."""
         network = SEARCHED if self.searches_networks else self.student.possible("network")[0]
-        most = {"network": network, "stages": max(self.student.possible("stages"))}
+        loss = max(self.distillation.possible("loss"), key=lambda loss: len(loss_names(loss)))
+        most = {"network": network, "stages": max(self.student.possible("stages")), "loss": loss}
         return {
             f"{prefix}.{name}": "number" if _is_number(searched) else "choice"
             for prefix, space in self.spaces.items()
             for name, searched in space.searched.items()
-            if space is not self.student or Architecture.is_active(name, most)
+            if space.record.is_active(name, most)
         }
 
 

@@ -8,8 +8,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from kdsearch.cli import display
+from kdsearch.deliver.card import FinalTest
+from kdsearch.deliver.winner import Trained
 from kdsearch.progress import Silence, Standing
 from kdsearch.search.results import Ranked, Status, Summary
+from kdsearch.study.settings import PublishedResult
+from kdsearch.study.shipped import ShippedStudy
 
 
 def ranked(trial, accuracy, loss="kl"):
@@ -205,3 +209,30 @@ def test_bars_show_pruned_failed_best_rate_and_time_left():
 
 def test_a_status_is_json_for_programs():
     assert json.loads(status().model_dump_json())["best"]["trial"] == 7
+
+
+def test_recipes_stand_apart_with_what_was_published(shown):
+    ours = ShippedStudy(name="digits", description="scans", recipe="", result="")
+    theirs = ShippedStudy(name="s0-first", description="students", recipe="S0", result="test 69.2 %")
+    text = shown(display.show_studies, [ours, theirs])
+    assert text.index("digits") < text.index("what it reproduces") < text.index("test 69.2 %")
+    assert "students" not in text
+
+
+def test_what_was_trained_stands_beside_what_was_published(shown):
+    tested = FinalTest(accuracy=0.7, images=100, copies=0, read="2026-11-21")
+    trained = Trained(
+        parameters=50_283,
+        validation_accuracy=0.71,
+        test=tested,
+        note="",
+        published=PublishedResult(recipe="S0", result="test 69.2 %"),
+    )
+    lines = shown(display.show_trained, trained).splitlines()
+    assert lines == [
+        "Here: validation 71.00 %, test 70.00 %, 50,283 parameters",
+        "Published: test 69.2 % (S0)",
+    ]
+    untested = trained.model_copy(update={"test": None, "note": "no labels.", "published": PublishedResult()})
+    lines = shown(display.show_trained, untested).splitlines()
+    assert lines == ["Here: validation 71.00 %, 50,283 parameters", "no labels."]

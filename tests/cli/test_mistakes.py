@@ -104,7 +104,9 @@ def test_trials_are_a_number_from_1_on(trials):
     assert "--trials" in lines[-1]
 
 
-@pytest.mark.parametrize("command", [["status"], ["export-best"], ["sync"], ["delete", "digits", "--yes"]])
+@pytest.mark.parametrize(
+    "command", [["status"], ["export-best"], ["sync"], ["show", "3"], ["delete", "digits", "--yes"]]
+)
 def test_a_command_without_a_database_says_so_and_makes_none(command, tmp_path):
     code, lines = told(*command)
     assert code == 2
@@ -157,3 +159,22 @@ def test_a_study_is_not_deleted_without_a_yes(untrained):
     assert asked.exit_code == 1
     assert "Remove study 'digits' with 0 finished trials?" in asked.output
     assert told("status", "--storage", untrained)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        (["s5"], "'s5' is no trial's number and no network; networks: s0-first, "),
+        (["s0-first", "--image-size", "32"], "s0-first reads images from 72 x 72 on; --image-size says 32"),
+    ],
+)
+def test_a_network_that_cannot_be_shown_says_why(asked, answer):
+    code, lines = told("show", *asked)
+    assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith(f"Error: {answer}")
+
+
+def test_a_trial_that_is_not_there_has_no_network(untrained):
+    answer = told("show", "3", "--storage", untrained)
+    assert answer == (2, ["Error: study 'digits' has no trial 3 with a student"])

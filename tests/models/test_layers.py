@@ -1,0 +1,30 @@
+import torch
+
+from kdsearch.models.count import count_macs, count_parameters
+from kdsearch.models.layers import layers_of
+from kdsearch.models.published import PublishedConfig
+from kdsearch.models.student import build_student
+
+
+def test_the_layers_add_up_to_the_network():
+    network = build_student(PublishedConfig(network="s0-first", classes=11))
+    layers = layers_of(network, 96)
+    assert sum(layer.parameters for layer in layers) == count_parameters(network) == 56_235
+    assert sum(layer.macs for layer in layers) == count_macs(network, 96)
+
+
+def test_a_layer_says_what_it_is_and_what_it_puts_out():
+    network = build_student(PublishedConfig(network="s4", classes=10))
+    layers = layers_of(network, 28)
+    assert (layers[0].path, layers[0].kind, layers[0].shape) == ("stages.0.0", "Conv2d", (16, 28, 28))
+    assert (layers[-1].path, layers[-1].kind, layers[-1].shape) == ("head", "Linear", (10,))
+    assert [layer.path for layer in layers] == [
+        path for path, module in network.named_modules() if not any(module.children())
+    ]
+
+
+def test_looking_at_a_network_leaves_its_weights_as_they_were():
+    network = build_student(PublishedConfig(network="s4", classes=10))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    layers_of(network, 28)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
