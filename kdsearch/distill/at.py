@@ -25,7 +25,7 @@ class AT(Loss):
     class Config(Record):
         """What is searched in this loss."""
 
-        student_layer: Annotated[str, Field(pattern=r"^(middle|last|stem|stage[1-4])$")] = "middle"
+        student_layer: Annotated[str, Field(pattern=r"^(middle|last|stem|stage[1-5])$")] = "middle"
         teacher_layer: str = "middle"
         weight: Annotated[float, Field(gt=0), Range(10, 10_000, log=True)] = 1000.0
 

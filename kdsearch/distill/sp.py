@@ -25,7 +25,7 @@ class SP(Loss):
     class Config(Record):
         """What is searched in this loss."""
 
-        student_layer: Annotated[str, Field(pattern=r"^(middle|last|stem|stage[1-4])$")] = "last"
+        student_layer: Annotated[str, Field(pattern=r"^(middle|last|stem|stage[1-5])$")] = "last"
         teacher_layer: str = "last"
         weight: Annotated[float, Field(gt=0), Range(30, 30_000, log=True)] = 3000.0
 

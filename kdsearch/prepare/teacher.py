@@ -33,15 +33,17 @@ def prepare_teachers(
 
     The first to come trains them or reads their checkpoints and writes them into the record; everyone else,
     on any machine, reads them there and runs them no more. Raises TeacherError for what does not fit, before
-    any of them is trained, and IdentityError for a checkpoint that is not the study's.
+    any of them is trained, and IdentityError for a checkpoint that is not the study's. None is needed where
+    no trial learns from one.
     """
-    lessons = [Lesson(study, name, sets, device, progress) for name in study.teachers]
+    taught_by = study.teachers if study.losses else {}
+    lessons = [Lesson(study, name, sets, device, progress) for name in taught_by]
     networks = [checked(lesson) for lesson in lessons]
     ready = {
         lesson.name: _prepared(lesson, network, record)
         for lesson, network in sorted(zip(lessons, networks, strict=True), key=_files_first)
     }
-    return {name: ready[name] for name in study.teachers}
+    return {name: ready[name] for name in taught_by}
 
 
 def _files_first(pair: tuple[Lesson, Teacher]) -> tuple[bool, bool]:

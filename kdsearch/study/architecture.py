@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field
 from kdsearch.config import Choices, Range, Record
 from kdsearch.models.families import FAMILIES
 from kdsearch.models.published import PUBLISHED, PublishedConfig
-from kdsearch.models.student import StudentConfig, strides_for
-from kdsearch.study.space import nearest_first
+from kdsearch.models.student import StudentConfig, strides_for, student_shapes
+from kdsearch.study.space import Space, nearest_first
 
 SEARCHED = "searched"
 MAX_STAGES = 4
@@ -83,3 +83,14 @@ class Architecture(Record):
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
         )
+
+
+def common_layers(space: Space) -> list[str]:
+    """The names of the maps that every student of the space has, in the order of the forward pass."""
+    few = Architecture(stages=int(min(space.possible("stages"))))
+    students = [
+        few.student({}, 2, 64) if network == SEARCHED else PublishedConfig(network=network, classes=2)
+        for network in space.possible("network")
+    ]
+    names = [list(student_shapes(student).hints) for student in students]
+    return [name for name in names[0] if all(name in others for others in names)]

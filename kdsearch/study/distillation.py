@@ -9,7 +9,7 @@ from kdsearch.config import Choices, Range, Record
 from kdsearch.distill import LOSSES
 from kdsearch.distill.hints import ANY
 from kdsearch.errors import TeacherError
-from kdsearch.study.space import Space, nearest_first
+from kdsearch.study.space import Place, Space, nearest_first
 from kdsearch.study.teachers import ONLY
 
 NONE = "ce"  # the student without a teacher
@@ -39,6 +39,14 @@ def check_layers(loss: str, space: Space, hints: Mapping[str, object], teacher: 
         if layer not in {*ANY, *hints}:
             known = ", ".join([*ANY, *nearest_first(layer, list(hints))])
             raise TeacherError(f"[losses.{loss}] teacher_layer: {teacher} has no {layer!r}; known: {known}")
+
+
+def check_student_layers(place: Place, space: Space, layers: list[str]) -> None:
+    """Raises StudyFileError where a loss reads a map that some student does not have."""
+    known = [*ANY, *layers]
+    for layer in space.possible("student_layer") if "student_layer" in space.record.model_fields else ():
+        if layer not in known:
+            raise place.error(f"student_layer = {layer!r}: not in every student; in all: {', '.join(known)}")
 
 
 class Distillation(Record):

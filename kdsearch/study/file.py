@@ -11,8 +11,8 @@ from kdsearch.distill import LOSSES
 from kdsearch.engine.training import Training
 from kdsearch.errors import StudyFileError
 from kdsearch.models.families import FAMILIES
-from kdsearch.study.architecture import SEARCHED, Architecture
-from kdsearch.study.distillation import Distillation, loss_names
+from kdsearch.study.architecture import SEARCHED, Architecture, common_layers
+from kdsearch.study.distillation import Distillation, check_student_layers, loss_names
 from kdsearch.study.settings import BudgetConfig, PublishedResult, RunConfig, SearchConfig, TeacherConfig
 from kdsearch.study.shipped import shipped
 from kdsearch.study.space import Place, Space, check_keys, nearest_first, read_record, read_space
@@ -80,6 +80,8 @@ class Study:
         self.losses = _nested(
             file, tables, "losses", tuple(losses), {n: made.Config for n, made in LOSSES.items()}
         )
+        for name, space in self.losses.items():
+            check_student_layers(Place(file, f"losses.{name}"), space, common_layers(self.student))
         hints = [name for name in losses if "hints" in LOSSES[name].reads]
         check_teachers(file, self.distillation.possible("teacher"), list(self.teachers), hints)
         self.tables = {

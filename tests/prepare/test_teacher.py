@@ -79,6 +79,12 @@ def test_it_is_trained_once_and_then_never_run_again(prepare, answers):
     assert same(again, teacher)
 
 
+def test_a_study_in_which_nobody_learns_from_it_has_none(study, sets, record, answers):
+    alone = study(distillation={"loss": "ce"})
+    assert prepare_teachers(alone, sets, record(), CPU, Silence()) == {}
+    assert answers == []
+
+
 def test_a_second_study_finds_it_in_the_cache(prepare, answers, record):
     teacher, facts = prepare()
     answers.clear()

@@ -142,6 +142,15 @@ MISTAKES = {
         '[distillation]\nloss = ["ce", "kll"]',
         "mine.toml [distillation]: loss = 'kll': 'kll' is not a loss; known, nearest first: kl, rkd",
     ),
+    "a map that the students do not have": (
+        '[student]\nstages = 2\n[distillation]\nloss = "sp"\n[losses.sp]\nstudent_layer = "stage3"',
+        "mine.toml [losses.sp]: student_layer = 'stage3': not in every student; in all: middle, last, stem,",
+    ),
+    "a map that a published student does not have": (
+        '[student]\nnetwork = ["searched", "s4"]\nstages = 4\n[distillation]\nloss = "sp"\n'
+        '[losses.sp]\nstudent_layer = "stem"',
+        "mine.toml [losses.sp]: student_layer = 'stem': not in every student; in all: middle, last, stage1,",
+    ),
     "a loss twice in a sum": (
         '[distillation]\nloss = "kl+kl"',
         "mine.toml [distillation]: loss = 'kl+kl': a loss stands twice in the sum",

@@ -81,6 +81,10 @@ def test_no_trial_of_a_shipped_study_draws_more_than_twelve_parameters(name):
         ("wide", 10, 28),
         ("food11", 11, 64),
         ("food11", 101, 64),
+        ("s1-strong", 11, 128),
+        ("s1-boss-fitnet", 11, 128),
+        ("s1-boss-rkd", 11, 128),
+        ("s1-boss-dm", 11, 128),
     ],
 )
 def test_every_student_of_a_shipped_study_fits_its_budget(name, classes, image_size):
