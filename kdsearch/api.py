@@ -4,52 +4,28 @@ Each function imports what it needs when it is called, so that `kdsearch --help`
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kdsearch.config import Record
 from kdsearch.progress import Progress, Silence, Watch
+from kdsearch.search.overrides import Overrides as Overrides
+from kdsearch.search.overrides import request as _request
 
 if TYPE_CHECKING:
     from kdsearch.deliver.network import NetworkTable as NetworkTable
     from kdsearch.deliver.winner import Exported as Exported
     from kdsearch.deliver.winner import Trained as Trained
-    from kdsearch.search.messages import Request
     from kdsearch.search.mirroring import Mirroring
     from kdsearch.search.results import Ranked as Ranked
     from kdsearch.search.results import Status as Status
     from kdsearch.search.results import Summary as Summary
+    from kdsearch.search.teaching import TeacherReport as TeacherReport
+    from kdsearch.search.teaching import Teachers as Teachers
     from kdsearch.study.shipped import ShippedStudy as ShippedStudy
     from kdsearch.tracking.record import StudyRecord
     from kdsearch.tracking.runs import StudyRow
 
 STORAGE = "sqlite:///kdsearch.db"
 LOG_PROCESS = "kdsearch.deliver.logged:log_process"
-
-
-class Overrides(Record):
-    """Values of the command line that stand above the study file's; None leaves the file's."""
-
-    workers: str | None = None
-    seed: int | None = None
-    device: str | None = None
-    data: str | None = None
-    storage: str | None = None
-    tracking_uri: str | None = None
-    name: str | None = None
-    settings: tuple[str, ...] = ()  # table.key=value
-
-    def replaced(self) -> dict[str, Any]:
-        """By the study file's `table.key`."""
-        named = {
-            "run.workers": self.workers,
-            "seed": self.seed,
-            "run.device": self.device,
-            "data.path": self.data,
-            "run.storage": self.storage,
-            "run.tracking_uri": self.tracking_uri,
-            "name": self.name,
-        }
-        return {key: value for key, value in named.items() if value is not None}
 
 
 def run(
@@ -242,12 +218,64 @@ def sync(
     return name
 
 
-def _request(study: str, given: Overrides, **rest: Any) -> "Request":
-    from kdsearch.search.messages import Request
-    from kdsearch.study.setting import parse_setting
+def train_teachers(
+    study: str,
+    *,
+    overrides: Overrides | None = None,
+    teacher: str | None = None,
+    out: Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> "list[TeacherReport]":
+    """Trains a study's teachers, or the one named, into the cache and to `out`; creates no study.
 
-    settings = dict(map(parse_setting, given.settings))
-    return Request(study=study, replaced=given.replaced(), settings=settings, **rest)
+    Raises StudyFileError, DataError, TeacherError, UsageError.
+    """
+    from kdsearch.search import teaching
+
+    target = teaching.Target(out, force) if out else None
+    return teaching.train_teachers(
+        _request(study, overrides or Overrides()), teacher, target, progress or Silence()
+    )
+
+
+def import_teacher(
+    file: Path,
+    study: str,
+    *,
+    overrides: Overrides | None = None,
+    teacher: str | None = None,
+    out: Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> "TeacherReport":
+    """Reads `file` as a study's teacher, scores it, writes it to `out` or beside it. Raises as above."""
+    from kdsearch.search import teaching
+
+    target = teaching.Target(out or file.with_suffix(teaching.SUFFIX), force)
+    request = _request(study, overrides or Overrides())
+    return teaching.import_teacher(file, request, teacher, target, progress or Silence())
+
+
+def evaluate_teachers(
+    study: str,
+    *,
+    overrides: Overrides | None = None,
+    teacher: str | None = None,
+    progress: Progress | None = None,
+) -> "list[TeacherReport]":
+    """Scores a study's teachers as they are; trains none. Raises as above."""
+    from kdsearch.search import teaching
+
+    request = _request(study, overrides or Overrides())
+    return teaching.evaluate_teachers(request, teacher, progress or Silence())
+
+
+def teachers() -> "Teachers":
+    """Torchvision's classifiers, and the teachers in the cache."""
+    from kdsearch.search import teaching
+
+    return teaching.list_teachers()
 
 
 def _open_mirror(uri: str | None, study: "StudyRow", record: "StudyRecord") -> "Mirroring":

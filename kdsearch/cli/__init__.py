@@ -12,6 +12,7 @@ from kdsearch.cli.show import show
 from kdsearch.cli.status import status
 from kdsearch.cli.studies import studies
 from kdsearch.cli.sync import sync
+from kdsearch.cli.teacher import teacher
 from kdsearch.cli.train import train
 from kdsearch.cli.worker import worker
 from kdsearch.errors import KdsearchError
@@ -45,5 +46,5 @@ def main() -> None:
     """
 
 
-for _command in (run, train, worker, init, status, show, export_best, studies, delete, sync):
+for _command in (run, train, worker, init, status, show, export_best, studies, delete, sync, teacher):
     main.add_command(_command)

@@ -23,27 +23,43 @@ class Replaced(TypedDict):
     settings: tuple[str, ...]
 
 
+class Teaching(TypedDict):
+    """The keyword arguments that `teaching` adds to a command."""
+
+    seed: int | None
+    device: str | None
+    data: str | None
+    settings: tuple[str, ...]
+
+
+SEED = click.option("--seed", type=int, help="Of everything random; the same seed gives the same trials.")
+DEVICE = click.option("--device", help="auto, cpu, cuda, cuda:0, ...; auto is CUDA where there is one.")
+DATA = click.option("--data", metavar="PATH", help="Where the images lie.")
+STUDY_STORAGE = click.option(
+    "--storage",
+    metavar="URL",
+    envvar="KDSEARCH_STORAGE",
+    show_envvar=True,
+    help=f"The study's database; {STORAGE} if nothing else is said.",
+)
+NAME = click.option("--name", help="The study's name, where it is not the file's.")
+SETTINGS = click.option(
+    "--set", "settings", multiple=True, metavar="TABLE.KEY=VALUE", help="Any other value of the file."
+)
+
 OPTIONS = (
     click.option(
         "--workers", metavar="K|auto", help="Processes on this machine; auto: one a GPU, or one a core."
     ),
-    click.option("--seed", type=int, help="Of everything random; the same seed gives the same trials."),
-    click.option("--device", help="auto, cpu, cuda, cuda:0, ...; auto is CUDA where there is one."),
-    click.option("--data", metavar="PATH", help="Where the images lie."),
-    click.option(
-        "--storage",
-        metavar="URL",
-        envvar="KDSEARCH_STORAGE",
-        show_envvar=True,
-        help=f"The study's database; {STORAGE} if nothing else is said.",
-    ),
+    SEED,
+    DEVICE,
+    DATA,
+    STUDY_STORAGE,
     click.option(
         "--tracking-uri", metavar="URI", help="MLflow; else MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
     ),
-    click.option("--name", help="The study's name, where it is not the file's."),
-    click.option(
-        "--set", "settings", multiple=True, metavar="TABLE.KEY=VALUE", help="Any other value of the file."
-    ),
+    NAME,
+    SETTINGS,
 )
 
 storage = click.option(
@@ -59,6 +75,13 @@ quiet = click.option("--quiet", "-q", is_flag=True, help="No progress; errors an
 tracking_uri = click.option(
     "--tracking-uri", metavar="URI", help="MLflow; else MLFLOW_TRACKING_URI, else mlflow.db."
 )
+
+
+def teaching(command: F) -> F:
+    """Adds those of them that a teacher depends on; they arrive as `Teaching`."""
+    for option in reversed((SEED, DEVICE, DATA, SETTINGS)):
+        command = option(command)
+    return command
 
 
 def overrides(command: F) -> F:

@@ -72,6 +72,11 @@ def teacher_names() -> list[str]:
     return sorted(set(models.list_models(module=models)) - UNFIT)
 
 
+def offered() -> dict[str, int]:
+    """These names with torchvision's count of their parameters, for 1,000 classes; builds no network."""
+    return {name: models.get_model_weights(name).DEFAULT.meta["num_params"] for name in teacher_names()}
+
+
 def build_teacher(
     name: str,
     classes: int,

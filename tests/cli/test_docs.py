@@ -123,7 +123,13 @@ def commands(text):
                 yield shlex.split(asked[1], comments=True)
 
 
-HELP = {name: command.help or "" for name, command in {**main.commands, "kdsearch": main}.items()}
+BELOW = {
+    f"{name} {word}": command
+    for name, group in main.commands.items()
+    for word, command in getattr(group, "commands", {}).items()
+}
+COMMANDS = {**main.commands, **BELOW}
+HELP = {name: command.help or "" for name, command in {**COMMANDS, "kdsearch": main}.items()}
 WRITTEN = [
     pytest.param(words, id=f"{page}: {' '.join(words)}")
     for page, text in {**PAGES, **{name: f"```\n{text}\n```" for name, text in HELP.items()}}.items()
@@ -141,15 +147,18 @@ def test_each_command_of_the_docs_exists_with_its_options(words):
         assert words[0] in {"--help", "-h", "--version"}
         return
     assert words[0] in main.commands or words[0].isupper()
-    if words[0] in main.commands:
-        known = {option for parameter in main.commands[words[0]].params for option in parameter.opts}
+    command = COMMANDS.get(" ".join(words[:2]), COMMANDS.get(words[0]))
+    if command:
+        known = {option for parameter in command.params for option in parameter.opts}
         given = {word.partition("=")[0] for word in words[1:] if word.startswith("-")}
         assert given <= known | {"--help", "-h"}
 
 
 def test_every_command_stands_in_the_docs():
-    named = {parameter.values[0][0] for parameter in WRITTEN}
-    assert main.commands.keys() - named == set()
+    named = {
+        name for parameter in WRITTEN for name in (parameter.values[0][0], " ".join(parameter.values[0][:2]))
+    }
+    assert COMMANDS.keys() - named == set()
 
 
 def test_the_readme_names_every_environment_variable():

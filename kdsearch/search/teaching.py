@@ -1,0 +1,236 @@
+"""Teachers without a search: trained into the cache, brought in from a file, scored, listed."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import tomli_w
+
+from kdsearch.cache import cache_root
+from kdsearch.config import Record
+from kdsearch.data.sources import load_search_sets
+from kdsearch.device import choose_device
+from kdsearch.engine.evaluate import evaluate
+from kdsearch.engine.training import Labelled
+from kdsearch.errors import TeacherError, UsageError
+from kdsearch.models.count import count_parameters
+from kdsearch.models.teachers import offered
+from kdsearch.models.weights import from_bytes, load_weights
+from kdsearch.prepare.stored import weights_file
+from kdsearch.prepare.taught import (
+    FACTS,
+    Lesson,
+    Taught,
+    TeacherFacts,
+    answer,
+    cache_entry,
+    from_checkpoint,
+    read_entry,
+    taught,
+)
+from kdsearch.prepare.teacher import checked
+from kdsearch.progress import Progress
+from kdsearch.search import identity
+from kdsearch.search.messages import Request
+from kdsearch.search.storage import open_existing
+from kdsearch.study.file import Study, load_study
+from kdsearch.study.teachers import label, place_of
+from kdsearch.tracking.record import StudyRecord
+
+SUFFIX = ".safetensors"
+
+
+class TeacherReport(Record):
+    """A teacher, and how good it is."""
+
+    name: str  # with its network, as a user knows it
+    origin: str
+    parameters: int
+    accuracy: float  # on the validation images
+    images: int  # how many those are
+    path: Path | None = None  # where its weights were written
+    lines: str = ""  # of a study file, to use them
+
+
+class OfferedTeacher(Record):
+    """A classifier of torchvision."""
+
+    name: str
+    parameters: int  # with torchvision's own head, for 1,000 classes
+
+
+class CachedTeacher(Record):
+    """A teacher in this machine's cache."""
+
+    name: str
+    origin: str
+    parameters: int
+    accuracy: float
+    folder: Path
+
+
+class Teachers(Record):
+    """What `kdsearch teacher list` tells."""
+
+    offered: tuple[OfferedTeacher, ...]
+    cached: tuple[CachedTeacher, ...]
+
+
+class Target(NamedTuple):
+    """A file to write."""
+
+    path: Path
+    force: bool  # replace what is there
+
+    def check(self) -> None:
+        """Raises UsageError where it cannot be written as it is asked for."""
+        if self.path.suffix != SUFFIX:
+            raise UsageError(f"--out {self.path}: the name must end in {SUFFIX}")
+        if self.path.exists() and not self.force:
+            raise UsageError(f"{self.path}: is there already; --force replaces it, --out names another file")
+
+    def write(self, content: bytes) -> Path:
+        """Writes it at once or not at all; returns where."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        temporary.write_bytes(content)
+        temporary.replace(self.path)
+        return self.path.resolve()
+
+
+def train_teachers(
+    request: Request, name: str | None, target: Target | None, progress: Progress
+) -> list[TeacherReport]:
+    """Trains the study's teachers, or the one called `name`, into the cache; creates no study.
+
+    With a `target` the weights of one teacher are written there as well. Raises UsageError, DataError,
+    TeacherError, before anything is trained where that can be known.
+    """
+    study = load_study(request.study, request.replaced_values())
+    names = [_one_of(study, name)] if name or target else list(study.teachers)
+    if target:
+        target.check()
+    lessons = [*_lessons(study, names, progress)]
+    for lesson in lessons:
+        checked(lesson)
+    made = [(lesson, taught(lesson)) for lesson in lessons]
+    return [_report(*pair, path=target.write(pair[1].weights) if target else None) for pair in made]
+
+
+def import_teacher(
+    file: Path, request: Request, name: str | None, target: Target, progress: Progress
+) -> TeacherReport:
+    """Reads a checkpoint as the study's teacher, scores it, writes it as safetensors. Raises TeacherError."""
+    replaced = request.replaced_values()
+    name = _one_of(load_study(request.study, replaced), name)
+    target.check()
+    own = {"checkpoint": str(file.absolute()), "pretrained": False}
+    own_values = {f"{place_of(name)}.{key}": value for key, value in own.items()}
+    study = load_study(request.study, {**replaced, **own_values})
+    (lesson,) = _lessons(study, [name], progress)
+    checked(lesson)
+    made = from_checkpoint(lesson)
+    path = target.write(made.weights)
+    return _report(lesson, made, path=path).model_copy(update={"lines": _study_lines(lesson, path)})
+
+
+def evaluate_teachers(request: Request, name: str | None, progress: Progress) -> list[TeacherReport]:
+    """Scores the study's teachers, or the one called `name`, as they are: nothing is trained.
+
+    A teacher is read from its checkpoint, else from the cache, else from the study's database. Raises
+    TeacherError where it is in none of these.
+    """
+    study = load_study(request.study, request.replaced_values())
+    names = [_one_of(study, name)] if name else list(study.teachers)
+    return [_scored(lesson, request.study) for lesson in _lessons(study, names, progress)]
+
+
+def list_teachers() -> Teachers:
+    """What torchvision has, by name, and what is in the cache, newest first."""
+    known = (OfferedTeacher(name=name, parameters=size) for name, size in offered().items())
+    entries = sorted((cache_root() / "teachers").glob(f"*/{FACTS}"), key=lambda path: -path.stat().st_mtime)
+    return Teachers(offered=tuple(known), cached=tuple(map(_cached, entries)))
+
+
+def _cached(path: Path) -> CachedTeacher:
+    facts = TeacherFacts.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    told = facts.model_dump(include={"origin", "parameters", "accuracy"})
+    return CachedTeacher(name=facts.model, folder=path.parent, **told)
+
+
+def _one_of(study: Study, name: str | None) -> str:
+    """`name`, or the study's only teacher. Raises UsageError where that is none."""
+    names = ", ".join(study.teachers)
+    if name is None:
+        if len(study.teachers) > 1:
+            raise UsageError(f"study {study.name!r} has several teachers: {names}; name one with --teacher")
+        return next(iter(study.teachers))
+    if name not in study.teachers:
+        raise UsageError(f"--teacher {name}: study {study.name!r} has none of that name; there are: {names}")
+    return name
+
+
+def _lessons(study: Study, names: list[str], progress: Progress) -> Iterator[Lesson]:
+    device = choose_device(study.run.device)
+    sets = load_search_sets(study.data, study.seed, progress)
+    return (Lesson(study, name, sets, device, progress) for name in names)
+
+
+def _scored(lesson: Lesson, asked: str) -> TeacherReport:
+    if lesson.config.checkpoint is not None:
+        return _report(lesson, from_checkpoint(lesson))
+    weights, origin = _found(lesson, asked)
+    teacher = lesson.network()
+    load_weights(teacher, from_bytes(weights), origin)
+    images, labels = lesson.sets.validation.images, lesson.sets.validation.labels
+    where = Labelled(images.to(lesson.device), labels.to(lesson.device))
+    score = evaluate(teacher.to(lesson.device), answer, *where)
+    return TeacherReport(
+        name=label(lesson.name, lesson.config.model),
+        origin=origin,
+        parameters=count_parameters(teacher),
+        accuracy=score.accuracy,
+        images=len(labels),
+    )
+
+
+def _found(lesson: Lesson, asked: str) -> tuple[bytes, str]:
+    """The weights of a trained teacher, and where they are from. Raises TeacherError."""
+    path = cache_entry(lesson)
+    if path.exists():
+        return read_entry(path).weights, "trained, from the cache"
+    if weights := _kept(lesson):
+        return weights, f"kept with study {lesson.study.name!r}"
+    raise TeacherError(
+        f"the teacher {label(lesson.name, lesson.config.model)} of {asked} has not been trained yet; "
+        f"'kdsearch teacher train {asked}' does that"
+    )
+
+
+def _kept(lesson: Lesson) -> bytes | None:
+    """The teacher's weights in the study's database, where there is such a study with these settings."""
+    study = lesson.study
+    try:
+        storage = open_existing(study.run.storage)
+    except UsageError:
+        return None
+    found = identity.find_study(storage, study.name)
+    if found is None or not identity.is_whole(found):
+        return None
+    identity.check_settings(found, study)
+    return StudyRecord(storage.engine, study.name).file(weights_file(lesson.name))
+
+
+def _report(lesson: Lesson, made: Taught, path: Path | None = None) -> TeacherReport:
+    facts = made.facts.model_dump(include={"origin", "parameters", "accuracy"})
+    name, images = label(lesson.name, lesson.config.model), len(lesson.sets.validation)
+    return TeacherReport(name=name, images=images, path=path, **facts)
+
+
+def _study_lines(lesson: Lesson, path: Path) -> str:
+    """The table of a study file that reads the weights from there."""
+    table = {"model": lesson.config.model, "head": list(lesson.config.head), "checkpoint": str(path)}
+    lines = tomli_w.dumps({key: value for key, value in table.items() if value}).replace("\n    ", " ")
+    return f"[{place_of(lesson.name)}]\n{lines.strip()}"
