@@ -1,5 +1,6 @@
 """A study's teachers: made once, then kept with the study."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,15 @@ from kdsearch.models.count import count_parameters
 from kdsearch.models.teachers import Teacher
 from kdsearch.models.weights import to_bytes
 from kdsearch.prepare.stored import fill_teacher, weights_file
-from kdsearch.prepare.taught import Lesson, Taught, TeacherFacts, read_checkpoint, sha256, taught
+from kdsearch.prepare.taught import (
+    Lesson,
+    Taught,
+    TeacherFacts,
+    cache_entry,
+    read_checkpoint,
+    sha256,
+    taught,
+)
 from kdsearch.progress import Progress
 from kdsearch.study.distillation import check_layers
 from kdsearch.study.file import Study
@@ -26,30 +35,42 @@ class Ready(NamedTuple):
     facts: TeacherFacts
 
 
+def check_teachers(
+    study: Study, sets: SearchSets, device: torch.device, progress: Progress, names: Sequence[str] = ()
+) -> None:
+    """Raises TeacherError for what can be known before a teacher is trained, and a study is created with it.
+
+    Of all teachers that the study needs, or of those in `names`. Downloads what one starts from.
+    """
+    for name in names or needed(study):
+        lesson = Lesson(study, name, sets, device, progress)
+        checked(lesson)
+        if lesson.config.checkpoint is not None:
+            read_checkpoint(lesson)
+        elif lesson.config.pretrained and not cache_entry(lesson).exists():
+            lesson.network(from_pretrained=True)
+
+
+def needed(study: Study) -> tuple[str, ...]:
+    """The names of the teachers that some trial may learn from."""
+    return tuple(study.teachers) if study.losses else ()
+
+
 def prepare_teachers(
     study: Study, sets: SearchSets, record: StudyRecord, device: torch.device, progress: Progress
 ) -> dict[str, Ready]:
     """The study's teachers by name, on `device`, frozen, in evaluation mode.
 
     The first to come trains them or reads their checkpoints and writes them into the record; everyone else,
-    on any machine, reads them there and runs them no more. Raises TeacherError for what does not fit, before
-    any of them is trained, and IdentityError for a checkpoint that is not the study's. None is needed where
-    no trial learns from one.
+    on any machine, reads them there and runs them no more. None is needed where no trial learns from one.
+    Raises TeacherError for what does not fit, and IdentityError for a checkpoint that is not the study's.
     """
-    taught_by = study.teachers if study.losses else {}
-    lessons = [Lesson(study, name, sets, device, progress) for name in taught_by]
+    lessons = [Lesson(study, name, sets, device, progress) for name in needed(study)]
     networks = [checked(lesson) for lesson in lessons]
-    ready = {
+    return {
         lesson.name: _prepared(lesson, network, record)
-        for lesson, network in sorted(zip(lessons, networks, strict=True), key=_files_first)
+        for lesson, network in zip(lessons, networks, strict=True)
     }
-    return {name: ready[name] for name in taught_by}
-
-
-def _files_first(pair: tuple[Lesson, Teacher]) -> tuple[bool, bool]:
-    """What may be missing or not fit is read before hours go into another teacher."""
-    config = pair[0].config
-    return config.checkpoint is None, not config.pretrained
 
 
 def checked(lesson: Lesson) -> Teacher:

@@ -18,7 +18,7 @@ from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
 from kdsearch.models.teachers import Teacher
 from kdsearch.prepare.bench import Prepared
-from kdsearch.prepare.teacher import prepare_teachers
+from kdsearch.prepare.teacher import check_teachers, prepare_teachers
 from kdsearch.search import identity
 from kdsearch.search.child import child
 from kdsearch.search.lookup import LAST_RUN, choose_study
@@ -65,6 +65,8 @@ def prepare(request: Request, channel: Channel) -> None:
     facts = identity.DataFacts.of(study.data.name, sets)
     for line in check_budget(study, len(facts.classes), facts.image_size):
         channel.say(line)
+    if found is None or not identity.is_whole(found):  # a mistake in a study that exists cannot be mended
+        check_teachers(study, sets, device, channel)
     found = _created(storage, study, found, facts, channel)
     if sets.note:
         channel.say(sets.note)

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +29,7 @@ from kdsearch.prepare.taught import (
     read_entry,
     taught,
 )
-from kdsearch.prepare.teacher import checked
+from kdsearch.prepare.teacher import check_teachers, checked
 from kdsearch.progress import Progress
 from kdsearch.search import identity
 from kdsearch.search.messages import Request
@@ -112,9 +111,8 @@ def train_teachers(
     names = [_one_of(study, name)] if name or target else list(study.teachers)
     if target:
         target.check()
-    lessons = [*_lessons(study, names, progress)]
-    for lesson in lessons:
-        checked(lesson)
+    lessons = _lessons(study, names, progress)
+    check_teachers(study, lessons[0].sets, lessons[0].device, progress, names)
     made = [(lesson, taught(lesson)) for lesson in lessons]
     return [_report(*pair, path=target.write(pair[1].weights) if target else None) for pair in made]
 
@@ -172,10 +170,10 @@ def _one_of(study: Study, name: str | None) -> str:
     return name
 
 
-def _lessons(study: Study, names: list[str], progress: Progress) -> Iterator[Lesson]:
+def _lessons(study: Study, names: list[str], progress: Progress) -> list[Lesson]:
     device = choose_device(study.run.device)
     sets = load_search_sets(study.data, study.seed, progress)
-    return (Lesson(study, name, sets, device, progress) for name in names)
+    return [Lesson(study, name, sets, device, progress) for name in names]
 
 
 def _scored(lesson: Lesson, asked: str) -> TeacherReport:

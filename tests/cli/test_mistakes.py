@@ -12,6 +12,7 @@ from kdsearch.search import identity
 from kdsearch.search.storage import open_storage
 from kdsearch.study.file import load_study
 
+TOO_SMALL = "--set", "teacher.model=mobilenet_v3_small", "--set", "budget.max_params=2000000"
 UNREACHABLE = "postgresql+psycopg://me:secret@127.0.0.1:1/x"
 
 
@@ -52,13 +53,20 @@ def told(*arguments):
 
 
 @pytest.fixture(scope="module")
-def told_in_processes(tmp_path_factory):
+def here_in_processes(tmp_path_factory):
+    return tmp_path_factory.mktemp("here")
+
+
+@pytest.fixture(scope="module")
+def told_in_processes(here_in_processes):
     """The same for commands that start processes of their own, none of whose errors may get through."""
-    asked = [("run", "digts"), ("run", "fashion-mnist", "--data", "nowhere")]
-    here = tmp_path_factory.mktemp("here")
+    asked = [("run", "digts"), ("run", "fashion-mnist", "--data", "nowhere"), ("run", *TOO_SMALL)]
     started = {
         arguments: subprocess.Popen(
-            [sys.executable, "-m", "kdsearch", *arguments], cwd=here, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "kdsearch", *arguments],
+            cwd=here_in_processes,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for arguments in asked
     }
@@ -79,6 +87,16 @@ def test_an_unknown_study_is_answered_with_the_nearest_names(told_in_processes):
 def test_a_data_folder_that_is_not_there_is_named(told_in_processes):
     answer = told_in_processes["run", "fashion-mnist", "--data", "nowhere"]
     assert answer == (2, ["Error: --data nowhere: no such folder"])
+
+
+def test_a_teacher_that_does_not_fit_is_said_before_a_study_is_created(told_in_processes, here_in_processes):
+    code, lines = told_in_processes["run", *TOO_SMALL]
+    assert code == 2
+    assert lines[-1].startswith(
+        "Error: [teacher] model: mobilenet_v3_small has 1,528,106 parameters, fewer than"
+    )
+    storage = open_storage(f"sqlite:///{here_in_processes / 'kdsearch.db'}")
+    assert identity.find_study(storage, "digits") is None
 
 
 def test_a_setting_that_is_none_shows_how_one_is_written():

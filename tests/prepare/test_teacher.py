@@ -12,7 +12,7 @@ from kdsearch.models.student import as_input
 from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.models.weights import from_bytes
 from kdsearch.prepare.taught import WEIGHTS, answer
-from kdsearch.prepare.teacher import prepare_teachers
+from kdsearch.prepare.teacher import check_teachers, prepare_teachers
 from kdsearch.progress import Silence
 from kdsearch.tracking.record import TEACHER_SLOT
 
@@ -133,7 +133,8 @@ def test_several_teachers_are_each_trained_kept_and_told_apart(study, sets, reco
 def test_what_is_wrong_with_any_teacher_is_said_before_one_is_trained(study, sets, record, answers):
     missing = study(teachers={"a": {}, "b": {"checkpoint": "gone.pt"}})
     with pytest.raises(TeacherError, match=r"gone\.pt: no such file"):
-        prepare_teachers(missing, sets, record(), CPU, Silence())
+        check_teachers(missing, sets, CPU, Silence())
+    check_teachers(missing, sets, CPU, Silence(), ["a"])
     tables = {"distillation": {"loss": "at"}, "losses": {"at": {"teacher_layer": "layer9"}}}
     with pytest.raises(TeacherError, match=r"teacher_layer: mobilenet_v3_small has no 'layer9'"):
         prepare_teachers(study(teachers={"a": {}, "b": {}}, **tables), sets, record(), CPU, Silence())
@@ -269,12 +270,13 @@ def test_a_teacher_smaller_than_a_student_may_be_is_refused_unless_the_study_say
 
 
 def test_a_pretrained_teacher_is_trained_on_from_there_and_its_file_is_needed_once(
-    prepare, monkeypatch, tmp_path, sets
+    prepare, study, monkeypatch, tmp_path, sets
 ):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
-    with pytest.raises(TeacherError, match=r"\[teacher\] pretrained: cannot download"):
-        prepare(pretrained=True)
+    for ask in (prepare, lambda **teacher: check_teachers(study(teacher=teacher), sets, CPU, Silence())):
+        with pytest.raises(TeacherError, match=r"\[teacher\] pretrained: cannot download"):
+            ask(pretrained=True)
     url = models.get_model_weights(MODEL).DEFAULT.url
     path = tmp_path / "torch" / "hub" / "checkpoints" / Path(url).name
     path.parent.mkdir(parents=True, exist_ok=True)
