@@ -5,12 +5,17 @@ import torch
 from kdsearch.engine.training import InterruptedTrainingError, Training
 from kdsearch.errors import CacheClearedError
 from kdsearch.models.count import count_parameters, parameters_of
+from kdsearch.models.student import as_input
 from kdsearch.models.width import solve_width
 from kdsearch.prepare.bench import Bench, Prepared
+from kdsearch.prepare.teacher import prepare_teachers
+from kdsearch.progress import Silence
 from kdsearch.study.architecture import Architecture
 from kdsearch.study.trial_config import TrialConfig
 from kdsearch.tracking.slot import Slot
-from kdsearch.views.bank import ViewBank
+from kdsearch.views.augment import Augmentation
+from kdsearch.views.bank import Answering, ViewBank
+from kdsearch.views.build import ViewBuilder
 
 TEACHERS = {"teacher": {"embedding": 4}}
 TIMES = {"seconds", "images_per_second", "finished_at"}
@@ -143,3 +148,33 @@ def test_a_training_that_waits_for_a_view_can_be_stopped(bench, config, tmp_path
     made = bench(bank=bank, stop=lambda: True)
     with pytest.raises(InterruptedTrainingError, match="view 0"):
         next(iter(made.training(config(made), Slot(0, 0))))
+
+
+def test_hints_come_from_the_teacher_that_the_trial_learns_from(bench, config, sets, views):
+    tables = {
+        "teachers": {"a": {}, "b": {"head": [16]}},
+        "distillation": {"loss": ["kl", "at"]},
+        "augmentation": {"crop": "none"},
+    }
+    first = bench(**tables)
+    ready = prepare_teachers(first.study, sets, first.record, first.device, Silence())
+    answering = {
+        name: Answering(embedding=each.network.shapes.embedding, hints=each.network.shapes.hints)
+        for name, each in ready.items()
+    }
+    bank = views.model_copy(update={"folder": views.folder.with_name("several"), "teachers": answering})
+    augment = Augmentation(first.study.augmentation, 8)
+    networks = {name: each.network for name, each in ready.items()}
+    ViewBuilder(bank, sets.train.images, augment, networks, 0).build(0, Silence())
+    made = bench(bank=bank, **tables)
+    for name in ("b", "a"):
+        taught = {"loss": "kl+at", "losses": {"kl": {}, "at": {}}, "teacher": name}
+        training = made.training(config(made, epochs=1).model_copy(update=taught), Slot(0, 0))
+        batch = next(training.batches.epoch(0))
+        ready[name].network.watch_hints()
+        own = ready[name].network.answer(as_input(batch.images))
+        assert batch.teacher.hints.keys() == own.hints.keys()
+        for layer, hint in own.hints.items():
+            torch.testing.assert_close(batch.teacher.hints[layer], hint, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(batch.teacher.logits, own.logits, rtol=2e-3, atol=2e-3)
+        assert next(iter(training)).parts["at"] >= 0
