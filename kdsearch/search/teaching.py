@@ -5,8 +5,6 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-import tomli_w
-
 from kdsearch.cache import cache_root
 from kdsearch.config import Record
 from kdsearch.data.sources import load_search_sets
@@ -230,5 +228,6 @@ def _report(lesson: Lesson, made: Taught, path: Path | None = None) -> TeacherRe
 def _study_lines(lesson: Lesson, path: Path) -> str:
     """The table of a study file that reads the weights from there."""
     table = {"model": lesson.config.model, "head": list(lesson.config.head), "checkpoint": str(path)}
-    lines = tomli_w.dumps({key: value for key, value in table.items() if value}).replace("\n    ", " ")
-    return f"[{place_of(lesson.name)}]\n{lines.strip()}"
+    # Text and lists of numbers are the same in JSON and TOML.
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items() if value]
+    return "\n".join([f"[{place_of(lesson.name)}]", *lines])

@@ -104,6 +104,7 @@ def test_an_imported_file_is_scored_copied_and_named_in_lines_for_the_study_file
     printed = told("import", "given.pt", "mine.toml", "-q", "--set", "teacher.head=[16]")
     assert "% on 288 validation images" in printed
     lines = printed[printed.index("[teacher]") :]
+    assert "\nhead = [16]\n" in lines
     assert tomllib.loads(lines)["teacher"] == {
         "model": "mobilenet_v3_small",
         "head": [16],
