@@ -60,9 +60,9 @@ def run(
 def train(
     recipe: str, *, overrides: Overrides | None = None, test: bool = True, watch: Watch | None = None
 ) -> "tuple[Summary, Trained]":
-    """A study of one trial, with the default of whatever `recipe` searches; then what the test split says.
+    """A study of one trial, called NAME-train; then what the test split says of its student.
 
-    Raises as `run`.
+    Of what `recipe` searches it takes the first loss that is listed, and the defaults. Raises as `run`.
     """
     from kdsearch.deliver.winner import judge_best
     from kdsearch.search.lookup import choose_study
@@ -71,6 +71,7 @@ def train(
     from kdsearch.tracking.record import StudyRecord
 
     given, watch = overrides or Overrides(), watch or Silence()
+    given = given.model_copy(update={"name": given.name or f"{Path(recipe).stem}-train"})
     summary = run(recipe, trials=1, overrides=given, watch=watch)
     found = choose_study(open_existing(summary.storage), summary.study)
     record = StudyRecord(summary.storage, found.study_name)
@@ -127,7 +128,7 @@ def show(
     from kdsearch.search.lookup import choose_study
     from kdsearch.search.storage import open_existing
 
-    if what.isdigit():
+    if what.isdecimal():
         return of_trial(choose_study(open_existing(storage), study), int(what))
     if what not in PUBLISHED:
         raise UsageError(f"{what!r} is no trial's number and no network; networks: {', '.join(PUBLISHED)}")

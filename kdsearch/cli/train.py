@@ -15,8 +15,9 @@ from kdsearch.cli.overrides import Replaced, given, overrides, quiet
 def train(recipe: str, *, test: bool, quiet: bool, **replaced: Unpack[Replaced]) -> None:
     """Train one student as RECIPE says, and show its result beside the published one.
 
-    RECIPE is a shipped study's name or a TOML file; of what it searches the defaults are taken. It is a study
-    of one trial: the same command resumes it, MLflow has its run, 'kdsearch export-best' exports it.
+    RECIPE is a shipped study's name or a TOML file; of what it searches the first loss and the defaults are
+    taken. This is a study of one trial, RECIPE-train: the same command resumes it, MLflow has its run,
+    'kdsearch export-best' exports it.
 
     \b
     kdsearch train s0-first --data ~/food11

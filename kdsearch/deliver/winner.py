@@ -16,11 +16,11 @@ from kdsearch.deliver.best import Winner, find_winner
 from kdsearch.deliver.card import CardFacts, FinalTest
 from kdsearch.deliver.export import check_folder, export_student
 from kdsearch.engine.evaluate import evaluate
-from kdsearch.errors import DataError
+from kdsearch.errors import DataError, NothingFinishedError
 from kdsearch.models.student import Network, student_outputs
 from kdsearch.progress import Progress
 from kdsearch.search.identity import stored_study
-from kdsearch.search.results import finished_count
+from kdsearch.search.results import finished_count, ranked
 from kdsearch.study.file import Study
 from kdsearch.study.settings import PublishedResult
 from kdsearch.study.teachers import label
@@ -94,7 +94,15 @@ def judge_best(
     test: bool,
     data: str | None,
 ) -> Trained:
-    """The best trial so far; `test` reads the test split, once for each trial."""
+    """The best trial so far; `test` reads the test split, once for each trial.
+
+    Raises NothingFinishedError where there is none: the only training diverged.
+    """
+    if not ranked(found):
+        raise NothingFinishedError(
+            f"study {found.study_name!r}: the training diverged; lower training.learning_rate, and give "
+            "another --name or 'kdsearch delete' this one"
+        )
     winner = find_winner(found, record)
     study = _with_data(stored_study(found), data or found.user_attrs.get("data_path"))
     final, why = None, ""

@@ -24,10 +24,12 @@ def cosines(embedding: Tensor) -> Tensor:
 def angles(embedding: Tensor, anchors: Tensor) -> Tensor:
     """Cosines of the angles at each of A anchors between the ways to all pairs of embeddings, A x B x B.
 
-    0 where an embedding is the anchor itself.
+    0, without a gradient, where an embedding is or equals the anchor.
     """
     embedding = embedding.float()
-    ways = normalize(embedding - embedding[anchors].unsqueeze(1), dim=2)
+    ways = embedding - embedding[anchors].unsqueeze(1)
+    square = ways.square().sum(2, keepdim=True)
+    ways = ways * torch.where(square > 0, square, torch.inf).rsqrt()
     return ways @ ways.transpose(1, 2)
 
 

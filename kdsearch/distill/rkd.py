@@ -19,7 +19,7 @@ class RKD(Loss):
 
     `distance` times the Huber loss of pairwise distances, each divided by its batch's mean, and `angle`
     times that of the cosines of all angles between three embeddings; averaged over distinct pairs and
-    triplets of the B images, of which there must be three. Widths of student and teacher may differ. Above
+    triplets of the B images; fewer than three have no angles. Widths of student and teacher may differ. Above
     256 images angles are computed twice instead of kept: memory grows with 256 B^2, not B^3.
     """
 
@@ -38,8 +38,9 @@ class RKD(Loss):
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
         """The parts `rkd_distance` and `rkd_angle`, with their weights."""
         ours, theirs = student.embedding.float(), teacher.embedding.float()
-        distance = smooth_l1_loss(_relative(ours), _relative(theirs))
         images = len(ours)
+        pairs, triplets = images * (images - 1) / 2, images * (images - 1) * (images - 2)
+        distance = smooth_l1_loss(_relative(ours), _relative(theirs), reduction="sum") / max(1, pairs)
         chunks = list(anchor_chunks(images))
         summed = sum(
             (
@@ -49,17 +50,16 @@ class RKD(Loss):
             )
             for chunk in chunks
         )
-        triplets = images * (images - 1) * (images - 2)
         return {
             "rkd_distance": self.config.distance * distance,
-            "rkd_angle": self.config.angle * torch.as_tensor(summed) / triplets,
+            "rkd_angle": self.config.angle * torch.as_tensor(summed) / max(1, triplets),
         }
 
 
 def _relative(embedding: Tensor) -> Tensor:
     """Distances of distinct pairs over their mean; all 0 where all embeddings are equal."""
     apart = pdist(embedding)
-    return apart / apart.mean().clamp_min(1e-12)
+    return apart / (apart.sum() / max(1, len(apart))).clamp_min(1e-12)
 
 
 def _angle_loss(ours: Tensor, theirs: Tensor, anchors: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ class Training:
         finish_epochs: Annotated[int, Field(ge=0)] = 0  # at the end, by another optimizer at a constant rate
         finish_optimizer: Literal["adamw", "adam", "sgd"] = "sgd"
         finish_rate: Annotated[float, Field(gt=0)] = 2e-3
+        finish_decay: Annotated[float, Field(ge=0)] = 0.0
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class Training:
         self.device = validation.images.device
         self.network = convert_conv2d_weight_memory_format(network.to(self.device), torch.channels_last)
         self.objective = objective.to(self.device)
-        self.first_epochs = max(0, config.epochs - config.finish_epochs)
+        self.first_epochs = config.epochs - config.finish_epochs
         self._begin()
         horizon = config.ema_epochs * batches.steps
         self.average = Average(self.network, max(1.0, horizon)) if horizon else None
@@ -113,13 +114,13 @@ class Training:
         self.optimizer = OPTIMIZERS[config.optimizer](
             self._parameters(), config.learning_rate, config.weight_decay
         )
-        self.schedule = SCHEDULES[config.schedule](self.optimizer, max(1, steps), config.warmup)
+        self.schedule = SCHEDULES[config.schedule](self.optimizer, steps, config.warmup)
 
     def _finish(self) -> None:
         """Those of the last epochs: two phases, as some published recipes train."""
         config = self.config
         self.optimizer = OPTIMIZERS[config.finish_optimizer](
-            self._parameters(), config.finish_rate, config.weight_decay
+            self._parameters(), config.finish_rate, config.finish_decay
         )
         self.schedule = SCHEDULES["constant"](self.optimizer, 1, 0.0)
 

@@ -22,7 +22,12 @@ class Layer(Record):
 def layers_of(network: nn.Module, image_size: int) -> list[Layer]:
     """The layers in the order of the forward pass; leaves `network` in eval mode."""
     found: list[Layer] = []
-    leaves = [(path, layer) for path, layer in network.named_modules() if not any(layer.children())]
+    nothing = nn.Identity, nn.Sequential  # an empty one stands where a block has no such part
+    leaves = [
+        (path, layer)
+        for path, layer in network.named_modules()
+        if not any(layer.children()) and not isinstance(layer, nothing)
+    ]
     hooks = [layer.register_forward_hook(partial(_note, found, path)) for path, layer in leaves]
     with torch.no_grad():
         network.eval()(torch.zeros(1, 3, image_size, image_size))

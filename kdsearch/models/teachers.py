@@ -150,16 +150,20 @@ def keep_size(net: nn.Module) -> None:
 def hint_shapes(net: nn.Module, name: str, image_size: int) -> dict[str, tuple[int, ...]]:
     """The maps that can be hints: of each size that the network has, the last one, by its module's path.
 
-    In the order of the forward pass, C x H x W; layer1 to layer4 of a ResNet. Shows the network one image of
-    that size: raises TeacherError where it cannot read it.
+    In the order of the forward pass, C x H x W; layer1 to layer4 of a ResNet. Only what whole blocks put out,
+    and nothing that was enlarged. Shows the network one image of that size: raises TeacherError where it
+    cannot read it.
     """
     found: dict[int, tuple[str, tuple[int, ...]]] = {}
 
     def note(path: str, _: nn.Module, __: tuple[Tensor], answer: Any) -> None:
-        if isinstance(answer, Tensor) and answer.dim() == 4 and answer.shape[3] > 1:
-            found[answer.shape[3]] = path, tuple(answer.shape[1:])
+        if isinstance(answer, Tensor) and answer.dim() == 4 and answer.shape[2] == answer.shape[3] > 1:
+            size = answer.shape[3]
+            if size <= min(found, default=size):
+                found[size] = path, tuple(answer.shape[1:])
 
-    hooks = [layer.register_forward_hook(partial(note, path)) for path, layer in net.named_modules() if path]
+    blocks = [(path, layer) for path, layer in net.named_modules() if path and path.count(".") < 2]
+    hooks = [layer.register_forward_hook(partial(note, path)) for path, layer in blocks]
     net.eval()
     try:
         with torch.no_grad():

@@ -37,18 +37,21 @@ class Ready(NamedTuple):
 
 def check_teachers(
     study: Study, sets: SearchSets, device: torch.device, progress: Progress, names: Sequence[str] = ()
-) -> None:
+) -> list[int]:
     """Raises TeacherError for what can be known before a teacher is trained, and a study is created with it.
 
-    Of all teachers that the study needs, or of those in `names`. Downloads what one starts from.
+    Of all teachers that the study needs, or of those in `names`; returns the widths of their embeddings.
+    Downloads what one starts from.
     """
+    embeddings = []
     for name in names or needed(study):
         lesson = Lesson(study, name, sets, device, progress)
-        checked(lesson)
+        embeddings.append(checked(lesson).shapes.embedding)
         if lesson.config.checkpoint is not None:
             read_checkpoint(lesson)
         elif lesson.config.pretrained and not cache_entry(lesson).exists():
             lesson.network(from_pretrained=True)
+    return embeddings
 
 
 def needed(study: Study) -> tuple[str, ...]:

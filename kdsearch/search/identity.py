@@ -12,6 +12,7 @@ from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, UsageError
 from kdsearch.search.samplers import make_pruner
 from kdsearch.search.storage import StudyStorage
+from kdsearch.study.budget import fitting
 from kdsearch.study.file import Study
 from kdsearch.tracking.record import StudyRecord
 
@@ -139,7 +140,7 @@ def create_study(storage: StudyStorage, study: Study, data: DataFacts, views: in
     facts = {
         "data": data.model_dump(mode="json"),
         "views": views,
-        "params": study.parameters(),
+        "params": fitting(study, len(data.classes), data.image_size)[0].parameters(),
         "study": identity_of(study),  # the last one, see `is_whole`
     }
     if not is_whole(found):

@@ -65,9 +65,11 @@ def prepare(request: Request, channel: Channel) -> None:
     facts = identity.DataFacts.of(study.data.name, sets)
     for line in check_budget(study, len(facts.classes), facts.image_size):
         channel.say(line)
+    if found is not None:
+        identity.check_data(found, study.name, facts)
     if found is None or not identity.is_whole(found):  # a mistake in a study that exists cannot be mended
-        check_teachers(study, sets, device, channel)
-    found = _created(storage, study, found, facts, channel)
+        embeddings = check_teachers(study, sets, device, channel)
+        found = _create(storage, study, facts, embeddings, channel)
     if sets.note:
         channel.say(sets.note)
     if sets.skipped:
@@ -159,20 +161,11 @@ def _joined(request: Request) -> Study:
     return Study({**tables, "run": run.model_dump()}, f"study {request.study}")
 
 
-def _created(
-    storage: StudyStorage,
-    study: Study,
-    found: optuna.Study | None,
-    facts: identity.DataFacts,
-    channel: Channel,
+def _create(
+    storage: StudyStorage, study: Study, facts: identity.DataFacts, embeddings: list[int], channel: Channel
 ) -> optuna.Study:
-    if found is not None:
-        identity.check_data(found, study.name, facts)
-        if identity.is_whole(found):
-            return found
-    # The teachers' shapes are not known yet; their embeddings are small beside the pixels.
     pixels = torch.empty((facts.train, facts.channels, facts.image_size, facts.image_size), device="meta")
-    size = view_bytes(pixels, len(facts.classes), [2048] * len(study.teachers))
+    size = view_bytes(pixels, len(facts.classes), embeddings)
     views = affordable_views(study.views, size, study.max_epochs)
     channel.say(f"{views} views of {facts.train:,} training images, up to {size / 2**20:.0f} MiB each")
     return identity.create_study(storage, study, facts, views)

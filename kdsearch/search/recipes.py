@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kdsearch.config import Choices, Searched
+from kdsearch.config import Choices
 from kdsearch.study.architecture import SEARCHED
 from kdsearch.study.distillation import Distillation
 from kdsearch.study.file import Study
@@ -11,8 +11,8 @@ from kdsearch.study.file import Study
 def baselines(study: Study) -> list[dict[str, Any]]:
     """For each loss that the study lists, without a teacher first: every sampled field at its default.
 
-    Then each published network with the usual loss. A field whose default lies outside what the study
-    searches is left to the sampler.
+    Then each published network with the usual loss. Of choices without the default the first is taken; a
+    field whose default lies outside its range is left to the sampler.
     """
     losses = study.distillation.possible("loss")
     default = Distillation.model_fields["loss"].default
@@ -33,13 +33,9 @@ def _defaults(study: Study) -> dict[str, Any]:
     for name in study.parameters():
         prefix, field = name.split(".")
         space = study.spaces[prefix]
-        default = space.record.model_fields[field].default
-        if _allows(space.searched[field], default):
+        default, searched = space.record.model_fields[field].default, space.searched[field]
+        if isinstance(searched, Choices):
+            found[name] = default if default in searched.values else searched.values[0]
+        elif searched.low <= default <= searched.high:
             found[name] = default
     return found
-
-
-def _allows(searched: Searched, value: Any) -> bool:
-    if isinstance(searched, Choices):
-        return value in searched.values
-    return bool(searched.low <= value <= searched.high)

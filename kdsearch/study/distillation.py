@@ -35,6 +35,8 @@ def check_layers(loss: str, space: Space, hints: Mapping[str, object], teacher: 
     """Raises TeacherError where the loss asks for a hint that the teacher does not have."""
     if "teacher_layer" not in space.record.model_fields:
         return
+    if not hints:
+        raise TeacherError(f"[losses.{loss}]: {teacher} has no feature maps; choose another teacher")
     for layer in space.possible("teacher_layer"):
         if layer not in {*ANY, *hints}:
             known = ", ".join([*ANY, *nearest_first(layer, list(hints))])

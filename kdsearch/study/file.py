@@ -80,6 +80,11 @@ class Study:
         self.losses = _nested(
             file, tables, "losses", tuple(losses), {n: made.Config for n, made in LOSSES.items()}
         )
+        finish, shortest = max(self.training.possible("finish_epochs")), min(self.training.possible("epochs"))
+        if finish >= shortest:
+            raise Place(file, "training").error(
+                f"finish_epochs = {finish} leaves nothing of {shortest} epochs; give fewer"
+            )
         for name, space in self.losses.items():
             check_student_layers(Place(file, f"losses.{name}"), space, common_layers(self.student))
         hints = [name for name in losses if "hints" in LOSSES[name].reads]

@@ -68,3 +68,21 @@ def test_it_knows_no_scale(made):
         for scale in (1.0, 100.0)
     ]
     torch.testing.assert_close(parts[0], parts[1])
+
+
+def test_one_pair_of_equal_embeddings_has_no_exploding_gradient(made):
+    ours = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    ours[1] = ours[0]
+    ours.requires_grad_()
+    teacher = Outputs(torch.empty(0), torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), {})
+    sum(made(RKD)(Outputs(torch.empty(0), ours, {}), teacher, torch.arange(6)).values()).backward()
+    assert ours.grad.abs().max() < 1e3
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_too_few_images_for_an_angle_are_no_nan(made, images):
+    embeddings = torch.randn(2, images, 4, generator=torch.Generator().manual_seed(0))
+    ours, theirs = (Outputs(torch.empty(0), each, {}) for each in embeddings)
+    parts = made(RKD)(ours, theirs, torch.arange(images))
+    assert parts["rkd_angle"] == 0
+    assert parts["rkd_distance"] == 0  # a single distance is its own mean

@@ -67,7 +67,13 @@ def training(bank, labels, validation):
             [KL(KL.Config(), SHAPES, SHAPES), learned] if losses else [], 0.5 if losses else 0.0
         )
         batches = ViewBatches(
-            bank, labels.to(device), settings.batch_size, 3, reads=objective.reads, wait=lambda number: None
+            bank,
+            labels.to(device),
+            settings.batch_size,
+            3,
+            teachers=("teacher",),
+            reads=objective.reads,
+            wait=lambda number: None,
         )
         images = Labelled(*(tensor.to(device) for tensor in validation))
         return Training(network, objective, settings, batches, images, seed=seed, answer=answer, stop=stop)

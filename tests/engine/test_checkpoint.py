@@ -11,7 +11,7 @@ STEPS = 9
 CONFIGS = [
     {"optimizer": optimizer, "schedule": schedule, "ema_epochs": ema_epochs}
     for optimizer, schedule, ema_epochs in product(("adamw", "sgd"), ("cosine", "onecycle"), (0.0, 0.5))
-] + [{"optimizer": "adamw", "finish_epochs": epochs, "finish_optimizer": "sgd"} for epochs in (1, 2, 3)]
+] + [{"optimizer": "adamw", "finish_epochs": epochs, "finish_optimizer": "sgd"} for epochs in (1, 2)]
 
 
 def finish(training):

@@ -118,6 +118,7 @@ def test_the_last_epochs_have_an_optimizer_and_a_constant_rate_of_their_own(trai
     )
     seen = [(type(run.optimizer), result.learning_rate) for result in run]
     assert seen == [(AdamW, 0.02), (AdamW, 0.02), (SGD, 0.003)]
+    assert run.optimizer.param_groups[0]["weight_decay"] == 0
 
 
 def test_the_schedule_of_the_first_epochs_ends_with_them(training, numbers):

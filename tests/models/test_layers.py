@@ -4,6 +4,7 @@ from kdsearch.models.count import count_macs, count_parameters
 from kdsearch.models.layers import layers_of
 from kdsearch.models.published import PublishedConfig
 from kdsearch.models.student import build_student
+from kdsearch.study.architecture import Architecture
 
 
 def test_the_layers_add_up_to_the_network():
@@ -21,6 +22,11 @@ def test_a_layer_says_what_it_is_and_what_it_puts_out():
     assert [layer.path for layer in layers] == [
         path for path, module in network.named_modules() if not any(module.children())
     ]
+
+
+def test_a_part_that_a_block_does_not_have_is_no_layer():
+    config = Architecture(family="inverted", stages=1).student({"expansion": 1}, 5, 16)
+    assert {"Sequential", "Identity"}.isdisjoint(layer.kind for layer in layers_of(build_student(config), 16))
 
 
 def test_looking_at_a_network_leaves_its_weights_as_they_were():

@@ -5,7 +5,7 @@ from torchvision import models
 
 from kdsearch.errors import TeacherError
 from kdsearch.models.count import count_parameters
-from kdsearch.models.teachers import UNFIT, build_teacher, keep_size, replace_head, teacher_names
+from kdsearch.models.teachers import UNFIT, build_teacher, hint_shapes, keep_size, replace_head, teacher_names
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.1)
 
@@ -143,3 +143,22 @@ def test_an_unknown_name_gets_the_nearest():
 def test_a_network_that_cannot_read_such_images_is_refused(name, image_size):
     with pytest.raises(TeacherError, match=rf"{name} cannot read images of {image_size} x {image_size}"):
         teacher(name, image_size=image_size)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "paths"),
+    [
+        ("resnet18", 64, ["relu", "layer1", "layer2", "layer3", "layer4"]),
+        ("vgg11_bn", 64, [*(f"features.{number}" for number in (2, 6, 13, 20, 27)), "features"]),
+        ("convnext_tiny", 64, ["features.1", "features.3", "features.5", "features"]),
+        ("efficientnet_b0", 64, [*(f"features.{number}" for number in (1, 2, 3, 5)), "features"]),
+        ("mobilenet_v3_small", 64, [*(f"features.{number}" for number in (0, 1, 3, 8)), "features"]),
+        ("vit_b_16", 224, ["conv_proj"]),
+    ],
+)
+def test_hints_are_what_whole_blocks_put_out(name, size, paths):
+    with torch.device("cpu"):
+        found = hint_shapes(models.get_model(name, weights=None), name, size)
+    assert list(found) == paths
+    heights = [shape[1] for shape in found.values()]
+    assert heights == sorted(set(heights), reverse=True)

@@ -29,3 +29,8 @@ def test_without_searched_networks_the_published_ones_are_all(small):
     recipes = baselines(small(student={"network": "s4"}, distillation={"loss": ["ce", "rkd"]}))
     assert [each["distillation.loss"] for each in recipes] == ["ce"]
     assert all(not name.startswith("student.") for name in recipes[0])
+
+
+def test_of_choices_without_the_default_the_first_is_taken(small):
+    recipe = baselines(small(student={"family": ["fire", "ghost"]}))[0]
+    assert recipe["student.family"] == "fire"

@@ -142,6 +142,10 @@ MISTAKES = {
         '[distillation]\nloss = ["ce", "kll"]',
         "mine.toml [distillation]: loss = 'kll': 'kll' is not a loss; known, nearest first: kl, rkd",
     ),
+    "a last phase as long as the training": (
+        "[training]\nepochs = [20, 40]\nfinish_epochs = 20",
+        "mine.toml [training]: finish_epochs = 20 leaves nothing of 20 epochs; give fewer",
+    ),
     "a map that the students do not have": (
         '[student]\nstages = 2\n[distillation]\nloss = "sp"\n[losses.sp]\nstudent_layer = "stage3"',
         "mine.toml [losses.sp]: student_layer = 'stage3': not in every student; in all: middle, last, stem,",

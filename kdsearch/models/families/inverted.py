@@ -46,7 +46,7 @@ class InvertedResidual(nn.Module):
             self.gate = nn.Sequential(
                 nn.AdaptiveAvgPool2d(1),
                 nn.Conv2d(wide, few, 1),
-                activation(),
+                nn.ReLU(),
                 nn.Conv2d(few, wide, 1),
                 nn.Hardsigmoid(),
             )
