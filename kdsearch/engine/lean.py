@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from itertools import pairwise
 from types import ModuleType
 from typing import Any, Self
@@ -28,6 +29,26 @@ class Migration:
         return "checked"
 
 
+class NoCompiler(ModuleType):
+    """In place of torch's compiler; gives way to it when asked for more than to leave something alone."""
+
+    @staticmethod
+    def disable(function: Callable[..., Any], *_: object, **__: object) -> Callable[..., Any]:
+        """The function as it is."""
+        return function
+
+    @staticmethod
+    def graph_break(*_: object, **__: object) -> None:
+        """There is no graph."""
+
+    def __getattr__(self, name: str) -> Any:
+        """The compiler's own, as activation checkpointing needs it."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        compiler_back()
+        return getattr(import_module("torch._dynamo"), name)
+
+
 def stay_lean() -> None:
     """Keeps torch's compiler and alembic out of this process; lets oneDNN forget earlier students' kernels.
 
@@ -38,10 +59,16 @@ def stay_lean() -> None:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
     gc.freeze()  # what is imported stays: a collection after each trial need not look at it
     if "alembic" not in sys.modules:
-        sys.modules["alembic.migration"] = _module("alembic.migration", MigrationContext=Migration)
+        migration = sys.modules["alembic.migration"] = ModuleType("alembic.migration")
+        vars(migration)["MigrationContext"] = Migration
     if "torch._dynamo" not in sys.modules:
-        compiler = _module("torch._dynamo", disable=_unchanged, graph_break=_nothing)
-        sys.modules["torch._dynamo"] = vars(torch)["_dynamo"] = compiler
+        sys.modules["torch._dynamo"] = vars(torch)["_dynamo"] = NoCompiler("torch._dynamo")
+
+
+def compiler_back() -> None:
+    """Lets the next import of torch's compiler be the real one: torchvision imports parts of it."""
+    if isinstance(sys.modules.get("torch._dynamo"), NoCompiler):
+        del sys.modules["torch._dynamo"], vars(torch)["_dynamo"]
 
 
 def in_place(network: nn.Module) -> nn.Module:
@@ -60,17 +87,3 @@ def give_memory_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others have none, and less need
     if trim is not None:
         trim(0)
-
-
-def _module(name: str, **attributes: object) -> ModuleType:
-    module = ModuleType(name)
-    vars(module).update(attributes)
-    return module
-
-
-def _unchanged(function: Callable[..., Any], *_: object, **__: object) -> Callable[..., Any]:
-    return function
-
-
-def _nothing(*_: object, **__: object) -> None:
-    return None

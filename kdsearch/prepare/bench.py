@@ -11,7 +11,7 @@ from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
 from kdsearch.device import seeded
 from kdsearch.engine.checkpoint import Checkpoint
-from kdsearch.engine.lean import in_place
+from kdsearch.engine.lean import compiler_back, in_place
 from kdsearch.engine.training import InterruptedTrainingError, Labelled, Training
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import CacheClearedError
@@ -92,6 +92,7 @@ class Bench:
     def _live_teacher(self, name: str) -> "LiveTeacher":
         """Loaded when a trial first reads its hints: it brings torchvision along."""
         if name not in self._live_teachers:
+            compiler_back()
             from kdsearch.prepare.stored import LiveTeacher  # noqa: PLC0415
 
             shape = self.classes, self.image_size

@@ -11,7 +11,7 @@ from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.engine.training import Labelled
-from kdsearch.errors import TeacherError, UsageError
+from kdsearch.errors import IdentityError, TeacherError, UsageError
 from kdsearch.models.count import count_parameters
 from kdsearch.models.teachers import offered
 from kdsearch.models.weights import from_bytes, load_weights
@@ -215,7 +215,10 @@ def _kept(lesson: Lesson) -> bytes | None:
     found = identity.find_study(storage, study.name)
     if found is None or not identity.is_whole(found):
         return None
-    identity.check_settings(found, study)
+    try:
+        identity.check_settings(found, study)
+    except IdentityError:  # another study of that name
+        return None
     return StudyRecord(storage.engine, study.name).file(weights_file(lesson.name))
 
 

@@ -25,7 +25,7 @@ network = ["s4", "s0-first"]
 epochs = 2
 finish_epochs = 1
 [distillation]
-loss = "kl"
+loss = "kl+fitnet"
 """
 
 

@@ -40,6 +40,27 @@ print([name for name in sys.modules if name.startswith("alembic")])
 """
 
 
+LOSSES = """
+import torch
+from kdsearch.distill import LOSSES
+from kdsearch.engine.lean import compiler_back, stay_lean
+from kdsearch.outputs import Outputs, Shapes
+
+stay_lean()
+hints = {"last": torch.rand(300, 3, 4, 4)}
+teacher = Outputs(torch.rand(300, 5), torch.rand(300, 4), hints)
+student = Outputs(torch.rand(300, 5, requires_grad=True), torch.rand(300, 4, requires_grad=True), hints)
+shapes = Shapes(5, 4, {"last": (3, 4, 4)})
+for made in LOSSES.values():
+    total = sum(made(made.Config(), shapes, shapes)(student, teacher, torch.arange(300) % 5).values())
+    if total.requires_grad:
+        total.backward()
+compiler_back()
+from kdsearch.models.teachers import build_teacher
+print(build_teacher("mobilenet_v3_small", 5, 16, (0.5,) * 3, (0.5,) * 3).shapes.classes)
+"""
+
+
 def lines_of(lean):
     told = subprocess.check_output([sys.executable, "-c", PROGRAM.format(lean=lean)], text=True)
     return told.splitlines()
@@ -70,3 +91,8 @@ def test_activations_in_place_change_no_answer_and_no_gradient():
         return [net[2].inplace, *(parameter.grad.tolist() for parameter in net.parameters())]
 
     assert answers(in_place) == [True, *answers(lambda net: net)[1:]]
+
+
+def test_a_lean_process_computes_every_loss_and_can_still_build_a_teacher():
+    told = subprocess.check_output([sys.executable, "-c", LOSSES], text=True)
+    assert told == "5\n"
