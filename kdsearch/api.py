@@ -75,6 +75,7 @@ def train(
     summary = run(recipe, trials=1, overrides=given, watch=watch)
     found = choose_study(open_existing(summary.storage), summary.study)
     record = StudyRecord(summary.storage, found.study_name)
+    summary = summary.model_copy(update={"notes": ()})  # of how a search would go on
     published = load_study(recipe, _request(recipe, given).replaced_values()).published
     return summary, judge_best(found, record, published, watch, test=test, data=given.data)
 
