@@ -1,0 +1,179 @@
+"""Which distillation losses pay on a part of Fashion-MNIST: each at its defaults, less cross-entropy alone.
+
+    python benchmarks/distillation.py            14 losses, 4 students, 4 seeds, about 30 minutes on 2 cores
+    python benchmarks/distillation.py --quick    1 student, 2 seeds, 2 epochs; keeps nothing
+
+Student, its first weights, the views and their order are the same for all losses of a pair (student, seed);
+alpha is 0.5 and the training settings are kdsearch's defaults. The teacher's feature maps, which a search
+computes anew in each trial, are kept here from one training to the next: they are the same.
+
+Prints for each loss the mean accuracy on the test images and what it is more than that of `ce`, with a 95 %
+interval over the pairs: `not shown` where that holds zero. Keeps `benchmarks/results/distillation.json` after
+each seed, and goes on from there.
+"""
+
+import argparse
+import hashlib
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fashion import FULL, QUICK, Size, alone, open_new, teacher, test_images
+from paired import Kept, in_processes, interval, machine
+from torch import Tensor
+
+from kdsearch.distill import LOSSES
+from kdsearch.engine.evaluate import evaluate
+from kdsearch.engine.training import Training, never
+from kdsearch.models.count import parameters_of
+from kdsearch.models.student import student_outputs
+from kdsearch.outputs import Outputs
+from kdsearch.prepare.bench import Bench
+from kdsearch.prepare.stored import LiveTeacher
+from kdsearch.search.child import quiet
+from kdsearch.search.identity import stored_study
+from kdsearch.study.architecture import Architecture
+from kdsearch.study.distillation import loss_names
+from kdsearch.study.trial_config import TrialConfig
+from kdsearch.tracking.slot import Slot
+
+RESULTS = Path(__file__).parent / "results" / "distillation.json"
+MAX_PARAMS = 30_000
+STUDENTS = {
+    "plain": Architecture(family="plain", depth_1=1, depth_2=1, depth_3=1),
+    "dwsep": Architecture(family="dwsep", depth_1=1, depth_2=2, depth_3=2),
+    "grouped": Architecture(family="grouped", depth_1=1, depth_2=1, depth_3=2),
+    "shuffle": Architecture(family="shuffle", depth_1=1, depth_2=2, depth_3=1),
+}
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {  # than a loss at its defaults
+    "kl standardised": ("kl", {"kl": {"standardise": True}}),
+    "dm cosine": ("dm", {"dm": {"metric": "cosine"}}),
+}
+TRIED = (
+    "ce",
+    *("kl", "kl standardised", "dkd", "dist"),
+    *("rkd", "dm", "dm cosine"),
+    *("fitnet", "at", "sp"),
+    *("kl+rkd", "kl+dm", "kl+fitnet"),
+)
+
+
+class Scale(NamedTuple):
+    """How much is trained."""
+
+    size: Size
+    seeds: int
+    epochs: int
+    students: tuple[str, ...]
+
+
+WHOLE = Scale(FULL, 4, 8, tuple(STUDENTS))
+SMALL = Scale(QUICK, 2, 2, ("plain",))
+
+
+class Remembered:
+    """The live teacher, asked once for each batch; of its maps the two that the default layers name."""
+
+    def __init__(self, live: LiveTeacher) -> None:
+        self.live, self.known = live, dict[bytes, dict[str, Tensor]]()
+        names = list(live.teacher.shapes.hints)
+        self.names = {names[len(names) // 2], names[-1]}
+
+    def __call__(self, images: Tensor) -> Outputs:
+        key = hashlib.blake2b(images.numpy().data).digest()
+        if key not in self.known:
+            hints = self.live(images).hints
+            self.known[key] = {name: hints[name].half() for name in self.names}
+        return Outputs(images[:0], images[:0], {name: hint.float() for name, hint in self.known[key].items()})
+
+
+def run_seed(job: tuple[Scale, int, tuple[str, ...]]) -> tuple[int, dict[str, Any]]:
+    """The trainings of one seed that are missing, by `seed student loss`."""
+    scale, seed, missing = job
+    alone()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "distillation.loss": ["ce", *LOSSES],
+            "training.epochs": scale.epochs,
+            "budget.max_params": MAX_PARAMS,
+        }
+        opened = open_new("losses", seed, scale.size, Path(folder), settings)
+        bench = Bench(stored_study(opened.study), opened.prepared, opened.record, never)
+        bench.live_teacher = Remembered(bench.live_teacher)
+        test = test_images(scale.size)
+        return seed, {name: train(bench, scale, name, test) for name in missing}
+
+
+def train(bench: Bench, scale: Scale, name: str, test: tuple[Tensor, Tensor]) -> dict[str, Any]:
+    _, student, tried = name.split(" ", 2)
+    loss, given = OTHERS.get(tried, (tried, {}))
+    shape = STUDENTS[student].student({}, bench.classes, bench.image_size)
+    config = TrialConfig(
+        student=bench.fitted(shape, 1.0),
+        loss=loss,
+        losses={each: LOSSES[each].Config(**given.get(each, {})).model_dump() for each in loss_names(loss)},
+        alpha=0.5 if loss_names(loss) else 0.0,
+        training=Training.Config(epochs=scale.epochs),
+    )
+    training = bench.training(config, Slot(list(STUDENTS).index(student), 0))
+    results = list(training)
+    return {
+        "test_accuracy": round(evaluate(training.final, student_outputs, *test).accuracy, 5),
+        "parameters": parameters_of(config.student),
+        "parts": {part: round(value, 4) for part, value in results[-1].parts.items()},
+        "seconds": round(sum(result.seconds for result in results), 1),
+    }
+
+
+def show(trained: dict[str, Any], scale: Scale) -> None:
+    """Each loss in the mean of all pairs, its difference to `ce`, and that difference for each student."""
+    seeds = range(scale.seeds)
+    print(f"\n{'':16} test accuracy   less that of ce, points, 95 % interval" + " " * 10, end="")
+    print("".join(f"{student:>9}" for student in scale.students))
+    for loss in TRIED:
+        more = {
+            student: [
+                trained[f"{seed} {student} {loss}"]["test_accuracy"]
+                - trained[f"{seed} {student} ce"]["test_accuracy"]
+                for seed in seeds
+            ]
+            for student in scale.students
+        }
+        mean = statistics.fmean(
+            trained[f"{seed} {student} {loss}"]["test_accuracy"]
+            for seed in seeds
+            for student in scale.students
+        )
+        told = interval([each for pairs in more.values() for each in pairs]).told(100) if loss != "ce" else ""
+        by_student = "".join(f"{100 * statistics.fmean(pairs):+9.2f}" for pairs in more.values())
+        print(f"{loss:16} {mean:13.2%}   {told:46}{by_student}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="1 student, 2 seeds, 2 epochs; keeps nothing")
+    scale = SMALL if parser.parse_args().quick else WHOLE
+    print(machine())
+    settings = {"size": scale.size._asdict(), "epochs": scale.epochs, "max_params": MAX_PARAMS}
+    kept = Kept(None if scale is SMALL else RESULTS, settings)
+    names = {
+        seed: [f"{seed} {student} {loss}" for student in scale.students for loss in TRIED]
+        for seed in range(scale.seeds)
+    }
+    jobs = [
+        (scale, seed, tuple(name for name in named if name not in kept.parts))
+        for seed, named in names.items()
+    ]
+    if any(missing for _, _, missing in jobs):
+        quiet()
+        teacher(scale.size)
+    for seed, found in in_processes(run_seed, (job for job in jobs if job[2])):
+        for name, training in found.items():
+            kept.add(name, training)
+        print(f"seed {seed}: {sum(each['seconds'] for each in found.values()):.0f} s of training", flush=True)
+    show(kept.parts, scale)
+
+
+if __name__ == "__main__":
+    main()
