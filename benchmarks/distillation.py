@@ -1,6 +1,6 @@
 """Which distillation losses pay on a part of Fashion-MNIST: each at its defaults, less cross-entropy alone.
 
-    python benchmarks/distillation.py            14 losses, 4 students, 4 seeds, about 30 minutes on 2 cores
+    python benchmarks/distillation.py            14 losses, 4 students, 3 seeds, about 25 minutes on 2 cores
     python benchmarks/distillation.py --quick    1 student, 2 seeds, 2 epochs; keeps nothing
 
 Student, its first weights, the views and their order are the same for all losses of a pair (student, seed);
@@ -9,20 +9,23 @@ computes anew in each trial, are kept here from one training to the next: they a
 
 Prints for each loss the mean accuracy on the test images and what it is more than that of `ce`, with a 95 %
 interval over the pairs: `not shown` where that holds zero. Keeps `benchmarks/results/distillation.json` after
-each seed, and goes on from there.
+each student of a seed, and goes on from there.
 """
 
 import argparse
 import hashlib
+import json
 import statistics
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from fashion import FULL, QUICK, Size, alone, open_new, teacher, test_images
 from paired import Kept, in_processes, interval, machine
 from torch import Tensor
 
+from kdsearch.cache import locked
 from kdsearch.distill import LOSSES
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.engine.training import Training, never
@@ -68,29 +71,31 @@ class Scale(NamedTuple):
     students: tuple[str, ...]
 
 
-WHOLE = Scale(FULL, 4, 8, tuple(STUDENTS))
+WHOLE = Scale(FULL, 3, 8, tuple(STUDENTS))
 SMALL = Scale(QUICK, 2, 2, ("plain",))
 
 
 class Remembered:
     """The live teacher, asked once for each batch; of its maps the two that the default layers name."""
 
-    def __init__(self, live: LiveTeacher) -> None:
-        self.live, self.known = live, dict[bytes, dict[str, Tensor]]()
+    def __init__(self, live: LiveTeacher, folder: Path) -> None:
+        self.live, self.folder = live, folder
         names = list(live.teacher.shapes.hints)
         self.names = {names[len(names) // 2], names[-1]}
 
     def __call__(self, images: Tensor) -> Outputs:
-        key = hashlib.blake2b(images.numpy().data).digest()
-        if key not in self.known:
-            hints = self.live(images).hints
-            self.known[key] = {name: hints[name].half() for name in self.names}
-        return Outputs(images[:0], images[:0], {name: hint.float() for name, hint in self.known[key].items()})
+        path = self.folder / hashlib.blake2b(images.numpy().data, digest_size=16).hexdigest()
+        with locked(path):
+            if not path.exists():
+                hints = self.live(images).hints
+                torch.save({name: hints[name].half().contiguous() for name in self.names}, path)
+        hints = {name: hint.float() for name, hint in torch.load(path).items()}
+        return Outputs(images[:0], images[:0], hints)
 
 
-def run_seed(job: tuple[Scale, int, tuple[str, ...]]) -> tuple[int, dict[str, Any]]:
-    """The trainings of one seed that are missing, by `seed student loss`."""
-    scale, seed, missing = job
+def run_student(job: tuple[Scale, int, Path, tuple[str, ...]]) -> dict[str, Any]:
+    """The trainings of one student and one seed that are missing, by `seed student loss`."""
+    scale, seed, hints, missing = job
     alone()
     with tempfile.TemporaryDirectory() as folder:
         settings = {
@@ -100,9 +105,9 @@ def run_seed(job: tuple[Scale, int, tuple[str, ...]]) -> tuple[int, dict[str, An
         }
         opened = open_new("losses", seed, scale.size, Path(folder), settings)
         bench = Bench(stored_study(opened.study), opened.prepared, opened.record, never)
-        bench.live_teacher = Remembered(bench.live_teacher)
+        bench.live_teacher = Remembered(bench.live_teacher, hints)
         test = test_images(scale.size)
-        return seed, {name: train(bench, scale, name, test) for name in missing}
+        return {name: train(bench, scale, name, test) for name in missing}
 
 
 def train(bench: Bench, scale: Scale, name: str, test: tuple[Tensor, Tensor]) -> dict[str, Any]:
@@ -157,21 +162,24 @@ def main() -> None:
     print(machine())
     settings = {"size": scale.size._asdict(), "epochs": scale.epochs, "max_params": MAX_PARAMS}
     kept = Kept(None if scale is SMALL else RESULTS, settings)
-    names = {
-        seed: [f"{seed} {student} {loss}" for student in scale.students for loss in TRIED]
+    names = [
+        (seed, [f"{seed} {student} {loss}" for loss in TRIED])
         for seed in range(scale.seeds)
-    }
-    jobs = [
-        (scale, seed, tuple(name for name in named if name not in kept.parts))
-        for seed, named in names.items()
+        for student in scale.students
     ]
-    if any(missing for _, _, missing in jobs):
-        quiet()
-        teacher(scale.size)
-    for seed, found in in_processes(run_seed, (job for job in jobs if job[2])):
-        for name, training in found.items():
-            kept.add(name, training)
-        print(f"seed {seed}: {sum(each['seconds'] for each in found.values()):.0f} s of training", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = [
+            (scale, seed, Path(folder), missing)
+            for seed, named in names
+            if (missing := tuple(name for name in named if name not in kept.parts))
+        ]
+        if jobs:
+            quiet()
+            teacher(scale.size)
+        for found in in_processes(run_student, jobs):
+            for name, training in found.items():
+                kept.add(name, training)
+                print(name, json.dumps(training), flush=True)
     show(kept.parts, scale)
 
 

@@ -1,6 +1,6 @@
 """What kdsearch's search finds on a part of Fashion-MNIST, beside what a user would write without it.
 
-    python benchmarks/search_quality.py            5 paired seeds, about 40 minutes on 2 cores
+    python benchmarks/search_quality.py            5 paired seeds, about 35 minutes on 2 cores
     python benchmarks/search_quality.py --quick    2 seeds of a few small trials; keeps nothing
 
 Every arm may train the same number of epochs; a pruned trial frees its epochs for others, a refused one costs
@@ -77,7 +77,7 @@ class Scale(NamedTuple):
     max_params: int
 
 
-WHOLE = Scale(FULL, seeds=5, epochs=8, budget=240, max_params=30_000)
+WHOLE = Scale(FULL, seeds=5, epochs=8, budget=200, max_params=30_000)
 SMALL = Scale(QUICK, seeds=2, epochs=4, budget=24, max_params=30_000)
 
 
