@@ -77,7 +77,7 @@ class Scale(NamedTuple):
     max_params: int
 
 
-WHOLE = Scale(FULL, seeds=5, epochs=8, budget=200, max_params=30_000)
+WHOLE = Scale(FULL, seeds=5, epochs=6, budget=120, max_params=30_000)
 SMALL = Scale(QUICK, seeds=2, epochs=4, budget=24, max_params=30_000)
 
 
