@@ -109,7 +109,7 @@ def make_views(job: tuple[Scale, int]) -> None:
     scale, seed = job
     alone()
     with tempfile.TemporaryDirectory() as folder:
-        open_new("views", seed, scale.size, Path(folder), {})
+        open_new("views", seed, scale.size, Path(folder), settings("kdsearch", scale))
 
 
 def run_arm(job: tuple[Scale, int, str]) -> tuple[str, dict[str, Any]]:
