@@ -28,7 +28,7 @@ class DKD(Loss):
 
         temperature: Annotated[float, Field(gt=0), Range(1, 20, log=True)] = 4.0
         target: Annotated[float, Field(ge=0), Range(0.25, 4, log=True)] = 1.0
-        others: Annotated[float, Field(ge=0), Range(0.5, 16, log=True)] = 8.0
+        others: Annotated[float, Field(ge=0), Range(0.25, 8, log=True)] = 1.0
         standardise: bool = False
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:

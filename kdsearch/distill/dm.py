@@ -18,6 +18,8 @@ class DM(Loss):
     """`weight * MSE(D_student, D_teacher)` of the B x B matrices of the embeddings' distances, or cosines.
 
     The distance-matrix loss of the 2023 course task; the mean runs over all B^2 entries. Widths may differ.
+    Distances have the scale of the teacher's embedding, hundreds when squared, and want a weight of about
+    0.001; cosines lie in -1..1 whatever the teacher, and take 1.
     """
 
     reads: ClassVar = frozenset({"embedding"})
@@ -25,8 +27,8 @@ class DM(Loss):
     class Config(Record):
         """What is searched in this loss."""
 
-        metric: Annotated[Literal["euclidean", "cosine"], Choices.of("euclidean", "cosine")] = "euclidean"
-        weight: Annotated[float, Field(gt=0), Range(0.01, 100, log=True)] = 1.0
+        metric: Annotated[Literal["euclidean", "cosine"], Choices.of("euclidean", "cosine")] = "cosine"
+        weight: Annotated[float, Field(gt=0), Range(0.0001, 10, log=True)] = 1.0
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
         super().__init__()
