@@ -38,6 +38,7 @@ from kdsearch.search.child import quiet
 from kdsearch.search.identity import stored_study
 from kdsearch.study.architecture import Architecture
 from kdsearch.study.distillation import loss_names
+from kdsearch.study.teachers import ONLY
 from kdsearch.study.trial_config import TrialConfig
 from kdsearch.tracking.slot import Slot
 
@@ -105,7 +106,7 @@ def run_student(job: tuple[Scale, int, Path, tuple[str, ...]]) -> dict[str, Any]
         }
         opened = open_new("losses", seed, scale.size, Path(folder), settings)
         bench = Bench(stored_study(opened.study), opened.prepared, opened.record, never)
-        bench.live_teacher = Remembered(bench.live_teacher, hints)
+        bench.live_teachers[ONLY] = Remembered(bench.live_teacher(ONLY), hints)
         test = test_images(scale.size)
         return {name: train(bench, scale, name, test) for name in missing}
 

@@ -19,15 +19,17 @@ from kdsearch.data.image_set import ImageSet
 from kdsearch.data.request import DataConfig
 from kdsearch.data.sources import load_search_sets, load_test_set
 from kdsearch.prepare.bench import Prepared
-from kdsearch.prepare.stored import WEIGHTS
+from kdsearch.prepare.stored import weights_file
 from kdsearch.progress import Silence
 from kdsearch.search.child import quiet
 from kdsearch.search.identity import open_study
 from kdsearch.search.messages import Channel, Ready, Request
 from kdsearch.search.preparing import prepare
 from kdsearch.search.storage import StudyStorage, open_storage
+from kdsearch.study.teachers import ONLY
 from kdsearch.tracking.record import StudyRecord
 
+WEIGHTS = weights_file(ONLY)
 PUBLISHED = 60_000  # training images of the whole set
 
 

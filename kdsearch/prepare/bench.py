@@ -17,6 +17,7 @@ from kdsearch.epoch import EpochResult
 from kdsearch.errors import CacheClearedError
 from kdsearch.models.published import PublishedConfig
 from kdsearch.models.student import StudentConfig, build_student
+from kdsearch.models.width import solve_width
 from kdsearch.study.budget import fitting
 from kdsearch.study.file import Study
 from kdsearch.study.trial_config import TrialConfig
@@ -58,7 +59,7 @@ class Bench:
         self.study, _ = fitting(study, self.classes, self.image_size)
         self.mean, self.std = sets.train.mean_std()
         self.trained_seconds = 0.0
-        self._live_teachers: dict[str, LiveTeacher] = {}
+        self.live_teachers: dict[str, LiveTeacher] = {}
         self.labels = sets.train.labels.to(self.device)
         self.validation = Labelled(
             sets.validation.images.to(self.device), sets.validation.labels.to(self.device)
@@ -67,6 +68,10 @@ class Bench:
     def normalised(self, student: Student) -> Student:
         """`student` with the data's normalisation."""
         return student.model_copy(update={"mean": self.mean, "std": self.std})
+
+    def fitted(self, student: StudentConfig, fraction: float) -> StudentConfig:
+        """`student` with the data's normalisation and the width that the budget allows."""
+        return solve_width(self.normalised(student), self.study.max_params, fraction)
 
     def training(self, config: TrialConfig, slot: Slot) -> Training:
         """The slot's training from its beginning. Data order is the study's, weights are the slot's own."""
@@ -83,21 +88,21 @@ class Bench:
             teachers=config.teachers,
             reads=reads,
             wait=self._wait_for_view,
-            live=self._live_teacher(*config.teachers) if "hints" in reads else None,
+            live=self.live_teacher(*config.teachers) if "hints" in reads else None,
         )
         return Training(
             student, objective, config.training, batches, self.validation, seed=seed, stop=self.stop
         )
 
-    def _live_teacher(self, name: str) -> "LiveTeacher":
+    def live_teacher(self, name: str) -> "LiveTeacher":
         """Loaded when a trial first reads its hints: it brings torchvision along."""
-        if name not in self._live_teachers:
+        if name not in self.live_teachers:
             compiler_back()
             from kdsearch.prepare.stored import LiveTeacher  # noqa: PLC0415
 
             shape = self.classes, self.image_size
-            self._live_teachers[name] = LiveTeacher(self.record, self.study, name, shape, self.device)
-        return self._live_teachers[name]
+            self.live_teachers[name] = LiveTeacher(self.record, self.study, name, shape, self.device)
+        return self.live_teachers[name]
 
     def checkpoint(self, slot: Slot, key: str = "") -> Checkpoint:
         """Where the slot's training is saved; `key` is its trial config's.

@@ -6,7 +6,6 @@ from optuna.trial import Trial
 
 from kdsearch.config import Choices
 from kdsearch.models.student import NetworkConfig
-from kdsearch.models.width import solve_width
 from kdsearch.prepare.bench import Bench
 from kdsearch.study.architecture import SEARCHED, Architecture
 from kdsearch.study.distillation import Distillation, loss_names
@@ -37,7 +36,7 @@ def _student(trial: Trial, bench: Bench) -> NetworkConfig:
         return bench.normalised(architecture.published(bench.classes))
     options = draw(trial, architecture.family, study.families[architecture.family])
     student = architecture.student(options.model_dump(), bench.classes, bench.image_size)
-    return solve_width(bench.normalised(student), study.max_params, architecture.fraction)
+    return bench.fitted(student, architecture.fraction)
 
 
 def _teaching(drawn: Distillation) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from kdsearch.engine.training import InterruptedTrainingError, Training
 from kdsearch.errors import CacheClearedError
 from kdsearch.models.count import count_parameters, parameters_of
 from kdsearch.models.student import as_input
-from kdsearch.models.width import solve_width
 from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.prepare.teacher import prepare_teachers
 from kdsearch.progress import Silence
@@ -54,7 +53,7 @@ def bench(study, sets, record, views, tmp_path):
 @pytest.fixture
 def config():
     def make(bench, **training):
-        student = solve_width(bench.normalised(Architecture(stages=1).student({"kernel": 3}, 10, 8)), 3_000)
+        student = bench.fitted(Architecture(stages=1).student({"kernel": 3}, 10, 8), fraction=0.05)
         settings = Training.Config(**({"epochs": 2, "batch_size": 20} | training))
         return TrialConfig(student=student, loss="kl", losses={"kl": {}}, alpha=0.5, training=settings)
 
