@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kdsearch.deliver.network import NetworkTable as NetworkTable
     from kdsearch.deliver.winner import Exported as Exported
     from kdsearch.deliver.winner import Trained as Trained
+    from kdsearch.search.ledger import Ledger as Ledger
     from kdsearch.search.mirroring import Mirroring
     from kdsearch.search.results import Ranked as Ranked
     from kdsearch.search.results import Status as Status

@@ -15,7 +15,7 @@ from kdsearch.api import STORAGE
 from kdsearch.progress import Silence, Standing, Watch
 
 if TYPE_CHECKING:
-    from kdsearch.api import Exported, NetworkTable, Ranked, ShippedStudy, Status, Summary, Trained
+    from kdsearch.api import Exported, Ledger, NetworkTable, Ranked, ShippedStudy, Status, Summary, Trained
 
 PLAIN_SECONDS = 5.0  # between two lines about one thing, when not on a terminal
 SHOWN_PARTS = 0.01  # parts of a run below this share are summed up as the rest
@@ -117,6 +117,8 @@ def show_summary(summary: "Summary") -> None:
             out.print(line, markup=False, soft_wrap=True)
     if len(summary.seconds) > 1:
         out.print(_time(summary.seconds), markup=False, soft_wrap=True)
+    if summary.ledger.in_every_step:
+        out.print(_asked(summary.ledger), markup=False, soft_wrap=True)
     for note in summary.notes:
         out.print(note, markup=False, soft_wrap=True)
     if summary.best:
@@ -180,6 +182,12 @@ def _time(seconds: dict[str, float]) -> str:
     if rest >= SHOWN_PARTS:  # the starting of processes, above all; side by side, parts can exceed the whole
         shown.append(f"the rest {rest:.1%}")
     return f"Time {_clock(whole)}: {', '.join(shown)}."
+
+
+def _asked(ledger: "Ledger") -> str:
+    answered, steps = ledger.answered, ledger.in_every_step
+    times = f", {steps / answered:.1f} times as many" if steps > answered else ""
+    return f"Images that the teacher answered: {answered:,}; asked in every step: {steps:,}{times}."
 
 
 def show_created(summary: "Summary") -> None:

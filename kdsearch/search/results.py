@@ -12,6 +12,7 @@ from pydantic import Field
 from kdsearch.config import Record
 from kdsearch.progress import Standing
 from kdsearch.search.crew import is_gone, is_near, worker_of
+from kdsearch.search.ledger import Ledger, ledger
 from kdsearch.search.slots import FINISHED, MARK, slot_of
 from kdsearch.study.teachers import ONLY, place_of
 from kdsearch.tracking.runs import StudyRow, TrialRow
@@ -49,6 +50,7 @@ class Summary(Record):
     best: tuple[Ranked, ...]
     best_without_teacher: Ranked | None
     best_with_teacher: Ranked | None
+    ledger: Ledger
     seconds: dict[str, float] = Field(default_factory=dict)  # of this run, by part
     best_run_id: str | None = None  # of the best trial, in MLflow
     tracking_uri: str | None = None  # as the study file or the command line has it
@@ -231,6 +233,7 @@ def summary(study: optuna.Study, storage: str) -> Summary:
         best=tuple(best[:SHOWN]),
         best_without_teacher=next((entry for entry in best if entry.loss == "ce"), None),
         best_with_teacher=next((entry for entry in best if entry.loss != "ce"), None),
+        ledger=ledger(study),
     )
 
 

@@ -11,6 +11,7 @@ from kdsearch.cli import display
 from kdsearch.deliver.card import FinalTest
 from kdsearch.deliver.winner import Trained
 from kdsearch.progress import Silence, Standing
+from kdsearch.search.ledger import Ledger
 from kdsearch.search.results import Ranked, Status, Summary
 from kdsearch.study.settings import PublishedResult
 from kdsearch.study.shipped import ShippedStudy
@@ -44,6 +45,7 @@ def summary(**changed):
         "best": (taught, alone),
         "best_without_teacher": alone,
         "best_with_teacher": taught,
+        "ledger": Ledger(answered=9_192, in_every_step=1_378_800),
     }
     return Summary(**{**told, **changed})
 
@@ -236,3 +238,11 @@ def test_what_was_trained_stands_beside_what_was_published(shown):
     untested = trained.model_copy(update={"test": None, "note": "no labels.", "published": PublishedResult()})
     lines = shown(display.show_trained, untested).splitlines()
     assert lines == ["Here: validation 71.00 %, 50,283 parameters", "no labels."]
+
+
+def test_the_ledger_tells_how_often_a_teacher_in_every_step_would_have_been_asked(shown):
+    text = shown(display.show_summary, summary())
+    told = "Images that the teacher answered: 9,192; asked in every step: 1,378,800, 150.0 times as many.\n"
+    assert told in text
+    alone = summary(ledger=Ledger(answered=0, in_every_step=0))
+    assert "answered" not in shown(display.show_summary, alone)
