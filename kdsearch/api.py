@@ -12,6 +12,7 @@ from kdsearch.search.overrides import request as _request
 
 if TYPE_CHECKING:
     from kdsearch.deliver.network import NetworkTable as NetworkTable
+    from kdsearch.deliver.views import ViewsReport as ViewsReport
     from kdsearch.deliver.winner import Exported as Exported
     from kdsearch.deliver.winner import Trained as Trained
     from kdsearch.search.ledger import Ledger as Ledger
@@ -66,16 +67,13 @@ def train(
     Of what `recipe` searches it takes the first loss that is listed, and the defaults. Raises as `run`.
     """
     from kdsearch.deliver.winner import judge_best
-    from kdsearch.search.lookup import choose_study
-    from kdsearch.search.storage import open_existing
+    from kdsearch.search.lookup import find
     from kdsearch.study.file import load_study
-    from kdsearch.tracking.record import StudyRecord
 
     given, watch = overrides or Overrides(), watch or Silence()
     given = given.model_copy(update={"name": given.name or f"{Path(recipe).stem}-train"})
     summary = run(recipe, trials=1, overrides=given, watch=watch)
-    found = choose_study(open_existing(summary.storage), summary.study)
-    record = StudyRecord(summary.storage, found.study_name)
+    found, record = find(summary.study, summary.storage)
     summary = summary.model_copy(update={"notes": ()})  # of how a search would go on
     published = load_study(recipe, _request(recipe, given).replaced_values()).published
     return summary, judge_best(found, record, published, watch, test=test, data=given.data)
@@ -104,10 +102,9 @@ def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":
     Raises UsageError, StorageError.
     """
     from kdsearch.search import results
-    from kdsearch.search.lookup import choose_study
-    from kdsearch.search.storage import open_existing
+    from kdsearch.search.lookup import find
 
-    return results.status(choose_study(open_existing(storage), study))
+    return results.status(find(study, storage).study)
 
 
 def studies() -> "list[ShippedStudy]":
@@ -127,11 +124,10 @@ def show(
     from kdsearch.deliver.network import of_published, of_trial
     from kdsearch.errors import UsageError
     from kdsearch.models.published import PUBLISHED
-    from kdsearch.search.lookup import choose_study
-    from kdsearch.search.storage import open_existing
+    from kdsearch.search.lookup import find
 
     if what.isdecimal():
-        return of_trial(choose_study(open_existing(storage), study), int(what))
+        return of_trial(find(study, storage).study, int(what))
     if what not in PUBLISHED:
         raise UsageError(f"{what!r} is no trial's number and no network; networks: {', '.join(PUBLISHED)}")
     return of_published(what, classes, image_size)
@@ -152,14 +148,27 @@ def export_best(
     Raises NothingFinishedError, UsageError where `out` is not empty and `force` is off, ExportError.
     """
     from kdsearch.deliver import winner
-    from kdsearch.search.lookup import choose_study
-    from kdsearch.search.storage import open_existing
-    from kdsearch.tracking.record import StudyRecord
+    from kdsearch.search.lookup import find
 
-    found = choose_study(open_existing(storage), study)
-    record = StudyRecord(storage, found.study_name)
+    found, record = find(study, storage)
     folder = out or Path("best", found.study_name)
     return winner.export_best(found, record, folder, progress or Silence(), force=force, test=test, data=data)
+
+
+def views(
+    study: str | None = None,
+    *,
+    storage: str = STORAGE,
+    data: str | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> "ViewsReport":
+    """The views that this machine has of a study; some rows are made again. Raises UsageError, DataError."""
+    from kdsearch.deliver.views import look_at_views
+    from kdsearch.search.lookup import find
+
+    found, record = find(study, storage)
+    return look_at_views(found, record, progress or Silence(), data=data, on=device)
 
 
 def delete(study: str, *, storage: str = STORAGE, tracking_uri: str | None = None) -> list[str]:
@@ -168,16 +177,13 @@ def delete(study: str, *, storage: str = STORAGE, tracking_uri: str | None = Non
     Returns what could not be done. Raises UsageError where there is no such study.
     """
     from kdsearch.errors import KdsearchError
-    from kdsearch.search.lookup import choose_study, remove_study
+    from kdsearch.search.lookup import find, remove_study
     from kdsearch.search.results import study_row
     from kdsearch.search.state import delete_checkpoints
-    from kdsearch.search.storage import open_existing
     from kdsearch.tracking.mirror import Mirror
-    from kdsearch.tracking.record import StudyRecord
     from kdsearch.tracking.uri import tracking_uri as chosen
 
-    found = choose_study(open_existing(storage), study)
-    record = StudyRecord(storage, study)
+    found, record = find(study, storage)
     left = []
     try:
         uri = chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
@@ -202,15 +208,14 @@ def sync(
 
     Raises MirrorUnavailableError where MLflow does not answer and `follow` is off.
     """
-    from kdsearch.search.lookup import choose_study
+    from kdsearch.search.lookup import find
     from kdsearch.search.mirroring import follow_study, mirror_once
     from kdsearch.search.model_log import ModelLog
     from kdsearch.search.results import finished_count
-    from kdsearch.search.storage import open_existing
     from kdsearch.tracking.uri import tracking_uri as chosen
 
     progress = progress or Silence()
-    found = choose_study(open_existing(storage), study)
+    found, _ = find(study, storage)
     name, uri = found.study_name, chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
     if follow:
         follow_study(_open_mirror, uri, storage, name, progress.say)

@@ -14,6 +14,7 @@ from kdsearch.cli.studies import studies
 from kdsearch.cli.sync import sync
 from kdsearch.cli.teacher import teacher
 from kdsearch.cli.train import train
+from kdsearch.cli.views import views
 from kdsearch.cli.worker import worker
 from kdsearch.errors import KdsearchError
 
@@ -46,5 +47,5 @@ def main() -> None:
     """
 
 
-for _command in (run, train, worker, init, status, show, export_best, studies, delete, sync, teacher):
+for _command in (run, train, worker, init, status, show, export_best, views, studies, delete, sync, teacher):
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""What the user sees of teachers."""
+"""What the user sees of teachers and their answers."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from kdsearch.api import TeacherReport, Teachers
+    from kdsearch.api import TeacherReport, Teachers, ViewsReport
 
 
 def show_reports(reports: "list[TeacherReport]") -> None:
@@ -39,3 +39,14 @@ def show_teachers(teachers: "Teachers") -> None:
     for cached in teachers.cached:
         told = f"{cached.name}: {100 * cached.accuracy:.2f} %, {cached.parameters:,} parameters"
         out.print(f"  {told} ({cached.origin}), {cached.folder}", markup=False, soft_wrap=True)
+
+
+def show_views(report: "ViewsReport") -> None:
+    """How many there are, where, and what was compared."""
+    made = f"{len(report.made)} of {report.count} views, {report.size / 2**20:,.0f} MiB"
+    lines = [f"Study {report.study}: {made}, in {report.folder}"]
+    if report.checked is not None:
+        compared = f"pixels equal, logits within {report.gap:.1e} of the largest"
+        lines.append(f"Some rows of view {report.checked} were made again: {compared}.")
+    for line in lines:
+        Console(highlight=False).print(line, markup=False, soft_wrap=True)

@@ -94,6 +94,11 @@ def stored_study(found: optuna.Study) -> Study:
     return Study(found.user_attrs["study"], f"study {found.study_name}")
 
 
+def at_path(study: Study, path: str | None) -> Study:
+    """`study` with its images at `path`."""
+    return Study({**study.tables, "data": {**study.tables["data"], "path": path}}, f"study {study.name}")
+
+
 def check_settings(found: optuna.Study, study: Study) -> None:
     """Raises IdentityError where `study` is not what the study of its name was created as."""
     if is_whole(found):

@@ -1,12 +1,14 @@
 """Which study a command means. Loads no torch."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.storages import BaseStorage
 
 from kdsearch.errors import UsageError
+from kdsearch.search.storage import open_existing
+from kdsearch.tracking.record import StudyRecord
 
 LAST_RUN = "last_run"  # user attribute: seconds since 1970
 
@@ -30,6 +32,19 @@ def choose_study(storage: BaseStorage, name: str | None) -> optuna.Study:
     if name not in known:
         raise UsageError(f"no study {name!r} here; there are: {', '.join(known)}")
     return optuna.load_study(study_name=name, storage=storage)
+
+
+class Found(NamedTuple):
+    """A study, and what it wrote down."""
+
+    study: optuna.Study
+    record: StudyRecord
+
+
+def find(name: str | None, storage: str) -> Found:
+    """As `choose_study`, in the database of that URL. Raises UsageError, StorageError."""
+    study = choose_study(open_existing(storage), name)
+    return Found(study, StudyRecord(storage, study.study_name))
 
 
 def remove_study(study: optuna.Study) -> None:

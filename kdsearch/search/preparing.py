@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,11 +18,12 @@ from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
 from kdsearch.models.teachers import Teacher
 from kdsearch.prepare.bench import Prepared
-from kdsearch.prepare.teacher import check_teachers, prepare_teachers
+from kdsearch.prepare.teacher import Ready, check_teachers, prepare_teachers
 from kdsearch.search import identity
 from kdsearch.search.child import child
 from kdsearch.search.lookup import LAST_RUN, choose_study
-from kdsearch.search.messages import Channel, Created, Ready, Request, Spent
+from kdsearch.search.messages import Channel, Created, Request, Spent
+from kdsearch.search.messages import Ready as ViewsReady
 from kdsearch.search.results import finished_count
 from kdsearch.search.state import checkpoint_folder
 from kdsearch.search.storage import StudyStorage, open_storage
@@ -105,11 +106,17 @@ def _teach(
     for name, each in facts.items():
         size = f"validation accuracy {each.accuracy:.2%}, {each.parameters:,} parameters"
         channel.say(f"teacher {label(name, each.model)}: {size} ({each.origin})")
-    prints = {name: each.fingerprint for name, each in facts.items()}
-    bank = ViewBank(
-        folder=bank_folder(
-            sets.fingerprint, prints, study.augmentation.model_dump(), study.seed, device=device
-        ),
+    return {name: each.network for name, each in ready.items()}, bank_of(study, found, sets, ready, device)
+
+
+def bank_of(
+    study: Study, found: optuna.Study, sets: SearchSets, ready: Mapping[str, Ready], device: torch.device
+) -> ViewBank:
+    """The views of a study whose teachers are ready, made or not."""
+    prints = {name: each.facts.fingerprint for name, each in ready.items()}
+    origin = sets.fingerprint, prints, study.augmentation.model_dump(), study.seed
+    return ViewBank(
+        folder=bank_folder(*origin, device=device),
         count=found.user_attrs["views"],
         classes=len(sets.train.classes),
         teachers={
@@ -117,7 +124,6 @@ def _teach(
             for name, each in ready.items()
         },
     )
-    return {name: each.network for name, each in ready.items()}, bank
 
 
 def _make_views(
@@ -129,7 +135,7 @@ def _make_views(
         with spent(channel, "first view" if number == 0 else "later views"):
             builder.build(number, channel)
         if number == 0:
-            channel.send(Ready(prepared.model_dump(mode="json")))
+            channel.send(ViewsReady(prepared.model_dump(mode="json")))
 
 
 def _keep_places(found: optuna.Study, study: Study) -> None:

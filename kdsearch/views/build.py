@@ -77,6 +77,27 @@ class ViewBuilder:
                 self._write(folder, number, progress)
 
     @torch.inference_mode()
+    def gap(self, number: int, count: int) -> float:
+        """Makes `count` random rows of view `number` again; how far its logits are from what is stored.
+
+        The largest difference, over the largest logit or 1; infinite where a pixel differs.
+        """
+        view = self.bank.view(number)
+        chunks = torch.split(torch.arange(len(self.images)), CHUNK)
+        chunk = int(torch.randint(len(chunks), ()))
+        rows = chunks[chunk]
+        pixels = self.augment(self.images[rows], derived_seed(self.seed, "view", number, chunk)).cpu()
+        picked = torch.randperm(len(rows))[:count]
+        if not torch.equal(pixels[picked], view.images[rows[picked]]):
+            return torch.inf
+        gaps = [0.0]
+        for name, teacher in self.teachers.items():
+            stored = view.answers[name].logits[rows[picked]].float()
+            again = _asked(teacher.eval(), pixels[picked]).logits.cpu().float()
+            gaps.append(float((again - stored).abs().max() / stored.abs().max().clamp_min(1)))
+        return max(gaps)
+
+    @torch.inference_mode()
     def _write(self, folder: Path, number: int, progress: Progress) -> None:
         view = self._blank(folder)
         networks = {name: teacher.eval() for name, teacher in self.teachers.items()}

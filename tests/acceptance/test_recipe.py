@@ -58,5 +58,8 @@ def test_a_recipe_is_trained_once_shown_and_exported(told):
     layers, _ = told("show", "0")
     assert "98,954" in layers
     assert "64 x 2 x 2" in layers
+    views, _ = told("views")
+    assert "1 of 1 views" in views
+    assert "pixels equal" in views
     exported, _ = told("export-best", "mine-train")
     assert "98,954 parameters" in exported

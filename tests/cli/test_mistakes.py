@@ -123,7 +123,8 @@ def test_trials_are_a_number_from_1_on(trials):
 
 
 @pytest.mark.parametrize(
-    "command", [["status"], ["export-best"], ["sync"], ["show", "3"], ["delete", "digits", "--yes"]]
+    "command",
+    [["status"], ["export-best"], ["sync"], ["views"], ["show", "3"], ["delete", "digits", "--yes"]],
 )
 def test_a_command_without_a_database_says_so_and_makes_none(command, tmp_path):
     code, lines = told(*command)

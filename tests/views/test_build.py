@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from kdsearch.models.teachers import build_teacher
 from kdsearch.outputs import Shapes
 from kdsearch.progress import Silence
 from kdsearch.views.augment import Augmentation
-from kdsearch.views.bank import ViewBank
+from kdsearch.views.bank import ViewBank, open_view
 from kdsearch.views.build import CHUNK, ViewBuilder, affordable_views, view_bytes
 from kdsearch.views.settings import AugmentationConfig, ViewsConfig
 
@@ -166,7 +167,7 @@ from torch import nn
 from kdsearch.outputs import Outputs
 from kdsearch.progress import Silence
 from kdsearch.views.augment import Augmentation
-from kdsearch.views.bank import ViewBank
+from kdsearch.views.bank import open_view, ViewBank
 from kdsearch.views.build import ViewBuilder
 from kdsearch.views.settings import AugmentationConfig
 
@@ -262,3 +263,21 @@ def test_the_bank_survives_json(bank):
     assert again == bank
     assert isinstance(again.folder, Path)
     assert torch.equal(again.view(1).images, bank.view(1).images)
+
+
+def test_rows_made_again_are_as_near_as_half_precision(builder):
+    making = builder(count=COUNT)
+    making.build(0, Silence())
+    assert making.gap(0, 64) < 0.002
+
+
+@pytest.mark.parametrize(
+    ("name", "shift", "least"), [("images", 1, float("inf")), ("teacher.logits", 0.5, 0.05)]
+)
+def test_a_view_that_was_changed_is_found_out(builder, name, shift, least):
+    making = builder(count=COUNT)
+    making.build(0, Silence())
+    path = making.bank.path(0) / f"{name}.npy"
+    np.save(path, np.load(path) + np.load(path).dtype.type(shift))
+    open_view.cache_clear()
+    assert making.gap(0, 64) >= least

@@ -1,0 +1,69 @@
+"""The views that this machine has of a study, and whether they are what they should be."""
+
+from pathlib import Path
+
+import optuna
+
+from kdsearch.config import Record
+from kdsearch.data.sources import load_search_sets
+from kdsearch.device import choose_device
+from kdsearch.errors import UsageError
+from kdsearch.prepare.teacher import prepare_teachers
+from kdsearch.progress import Progress
+from kdsearch.search.identity import DataFacts, at_path, check_data, stored_study
+from kdsearch.search.preparing import bank_of
+from kdsearch.tracking.record import StudyRecord
+from kdsearch.views.augment import Augmentation
+from kdsearch.views.build import ViewBuilder
+
+ROWS = 64  # that are made again
+TOLERANCE = 0.01  # half precision and another order of sums stay at 0.002
+
+
+class ViewsReport(Record):
+    """What there is, and how far one of them is from what is made anew."""
+
+    study: str
+    folder: Path
+    count: int  # that the study wants
+    made: tuple[int, ...]
+    size: int  # bytes of those made
+    checked: int | None = None  # the view of which some rows were made again
+    gap: float | None = None  # of a logit, over the largest or 1
+
+
+def look_at_views(
+    found: optuna.Study, record: StudyRecord, progress: Progress, *, data: str | None, on: str
+) -> ViewsReport:
+    """Lists the views made on the device `on`, and makes ROWS rows of the last one again.
+
+    By the study's own teachers. Raises UsageError before these are there, and where a view is not what it
+    should be.
+    """
+    study = at_path(stored_study(found), data or found.user_attrs.get("data_path"))
+    if "teachers" not in found.user_attrs:
+        raise UsageError(f"study {study.name!r} has no views yet; 'kdsearch run' makes them")
+    device = choose_device(on)
+    sets = load_search_sets(study.data, study.seed, progress)
+    check_data(found, study.name, DataFacts.of(study.data.name, sets))
+    ready = prepare_teachers(study, sets, record, device, progress)
+    bank = bank_of(study, found, sets, ready, device)
+    made = tuple(number for number in range(bank.count) if bank.exists(number))
+    report = ViewsReport(
+        study=study.name,
+        folder=bank.folder,
+        count=bank.count,
+        made=made,
+        size=sum(file.stat().st_size for number in made for file in bank.path(number).iterdir()),
+    )
+    if not made:
+        return report
+    augment = Augmentation(study.augmentation, sets.train.images.shape[-1])
+    networks = {name: each.network for name, each in ready.items()}
+    gap = ViewBuilder(bank, sets.train.images, augment, networks, study.seed).gap(made[-1], ROWS)
+    if not gap <= TOLERANCE:
+        raise UsageError(
+            f"{bank.path(made[-1])}: not what images, augmentation and teachers make (a logit differs by "
+            f"{gap:.2g}); remove {bank.folder}, and 'kdsearch run' makes the views anew"
+        )
+    return report.model_copy(update={"checked": made[-1], "gap": gap})
