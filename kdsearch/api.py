@@ -71,7 +71,8 @@ def train(
     from kdsearch.study.file import load_study
 
     given, watch = overrides or Overrides(), watch or Silence()
-    given = given.model_copy(update={"name": given.name or f"{Path(recipe).stem}-train"})
+    if not given.name and "name" not in _request(recipe, given).settings:
+        given = given.model_copy(update={"name": f"{Path(recipe).stem}-train"})
     summary = run(recipe, trials=1, overrides=given, watch=watch)
     found, record = find(summary.study, summary.storage)
     summary = summary.model_copy(update={"notes": ()})  # of how a search would go on
@@ -260,7 +261,7 @@ def import_teacher(
     """Reads `file` as a study's teacher, scores it, writes it to `out` or beside it. Raises as above."""
     from kdsearch.search import teaching
 
-    target = teaching.Target(out or file.with_suffix(teaching.SUFFIX), force)
+    target = teaching.Target(out or file.parent / f"{file.stem}{teaching.SUFFIX}", force)
     request = _request(study, overrides or Overrides())
     return teaching.import_teacher(file, request, teacher, target, progress or Silence())
 

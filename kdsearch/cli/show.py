@@ -13,7 +13,7 @@ from kdsearch.cli.overrides import storage
 )
 @click.option(
     "--image-size",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1024),
     default=128,
     show_default=True,
     help="That it is shown, in pixels.",

@@ -1,9 +1,13 @@
 """Torchvision's own weights: from its download server, or from a file where torch keeps such downloads."""
 
-from contextlib import redirect_stdout
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from http.client import HTTPException
 from io import StringIO
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -13,6 +17,8 @@ from torchvision import models
 
 from kdsearch.errors import TeacherError
 from kdsearch.models.weights import read_weights
+
+FORCED = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 class Pretrained(NamedTuple):
@@ -35,13 +41,27 @@ def pretrained(name: str) -> Pretrained:
         _download(name, weights, path)
     read_weights(path)  # torchvision would run code in the file: this refuses one that has any
     try:
-        net = models.get_model(name, weights=weights, progress=False)
-    except RuntimeError:
+        with tensors_only(), warnings.catch_warnings(action="ignore"):
+            net = models.get_model(name, weights=weights, progress=False)
+    except (RuntimeError, UnpicklingError):
         raise TeacherError(
             f"{path}: not torchvision's weights of {name}; remove it, or put {weights.url} there"
         ) from None
     preset = weights.transforms()
     return Pretrained(net, tuple(preset.mean), tuple(preset.std))
+
+
+@contextmanager
+def tensors_only() -> Iterator[None]:
+    """No torch.load in this process runs code, whatever it was told: a file can look harmless to one reader
+    and not to another.
+    """
+    before = os.environ.get(FORCED)
+    os.environ[FORCED] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(FORCED) if before is None else os.environ.update({FORCED: before})
 
 
 def _download(name: str, weights: models.WeightsEnum, path: Path) -> None:

@@ -1,5 +1,6 @@
 """Weights from files and bytes: without running what a file may carry, and saying what does not fit."""
 
+import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,19 @@ from torch import Tensor, nn
 
 from kdsearch.errors import TeacherError
 
+MALFORMED = (
+    RuntimeError,
+    EOFError,
+    BadZipFile,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OSError,
+    MemoryError,
+    struct.error,
+)  # what torch's readers raise on files that are cut or something else
 NESTS = (
     "state_dict",
     "model_state_dict",
@@ -35,7 +49,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise TeacherError(f"{path}: no such file; [teacher] checkpoint names a .safetensors or PyTorch file")
-    content = from_bytes(path.read_bytes(), str(path)) if path.suffix == ".safetensors" else unpickle(path)
+    try:
+        content = (
+            from_bytes(path.read_bytes(), str(path)) if path.suffix == ".safetensors" else unpickle(path)
+        )
+    except OSError as error:
+        raise TeacherError(f"{path}: cannot be read: {error.strerror}") from None
     weights = without_prefix(find_state_dict(content, path))
     return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in weights.items()}
 
@@ -50,7 +69,7 @@ def unpickle(path: Path) -> object:
             f"{path}: holds more than tensors, or no PyTorch file, and loading that could run code; "
             "save net.state_dict() alone"
         ) from None
-    except (RuntimeError, EOFError, BadZipFile, KeyError, ValueError, OSError) as error:
+    except MALFORMED as error:
         raise TeacherError(
             f"{path}: not a whole PyTorch file ({type(error).__name__}); save it again"
         ) from None

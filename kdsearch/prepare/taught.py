@@ -111,6 +111,8 @@ def from_checkpoint(lesson: Lesson) -> Taught:
     """The teacher from its file, with its accuracy on the validation split."""
     teacher = read_checkpoint(lesson)
     score = evaluate(teacher.to(lesson.device), answer, *_labelled(lesson.sets.validation, lesson.device))
+    if not isfinite(score.loss):
+        raise TeacherError(f"{lesson.config.checkpoint}: its answers to the validation images are not finite")
     return _taught(lesson, teacher, Path(lesson.config.checkpoint or "").name, score.accuracy)
 
 

@@ -124,4 +124,4 @@ def _store(record: StudyRecord, lesson: Lesson, made: Taught) -> None:
 
 
 def _facts_file(name: str, fingerprint: str) -> str:
-    return f"{name}-{fingerprint}.json"
+    return f"teacher-{name}-{fingerprint}.json"

@@ -145,6 +145,7 @@ def create_study(storage: StudyStorage, study: Study, data: DataFacts, views: in
     facts = {
         "data": data.model_dump(mode="json"),
         "views": views,
+        "given_teachers": [name for name, teacher in study.teachers.items() if teacher.checkpoint],
         "params": fitting(study, len(data.classes), data.image_size)[0].parameters(),
         "study": identity_of(study),  # the last one, see `is_whole`
     }

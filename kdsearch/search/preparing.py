@@ -16,8 +16,10 @@ import torch
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
+from kdsearch.errors import TeacherError
 from kdsearch.models.teachers import Teacher
 from kdsearch.prepare.bench import Prepared
+from kdsearch.prepare.stored import weights_file
 from kdsearch.prepare.teacher import Ready, check_teachers, prepare_teachers
 from kdsearch.search import identity
 from kdsearch.search.child import child
@@ -30,7 +32,8 @@ from kdsearch.search.storage import StudyStorage, open_storage
 from kdsearch.study.budget import check_budget
 from kdsearch.study.file import Study, load_study
 from kdsearch.study.settings import RunConfig
-from kdsearch.study.teachers import label
+from kdsearch.study.space import Place, read_record
+from kdsearch.study.teachers import label, place_of
 from kdsearch.tracking.record import StudyRecord
 from kdsearch.tracking.uri import tracking_uri, without_password
 from kdsearch.views.augment import Augmentation
@@ -97,6 +100,12 @@ def _teach(
     study: Study, found: optuna.Study, sets: SearchSets, device: torch.device, channel: Channel
 ) -> tuple[dict[str, Teacher], ViewBank]:
     record = StudyRecord(study.run.storage, study.name)
+    for name in found.user_attrs.get("given_teachers", []):
+        if not study.teachers[name].checkpoint and record.file(weights_file(name)) is None:
+            raise TeacherError(
+                f"{place_of(name)}.checkpoint: study {study.name!r} was created with a file that is not "
+                "stored yet; give that file, or wait for the machine that has it"
+            )
     with spent(channel, "teacher"):
         ready = prepare_teachers(study, sets, record, device, channel)
     facts = {name: each.facts for name, each in ready.items()}
@@ -158,9 +167,8 @@ def spent(channel: Channel, part: str) -> Iterator[None]:
 def _joined(request: Request) -> Study:
     """The study of that name in the storage: a machine that joins needs no study file."""
     replaced = request.replaced_values()
-    run = RunConfig(
-        **{key.removeprefix("run."): value for key, value in replaced.items() if key.startswith("run.")}
-    )
+    given = {key.removeprefix("run."): value for key, value in replaced.items() if key.startswith("run.")}
+    run = read_record(Place("worker", "run"), given, RunConfig)
     found = choose_study(open_storage(run.storage, create=True), request.study)
     tables = dict(found.user_attrs["study"])
     tables["data"] = {**tables["data"], "path": replaced.get("data.path", found.user_attrs.get("data_path"))}

@@ -87,10 +87,15 @@ class Target(NamedTuple):
             raise UsageError(f"--out {self.path}: the name must end in {SUFFIX}")
         if self.path.exists() and not self.force:
             raise UsageError(f"{self.path}: is there already; --force replaces it, --out names another file")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--out {self.path}: {error.strerror}") from None
+        if self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
+            raise UsageError(f"--out {self.path}: cannot be written; name another file")
 
     def write(self, content: bytes) -> Path:
         """Writes it at once or not at all; returns where."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         temporary.write_bytes(content)
         temporary.replace(self.path)
@@ -121,6 +126,8 @@ def import_teacher(
     """Reads a checkpoint as the study's teacher, scores it, writes it as safetensors. Raises TeacherError."""
     replaced = request.replaced_values()
     name = _one_of(load_study(request.study, replaced), name)
+    if not file.is_file():
+        raise TeacherError(f"{file}: no such file; name a .safetensors or PyTorch file")
     target.check()
     own = {"checkpoint": str(file.absolute()), "pretrained": False}
     own_values = {f"{place_of(name)}.{key}": value for key, value in own.items()}
@@ -146,14 +153,19 @@ def evaluate_teachers(request: Request, name: str | None, progress: Progress) ->
 def list_teachers() -> Teachers:
     """What torchvision has, by name, and what is in the cache, newest first."""
     known = (OfferedTeacher(name=name, parameters=size) for name, size in offered().items())
-    entries = sorted((cache_root() / "teachers").glob(f"*/{FACTS}"), key=lambda path: -path.stat().st_mtime)
-    return Teachers(offered=tuple(known), cached=tuple(map(_cached, entries)))
+    entries = (cache_root() / "teachers").glob(f"[!.]*/{FACTS}")
+    found = sorted((entry for path in entries if (entry := _cached(path))), key=lambda pair: -pair[0])
+    return Teachers(offered=tuple(known), cached=tuple(entry for _, entry in found))
 
 
-def _cached(path: Path) -> CachedTeacher:
-    facts = TeacherFacts.model_validate(json.loads(path.read_text(encoding="utf-8")))
+def _cached(path: Path) -> tuple[float, CachedTeacher] | None:
+    """When it was made, and what; None where it was cleared meanwhile, or is of another version."""
+    try:
+        made, facts = path.stat().st_mtime, TeacherFacts.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
     told = facts.model_dump(include={"origin", "parameters", "accuracy"})
-    return CachedTeacher(name=facts.model, folder=path.parent, **told)
+    return made, CachedTeacher(name=facts.model, folder=path.parent, **told)
 
 
 def _one_of(study: Study, name: str | None) -> str:
@@ -217,7 +229,8 @@ def _kept(lesson: Lesson) -> bytes | None:
         return None
     try:
         identity.check_settings(found, study)
-    except IdentityError:  # another study of that name
+        identity.check_data(found, study.name, identity.DataFacts.of(study.data.name, lesson.sets))
+    except IdentityError:  # another study of that name, or other images
         return None
     return StudyRecord(storage.engine, study.name).file(weights_file(lesson.name))
 

@@ -58,15 +58,17 @@ def enqueue_place(
     study: optuna.Study, place: int, trials: Sequence[FrozenTrial], recipes: Sequence[dict[str, Any]]
 ) -> None:
     """Enqueues a missing place: as it was where its trial only got lost, else as a new sample."""
+    recipe = recipes[place] if place < len(recipes) else None
     earlier = [trial for trial in of_place(trials, place) if mark_of(trial) != "surplus"]
     if not earlier:
-        recipe = recipes[place] if place < len(recipes) else None
         attributes = slot_attributes(Slot(place, 0))
         study.enqueue_trial(
             recipe or {}, user_attrs={**attributes, "baseline": True} if recipe else attributes
         )
     elif needs_new_attempt(earlier[-1], trials):
         attempt: int = earlier[-1].user_attrs["attempt"] + 1
-        study.enqueue_trial({}, user_attrs=slot_attributes(Slot(place, attempt)))
+        alone = study.user_attrs.get("target") == 1  # nothing else is wanted than this very trial
+        again = recipe if recipe and alone else {}
+        study.enqueue_trial(again, user_attrs=slot_attributes(Slot(place, attempt)))
     else:
         retry(study, earlier[-1])

@@ -10,7 +10,7 @@ from kdsearch.distill import LOSSES
 from kdsearch.distill.hints import ANY
 from kdsearch.errors import TeacherError
 from kdsearch.study.space import Place, Space, nearest_first
-from kdsearch.study.teachers import ONLY
+from kdsearch.study.teachers import ONLY, in_order
 
 NONE = "ce"  # the student without a teacher
 
@@ -21,14 +21,14 @@ def loss_names(loss: str) -> tuple[str, ...]:
 
 
 def known_loss(loss: str) -> str:
-    """`loss`, if it is `ce` or a sum of different known losses."""
+    """`loss`, if it is `ce` or a sum of different known losses; the sum in the order of LOSSES."""
     names = loss_names(loss)
     if unknown := [name for name in names if name not in LOSSES]:
         known = ", ".join(nearest_first(unknown[0], [NONE, *LOSSES]))
         raise ValueError(f"{unknown[0]!r} is not a loss; known, nearest first: {known}, and sums with +")
     if len(set(names)) < len(names):
         raise ValueError("a loss stands twice in the sum")
-    return loss
+    return "+".join(sorted(names, key=list(LOSSES).index)) or NONE
 
 
 def check_layers(loss: str, space: Space, hints: Mapping[str, object], teacher: str) -> None:
@@ -56,7 +56,9 @@ class Distillation(Record):
 
     loss: Annotated[str, AfterValidator(known_loss), Choices.of(NONE, "kl")] = "kl"
     alpha: Annotated[float, Field(ge=0, le=1), Range(0.1, 0.9)] = 0.5
-    teacher: str = ONLY  # a name of the study's teachers, or a sum of names, which are averaged
+    teacher: Annotated[str, AfterValidator(in_order)] = (
+        ONLY  # a name of the study's teachers, or a sum of names, which are averaged
+    )
 
     @staticmethod
     def is_active(field: str, drawn: Mapping[str, Any]) -> bool:

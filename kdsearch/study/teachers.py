@@ -16,6 +16,11 @@ def members(teacher: str) -> tuple[str, ...]:
     return tuple(teacher.split("+"))
 
 
+def in_order(teacher: str) -> str:
+    """The sum with its names in alphabetical order: equal averages have equal names."""
+    return "+".join(sorted(members(teacher)))
+
+
 def place_of(name: str) -> str:
     """The table of the study file that a teacher is described in."""
     return ONLY if name == ONLY else f"teachers.{name}"
@@ -37,6 +42,10 @@ def read_teachers(
     if not tables:
         return {ONLY: only}
     for name, table in tables.items():
+        if name == ONLY:
+            raise StudyFileError(
+                f"{file}: teachers.{name}: [{ONLY}] is what all teachers share; take another name"
+            )
         if not re.fullmatch(r"\w+", name, re.ASCII):
             raise StudyFileError(f"{file}: teachers.{name}: a name has letters, digits and _ only")
         if not isinstance(table, dict):

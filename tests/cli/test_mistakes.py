@@ -60,7 +60,12 @@ def here_in_processes(tmp_path_factory):
 @pytest.fixture(scope="module")
 def told_in_processes(here_in_processes):
     """The same for commands that start processes of their own, none of whose errors may get through."""
-    asked = [("run", "digts"), ("run", "fashion-mnist", "--data", "nowhere"), ("run", *TOO_SMALL)]
+    asked = [
+        ("run", "digts"),
+        ("run", "fashion-mnist", "--data", "nowhere"),
+        ("run", *TOO_SMALL),
+        ("worker", "digits", "--workers", "abc"),
+    ]
     started = {
         arguments: subprocess.Popen(
             [sys.executable, "-m", "kdsearch", *arguments],
@@ -97,6 +102,13 @@ def test_a_teacher_that_does_not_fit_is_said_before_a_study_is_created(told_in_p
     )
     storage = open_storage(f"sqlite:///{here_in_processes / 'kdsearch.db'}")
     assert identity.find_study(storage, "digits") is None
+
+
+def test_a_worker_checks_its_options_as_a_run_does(told_in_processes):
+    code, lines = told_in_processes["worker", "digits", "--workers", "abc"]
+    assert code == 2
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("Error: worker [run]: workers = 'abc': must be")
 
 
 def test_a_setting_that_is_none_shows_how_one_is_written():

@@ -141,3 +141,28 @@ def test_the_list_has_torchvision_s_names_and_sizes():
     assert "resnet18" in printed
     assert "11,689,512" in printed
     assert "No teacher in the cache yet; 'kdsearch teacher train STUDY' trains one." in printed
+
+
+def test_a_file_that_is_not_there_and_a_place_that_cannot_be_written_are_said_first(here):
+    assert (
+        refused("import", ".", "mine.toml") == "Error: .: no such file; name a .safetensors or PyTorch file"
+    )
+    (here / "file").touch()
+    line = refused("train", "mine.toml", "--out", "file/x.safetensors")
+    assert line.startswith("Error: --out file/x.safetensors: ")
+
+
+def test_weights_that_are_not_finite_are_refused(here):
+    state = network().net.state_dict()
+    state["classifier.3.bias"] = torch.full((10,), torch.nan)
+    torch.save(state, here / "nan.pt")
+    line = refused("import", "nan.pt", "mine.toml")
+    assert line.endswith("nan.pt: its answers to the validation images are not finite")
+
+
+def test_the_list_passes_over_what_is_no_whole_teacher(here, monkeypatch):
+    monkeypatch.setenv("KDSEARCH_CACHE", str(here / "cache"))
+    for name, text in ((".unfinished", "{}"), ("damaged", '{"model": ')):
+        (here / "cache" / "teachers" / name).mkdir(parents=True)
+        (here / "cache" / "teachers" / name / "facts.json").write_text(text)
+    assert "No teacher in the cache yet" in told("list")

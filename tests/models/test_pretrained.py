@@ -1,7 +1,9 @@
 """Weights of torchvision, as a download leaves them; nothing here reaches a server."""
 
 import pickle
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -113,6 +115,19 @@ class Marker:
 def test_a_file_that_would_run_code_is_refused(path, tmp_path):
     path("resnet18").write_bytes(pickle.dumps({"fc.weight": Marker(tmp_path / "touched")}))
     with pytest.raises(TeacherError, match="loading that could run code"):
+        start("resnet18")
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_file_that_looks_harmless_to_our_reader_alone_runs_nothing(path, tmp_path):
+    """Torch's old format in front, a zip with one pickle behind it: torchvision's reader opens the zip."""
+    target = path("resnet18")
+    torch.save({"a": torch.zeros(1)}, target, _use_new_zipfile_serialization=False)
+    archive = BytesIO()
+    with ZipFile(archive, "w") as pack:
+        pack.writestr("inside.pth", pickle.dumps({"fc.weight": Marker(tmp_path / "touched")}))
+    target.write_bytes(target.read_bytes() + archive.getvalue())
+    with pytest.raises(TeacherError, match="not torchvision's weights of resnet18"):
         start("resnet18")
     assert not (tmp_path / "touched").exists()
 

@@ -107,6 +107,19 @@ def test_a_file_cut_short_is_one_line(state, tmp_path, suffix, kept):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("content", [b"\x80", b"GIF89a", b"\x00" * 40, b"\x80\x02.", b"PK\x03\x04"])
+def test_a_file_of_something_else_is_one_line(path, content):
+    path.write_bytes(content)
+    with pytest.raises(TeacherError) as error:
+        read_weights(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(TeacherError, match="no such file"):
+        read_weights(tmp_path)
+
+
 @pytest.mark.parametrize(
     "content", [{}, {"epoch": 3}, [torch.zeros(2)], torch.zeros(2), {"model": {"model": {}}}]
 )

@@ -100,3 +100,10 @@ def test_the_target_of_a_study_that_exists(create, given, finished, target, stor
     found = create(10)
     assert identity.settle_target(found, given, finished, 50) == target
     assert found.user_attrs["target"] == stored
+
+
+def test_a_study_remembers_which_teachers_came_from_files(url, small, facts):
+    study = small(teacher={"checkpoint": "teacher.pt"})
+    found = identity.create_study(open_storage(url, create=True), study, facts, 2)
+    assert found.user_attrs["given_teachers"] == ["teacher"]
+    assert identity.stored_study(found).teachers["teacher"].checkpoint is None

@@ -97,3 +97,12 @@ def test_a_surplus_trial_says_nothing_of_its_place(study):
     lose(study, "surplus")
     enqueue_place(study, 0, study.trials, RECIPES)
     assert slot_of(study.trials[-1]) == (0, 1)
+
+
+def test_the_only_trial_of_a_study_keeps_its_recipe_when_it_failed(study):
+    study.set_user_attr("target", 1)
+    lose(study, "failed", key="k")
+    enqueue_place(study, 0, study.trials, RECIPES)
+    again = study.trials[-1]
+    assert slot_of(again) == (0, 1)
+    assert again.system_attrs["fixed_params"] == RECIPES[0]

@@ -142,6 +142,18 @@ MISTAKES = {
         '[distillation]\nloss = ["ce", "kll"]',
         "mine.toml [distillation]: loss = 'kll': 'kll' is not a loss; known, nearest first: kl, rkd",
     ),
+    "a teacher called as all of them": (
+        "[teachers.teacher]",
+        "mine.toml: teachers.teacher: [teacher] is what all teachers share; take another name",
+    ),
+    "a sum twice, in two orders": (
+        '[distillation]\nloss = ["kl+rkd", "rkd+kl"]',
+        "mine.toml [distillation]: loss: 'kl+rkd' stands twice among the choices",
+    ),
+    "an average twice, in two orders": (
+        '[teachers.a]\n[teachers.b]\n[distillation]\nteacher = ["a+b", "b+a"]',
+        "mine.toml [distillation]: teacher: 'a+b' stands twice among the choices",
+    ),
     "a last phase as long as the training": (
         "[training]\nepochs = [20, 40]\nfinish_epochs = 20",
         "mine.toml [training]: finish_epochs = 20 leaves nothing of 20 epochs; give fewer",
