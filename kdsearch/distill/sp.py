@@ -27,7 +27,7 @@ class SP(Loss):
 
         student_layer: Annotated[str, Field(pattern=r"^(middle|last|stem|stage[1-5])$")] = "last"
         teacher_layer: str = "last"
-        weight: Annotated[float, Field(gt=0), Range(30, 30_000, log=True)] = 3000.0
+        weight: Annotated[float, Field(gt=0), Range(3, 3000, log=True)] = 300.0
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
         super().__init__()
