@@ -1,7 +1,7 @@
 """What kdsearch's search finds on a part of Fashion-MNIST, beside what a user would write without it.
 
-    python benchmarks/search_quality.py            5 paired seeds, about 35 minutes on 2 cores
-    python benchmarks/search_quality.py --quick    2 seeds of a few small trials; keeps nothing
+    python benchmarks/search_quality.py           5 paired seeds, 35 minutes on 2 cores, once 10 for a teacher
+    python benchmarks/search_quality.py --quick   2 seeds of a few small trials; keeps nothing
 
 Every arm may train the same number of epochs; a pruned trial frees its epochs for others, a refused one costs
 none. When they are spent, the student that is best on the validation images is scored on the test images.
