@@ -129,7 +129,7 @@ class Worker:
             self.study.optimize(objective, n_trials=1, catch=(Exception,))
         except UnboundLocalError:  # what Optuna makes of a database that is gone when it stores the answer
             leave(DATABASE_GONE)
-        except (ValueError, UpdateFinishedTrialError):
+        except (ValueError, AssertionError, UpdateFinishedTrialError):
             if self.study.get_trials(deepcopy=False)[numbers[0]].state == TrialState.RUNNING:
                 raise
             return  # this worker had been silent for so long that another one has taken its trial over

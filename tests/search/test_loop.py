@@ -5,6 +5,7 @@ import pytest
 from optuna.trial import TrialState
 
 from kdsearch.errors import SearchError
+from kdsearch.search import trial
 from kdsearch.search.messages import Say
 from kdsearch.search.slots import mark_of, slot_of
 from kdsearch.search.takeover import give_back
@@ -45,6 +46,28 @@ def test_the_first_trials_are_baselines_without_a_teacher_first(create, worker):
     worker().work()
     assert [trial.params["distillation.loss"] for trial in study.trials[:2]] == ["ce", "kl"]
     assert [trial.user_attrs.get("baseline") for trial in study.trials] == [True, True, None]
+
+
+@pytest.mark.parametrize(
+    "late", [True, False], ids=["before its answer is stored", "before an epoch is reported"]
+)
+def test_a_worker_whose_trial_was_taken_over_goes_on(create, worker, monkeypatch, late):
+    study = create(2)
+    taken = []
+
+    def take_over(*_):
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if running and not taken:
+            taken.append(running[0].number)
+            give_back(study, running[0])
+        return False
+
+    if late:
+        monkeypatch.setattr(trial, "keep_weights", take_over)
+    worker(stop=lambda: False if late else take_over()).work()
+    finished = [slot_of(each) for each in study.trials if each.state == TrialState.COMPLETE]
+    assert sorted(finished) == [(0, 0), (1, 0)]
+    assert study.trials[taken[0]].state == TrialState.FAIL
 
 
 def test_no_student_is_over_the_budget(create, worker):
