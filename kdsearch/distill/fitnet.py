@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from kdsearch.config import Range, Record
-from kdsearch.distill.hints import layer_named, same_size
+from kdsearch.distill.hints import StudentLayer, layer_named, same_size
 from kdsearch.distill.loss import Loss
 from kdsearch.outputs import Outputs, Shapes
 
@@ -25,7 +25,7 @@ class FitNet(Loss):
     class Config(Record):
         """What is searched in this loss."""
 
-        student_layer: Annotated[str, Field(pattern=r"^(middle|last|stem|stage[1-5])$")] = "middle"
+        student_layer: StudentLayer = "middle"
         teacher_layer: str = "middle"
         weight: Annotated[float, Field(gt=0), Range(1, 1000, log=True)] = 100.0
 

@@ -1,11 +1,14 @@
 """Feature maps that losses compare: which, and at what size."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 ANY = ("middle", "last")  # names that every network has
+StudentLayer = Annotated[str, Field(pattern=r"^(middle|last|stem|stage[1-5])$")]
 
 
 def layer_named(hints: Mapping[str, object], name: str) -> str:

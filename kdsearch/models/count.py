@@ -1,11 +1,12 @@
 """How large a student is, counted on the built module: never by a second set of formulas."""
 
 import json
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from kdsearch.models.shown import Shown, leaves, show_one
 from kdsearch.models.student import NetworkConfig, build_student, read_config
 
 
@@ -20,14 +21,7 @@ def count_macs(module: nn.Module, image_size: int) -> int:
     Agrees with `torch.utils.flop_counter`, which like any run on the meta device costs a training process a
     second and 150 MiB of imports; hence hooks and a real run.
     """
-    counted: list[int] = []
-    leaves = [layer for layer in module.modules() if not any(layer.children())]
-    hooks = [layer.register_forward_hook(partial(_count, counted)) for layer in leaves]
-    with torch.no_grad():
-        module.eval()(torch.zeros(1, 3, image_size, image_size))
-    for hook in hooks:
-        hook.remove()
-    return sum(counted)
+    return sum(map(macs_of_layer, show_one(module, image_size, leaves(module))))
 
 
 def parameters_of(config: NetworkConfig) -> int:
@@ -53,10 +47,7 @@ def _macs(config: str, image_size: int) -> int:
         return count_macs(build_student(read_config(json.loads(config))), image_size)
 
 
-def _count(counted: list[int], layer: nn.Module, _: tuple[Tensor], answer: Tensor) -> None:
-    counted.append(macs_of_layer(layer, answer))
-
-
-def macs_of_layer(layer: nn.Module, answer: Tensor) -> int:
-    """The multiply-adds that gave `answer`; 0 for what is neither a convolution nor linear."""
-    return answer.numel() * layer.weight[0].numel() if isinstance(layer, nn.Conv2d | nn.Linear) else 0
+def macs_of_layer(shown: Shown) -> int:
+    """The multiply-adds of its answer; 0 for what is neither a convolution nor linear."""
+    layer = shown.module
+    return shown.shape.numel() * layer.weight[0].numel() if isinstance(layer, nn.Conv2d | nn.Linear) else 0

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import partial
 from itertools import pairwise, takewhile
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torchvision import models
 
 from kdsearch.errors import TeacherError
 from kdsearch.models.pretrained import pretrained
+from kdsearch.models.shown import show_one
 from kdsearch.outputs import Outputs, Shapes
 
 SMALL = 64  # images below this many pixels get a stem that keeps their size
@@ -154,27 +154,17 @@ def hint_shapes(net: nn.Module, name: str, image_size: int) -> dict[str, tuple[i
     and nothing that was enlarged. Shows the network one image of that size: raises TeacherError where it
     cannot read it.
     """
-    found: dict[int, tuple[str, tuple[int, ...]]] = {}
-
-    def note(path: str, _: nn.Module, __: tuple[Tensor], answer: Any) -> None:
-        if isinstance(answer, Tensor) and answer.dim() == 4 and answer.shape[2] == answer.shape[3] > 1:
-            size = answer.shape[3]
-            if size <= min(found, default=size):
-                found[size] = path, tuple(answer.shape[1:])
-
     blocks = [(path, layer) for path, layer in net.named_modules() if path and path.count(".") < 2]
-    hooks = [layer.register_forward_hook(partial(note, path)) for path, layer in blocks]
-    net.eval()
     try:
-        with torch.no_grad():
-            net(torch.zeros(1, 3, image_size, image_size))
+        answers = show_one(net, image_size, blocks)
     except (RuntimeError, AssertionError):
         raise TeacherError(
             f"[teacher] model: {name} cannot read images of {image_size} x {image_size}; "
             "choose another image_size, or a teacher such as resnet18"
         ) from None
-    finally:
-        for hook in hooks:
-            hook.remove()
     net.train()
+    found: dict[int, tuple[str, tuple[int, ...]]] = {}
+    for path, _, (_, *shape) in answers:
+        if len(shape) == 3 and shape[1] == shape[2] > 1 and shape[2] <= min(found, default=shape[2]):
+            found[shape[2]] = path, tuple(shape)
     return dict(found.values())

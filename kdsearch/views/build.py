@@ -83,10 +83,10 @@ class ViewBuilder:
         The largest difference, over the largest logit or 1; infinite where a pixel differs.
         """
         view = self.bank.view(number)
-        chunks = torch.split(torch.arange(len(self.images)), CHUNK)
+        chunks = self._chunks()
         chunk = int(torch.randint(len(chunks), ()))
         rows = chunks[chunk]
-        pixels = self.augment(self.images[rows], derived_seed(self.seed, "view", number, chunk)).cpu()
+        pixels = self._pixels(number, chunk, rows)
         picked = torch.randperm(len(rows))[:count]
         if not torch.equal(pixels[picked], view.images[rows[picked]]):
             return torch.inf
@@ -101,14 +101,21 @@ class ViewBuilder:
     def _write(self, folder: Path, number: int, progress: Progress) -> None:
         view = self._blank(folder)
         networks = {name: teacher.eval() for name, teacher in self.teachers.items()}
-        for chunk, rows in enumerate(torch.split(torch.arange(len(self.images)), CHUNK)):
-            pixels = self.augment(self.images[rows], derived_seed(self.seed, "view", number, chunk))
+        for chunk, rows in enumerate(self._chunks()):
+            pixels = self._pixels(number, chunk, rows)
             where = slice(int(rows[0]), int(rows[-1]) + 1)
-            view.images[where] = pixels.cpu()
+            view.images[where] = pixels
             for name, teacher in networks.items():
                 for target, tensor in zip(view.answers[name], _asked(teacher, pixels), strict=True):
                     target[where] = tensor.cpu().to(target.dtype)
             progress.step(f"view {number + 1} of {self.bank.count}", where.stop, len(self.images))
+
+    def _chunks(self) -> tuple[Tensor, ...]:
+        """The rows that are augmented together."""
+        return torch.split(torch.arange(len(self.images)), CHUNK)
+
+    def _pixels(self, number: int, chunk: int, rows: Tensor) -> Tensor:
+        return self.augment(self.images[rows], derived_seed(self.seed, "view", number, chunk)).cpu()
 
     def _blank(self, folder: Path) -> View:
         rows = len(self.images)

@@ -1,0 +1,42 @@
+"""What the modules of a network put out when it is shown one image."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Shown(NamedTuple):
+    """A module's answer: a tensor of `shape`, with its batch of one."""
+
+    path: str  # in the network, as in its state dict
+    module: nn.Module
+    shape: torch.Size
+
+
+def leaves(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules that hold no others, by path."""
+    return [(path, module) for path, module in network.named_modules() if not any(module.children())]
+
+
+def show_one(network: nn.Module, image_size: int, modules: Iterable[tuple[str, nn.Module]]) -> list[Shown]:
+    """Those of `modules` that answer with a tensor, in the order of the forward pass.
+
+    Leaves `network` in eval mode. Raises what the network does where it cannot read images of that size.
+    """
+    found: list[Shown] = []
+
+    def note(path: str, module: nn.Module, _: tuple[Tensor], answer: Any) -> None:
+        if isinstance(answer, Tensor):
+            found.append(Shown(path, module, answer.shape))
+
+    hooks = [module.register_forward_hook(partial(note, path)) for path, module in modules]
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 3, image_size, image_size))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
