@@ -10,19 +10,6 @@ from kdsearch.api import STORAGE, Overrides
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Replaced(TypedDict):
-    """The keyword arguments that `overrides` adds to a command."""
-
-    workers: str | None
-    seed: int | None
-    device: str | None
-    data: str | None
-    storage: str | None
-    tracking_uri: str | None
-    name: str | None
-    settings: tuple[str, ...]
-
-
 class Teaching(TypedDict):
     """The keyword arguments that `teaching` adds to a command."""
 
@@ -30,6 +17,15 @@ class Teaching(TypedDict):
     device: str | None
     data: str | None
     settings: tuple[str, ...]
+
+
+class Replaced(Teaching):
+    """The keyword arguments that `overrides` adds to a command."""
+
+    workers: str | None
+    storage: str | None
+    tracking_uri: str | None
+    name: str | None
 
 
 SEED = click.option("--seed", type=int, help="Of everything random; the same seed gives the same trials.")

@@ -10,11 +10,9 @@ from kdsearch.device import choose_device
 from kdsearch.errors import UsageError
 from kdsearch.prepare.teacher import prepare_teachers
 from kdsearch.progress import Progress
-from kdsearch.search.identity import DataFacts, at_path, check_data, stored_study
-from kdsearch.search.preparing import bank_of
+from kdsearch.search.identity import DataFacts, check_data, study_at
+from kdsearch.search.preparing import bank_of, builder_of
 from kdsearch.tracking.record import StudyRecord
-from kdsearch.views.augment import Augmentation
-from kdsearch.views.build import ViewBuilder
 
 ROWS = 64  # that are made again
 TOLERANCE = 0.01  # half precision and another order of sums stay at 0.002
@@ -40,7 +38,7 @@ def look_at_views(
     By the study's own teachers. Raises UsageError before these are there, and where a view is not what it
     should be.
     """
-    study = at_path(stored_study(found), data or found.user_attrs.get("data_path"))
+    study = study_at(found, data)
     if "teachers" not in found.user_attrs:
         raise UsageError(f"study {study.name!r} has no views yet; 'kdsearch run' makes them")
     device = choose_device(on)
@@ -58,9 +56,7 @@ def look_at_views(
     )
     if not made:
         return report
-    augment = Augmentation(study.augmentation, sets.train.images.shape[-1])
-    networks = {name: each.network for name, each in ready.items()}
-    gap = ViewBuilder(bank, sets.train.images, augment, networks, study.seed).gap(made[-1], ROWS)
+    gap = builder_of(study, sets, bank, ready).gap(made[-1], ROWS)
     if not gap <= TOLERANCE:
         raise UsageError(
             f"{bank.path(made[-1])}: not what images, augmentation and teachers make (a logit differs by "

@@ -19,7 +19,7 @@ from kdsearch.engine.evaluate import evaluate
 from kdsearch.errors import DataError, NothingFinishedError
 from kdsearch.models.student import Network, student_outputs
 from kdsearch.progress import Progress
-from kdsearch.search.identity import at_path, stored_study
+from kdsearch.search.identity import study_at
 from kdsearch.search.results import finished_count, ranked
 from kdsearch.study.file import Study
 from kdsearch.study.settings import PublishedResult
@@ -65,7 +65,7 @@ def export_best(
     """Exports the best trial so far to the folder `out`; `test` reads the test split, once for each trial."""
     check_folder(out, force=force)  # before the test split is read
     winner = find_winner(found, record)
-    study = at_path(stored_study(found), data or found.user_attrs.get("data_path"))
+    study = study_at(found, data)
     sets = _same_images(found, study, progress)
     notes = list(_search_notes(found))
     final, why = _tested(found, winner, study, sets, progress) if test else (None, "")
@@ -104,7 +104,7 @@ def judge_best(
             "another --name or 'kdsearch delete' this one"
         )
     winner = find_winner(found, record)
-    study = at_path(stored_study(found), data or found.user_attrs.get("data_path"))
+    study = study_at(found, data)
     final, why = None, ""
     if test:
         final, why = _tested(found, winner, study, _same_images(found, study, progress), progress)

@@ -14,7 +14,7 @@ from kdsearch.config import Record
 from kdsearch.data.image_set import ImageSet, SearchSets
 from kdsearch.device import seeded
 from kdsearch.distill.objective import Objective
-from kdsearch.engine.evaluate import evaluate
+from kdsearch.engine.evaluate import Score, evaluate
 from kdsearch.engine.training import Labelled, Training
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import TeacherError
@@ -110,10 +110,15 @@ def read_checkpoint(lesson: Lesson) -> Teacher:
 def from_checkpoint(lesson: Lesson) -> Taught:
     """The teacher from its file, with its accuracy on the validation split."""
     teacher = read_checkpoint(lesson)
-    score = evaluate(teacher.to(lesson.device), answer, *_labelled(lesson.sets.validation, lesson.device))
+    score = scored(lesson, teacher)
     if not isfinite(score.loss):
         raise TeacherError(f"{lesson.config.checkpoint}: its answers to the validation images are not finite")
     return _taught(lesson, teacher, Path(lesson.config.checkpoint or "").name, score.accuracy)
+
+
+def scored(lesson: Lesson, teacher: Teacher) -> Score:
+    """What the validation images say of a teacher."""
+    return evaluate(teacher.to(lesson.device), answer, *_labelled(lesson.sets.validation, lesson.device))
 
 
 def cache_entry(lesson: Lesson) -> Path:

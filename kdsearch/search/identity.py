@@ -94,9 +94,11 @@ def stored_study(found: optuna.Study) -> Study:
     return Study(found.user_attrs["study"], f"study {found.study_name}")
 
 
-def at_path(study: Study, path: str | None) -> Study:
-    """`study` with its images at `path`."""
-    return Study({**study.tables, "data": {**study.tables["data"], "path": path}}, f"study {study.name}")
+def study_at(found: optuna.Study, path: str | None) -> Study:
+    """The study as it was created, its images at `path`, or where they lay."""
+    study = stored_study(found)
+    data = {**study.tables["data"], "path": path or found.user_attrs.get("data_path")}
+    return Study({**study.tables, "data": data}, f"study {study.name}")
 
 
 def check_settings(found: optuna.Study, study: Study) -> None:

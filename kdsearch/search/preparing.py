@@ -17,7 +17,6 @@ from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
 from kdsearch.errors import TeacherError
-from kdsearch.models.teachers import Teacher
 from kdsearch.prepare.bench import Prepared
 from kdsearch.prepare.stored import weights_file
 from kdsearch.prepare.teacher import Ready, check_teachers, prepare_teachers
@@ -89,16 +88,17 @@ def prepare(request: Request, channel: Channel) -> None:
     channel.send(Created(study.name, *where, target, finished, cuda))
     if target <= finished:
         return
-    teachers, bank = _teach(study, found, sets, device, channel)
+    ready = _teach(study, found, sets, device, channel)
     if request.views:
+        bank = bank_of(study, found, sets, ready, device)
         checkpoints = checkpoint_folder(run.storage, study.name)
         prepared = Prepared(data=sets.folder, bank=bank, checkpoints=checkpoints, device=str(device))
-        _make_views(study, sets, teachers, prepared, channel)
+        _make_views(builder_of(study, sets, bank, ready), prepared, channel)
 
 
 def _teach(
     study: Study, found: optuna.Study, sets: SearchSets, device: torch.device, channel: Channel
-) -> tuple[dict[str, Teacher], ViewBank]:
+) -> dict[str, Ready]:
     record = StudyRecord(study.run.storage, study.name)
     for name in found.user_attrs.get("given_teachers", []):
         if not study.teachers[name].checkpoint and record.file(weights_file(name)) is None:
@@ -115,7 +115,7 @@ def _teach(
     for name, each in facts.items():
         size = f"validation accuracy {each.accuracy:.2%}, {each.parameters:,} parameters"
         channel.say(f"teacher {label(name, each.model)}: {size} ({each.origin})")
-    return {name: each.network for name, each in ready.items()}, bank_of(study, found, sets, ready, device)
+    return ready
 
 
 def bank_of(
@@ -135,11 +135,14 @@ def bank_of(
     )
 
 
-def _make_views(
-    study: Study, sets: SearchSets, teachers: dict[str, Teacher], prepared: Prepared, channel: Channel
-) -> None:
+def builder_of(study: Study, sets: SearchSets, bank: ViewBank, ready: Mapping[str, Ready]) -> ViewBuilder:
+    """What makes these views."""
     augment = Augmentation(study.augmentation, sets.train.images.shape[-1])
-    builder = ViewBuilder(prepared.bank, sets.train.images, augment, teachers, study.seed)
+    networks = {name: each.network for name, each in ready.items()}
+    return ViewBuilder(bank, sets.train.images, augment, networks, study.seed)
+
+
+def _make_views(builder: ViewBuilder, prepared: Prepared, channel: Channel) -> None:
     for number in range(prepared.bank.count):
         with spent(channel, "first view" if number == 0 else "later views"):
             builder.build(number, channel)

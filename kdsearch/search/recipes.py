@@ -19,20 +19,16 @@ def baselines(study: Study) -> list[dict[str, Any]]:
     usual = default if default in losses else losses[0]
     drawn = [(SEARCHED, loss) for loss in losses] if study.searches_networks else []
     published = [(name, usual) for name in study.student.possible("network") if name != SEARCHED]
-    return [{**_defaults(study), **_chosen(study, *each)} for each in (*drawn, *published)]
-
-
-def _chosen(study: Study, network: str, loss: str) -> dict[str, Any]:
-    chosen = {"student.network": network, "distillation.loss": loss}
-    spaces = {"student.network": study.student, "distillation.loss": study.distillation}
-    return {name: value for name, value in chosen.items() if name.split(".")[1] in spaces[name].searched}
+    defaults = _defaults(study)
+    recipes = [{"student.network": name, "distillation.loss": loss} for name, loss in (*drawn, *published)]
+    return [defaults | {key: recipe[key] for key in recipe.keys() & defaults} for recipe in recipes]
 
 
 def _defaults(study: Study) -> dict[str, Any]:
-    found = {}
+    found, spaces = {}, study.spaces
     for name in study.parameters():
         prefix, field = name.split(".")
-        space = study.spaces[prefix]
+        space = spaces[prefix]
         default, searched = space.record.model_fields[field].default, space.searched[field]
         if isinstance(searched, Choices):
             found[name] = default if default in searched.values else searched.values[0]

@@ -9,8 +9,6 @@ from kdsearch.cache import cache_root
 from kdsearch.config import Record
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
-from kdsearch.engine.evaluate import evaluate
-from kdsearch.engine.training import Labelled
 from kdsearch.errors import IdentityError, TeacherError, UsageError
 from kdsearch.models.count import count_parameters
 from kdsearch.models.teachers import offered
@@ -21,10 +19,10 @@ from kdsearch.prepare.taught import (
     Lesson,
     Taught,
     TeacherFacts,
-    answer,
     cache_entry,
     from_checkpoint,
     read_entry,
+    scored,
     taught,
 )
 from kdsearch.prepare.teacher import check_teachers, checked
@@ -192,15 +190,12 @@ def _scored(lesson: Lesson, asked: str) -> TeacherReport:
     weights, origin = _found(lesson, asked)
     teacher = lesson.network()
     load_weights(teacher, from_bytes(weights), origin)
-    images, labels = lesson.sets.validation.images, lesson.sets.validation.labels
-    where = Labelled(images.to(lesson.device), labels.to(lesson.device))
-    score = evaluate(teacher.to(lesson.device), answer, *where)
     return TeacherReport(
         name=label(lesson.name, lesson.config.model),
         origin=origin,
         parameters=count_parameters(teacher),
-        accuracy=score.accuracy,
-        images=len(labels),
+        accuracy=scored(lesson, teacher).accuracy,
+        images=len(lesson.sets.validation),
     )
 
 

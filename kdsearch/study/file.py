@@ -80,15 +80,7 @@ class Study:
         self.losses = _nested(
             file, tables, "losses", tuple(losses), {n: made.Config for n, made in LOSSES.items()}
         )
-        finish, shortest = max(self.training.possible("finish_epochs")), min(self.training.possible("epochs"))
-        if finish >= shortest:
-            raise Place(file, "training").error(
-                f"finish_epochs = {finish} leaves nothing of {shortest} epochs; give fewer"
-            )
-        for name, space in self.losses.items():
-            check_student_layers(Place(file, f"losses.{name}"), space, common_layers(self.student))
-        hints = [name for name in losses if "hints" in LOSSES[name].reads]
-        check_teachers(file, self.distillation.possible("teacher"), list(self.teachers), hints)
+        self._check(file)
         self.tables = {
             **head,
             **{name: _record(file, tables, name, record).model_dump() for name, record in SETTINGS.items()},
@@ -97,6 +89,19 @@ class Study:
             "losses": {name: space.resolved() for name, space in self.losses.items()},
             "teachers": {name: self.teachers[name].model_dump() for name in sorted(own)},
         }
+
+    def _check(self, file: str) -> None:
+        """Raises StudyFileError where tables that are right by themselves do not go together."""
+        finish, shortest = max(self.training.possible("finish_epochs")), min(self.training.possible("epochs"))
+        if finish >= shortest:
+            raise Place(file, "training").error(
+                f"finish_epochs = {finish} leaves nothing of {shortest} epochs; give fewer"
+            )
+        layers = common_layers(self.student)
+        for name, space in self.losses.items():
+            check_student_layers(Place(file, f"losses.{name}"), space, layers)
+        hints = [name for name in self.losses if "hints" in LOSSES[name].reads]
+        check_teachers(file, self.distillation.possible("teacher"), list(self.teachers), hints)
 
     @property
     def spaces(self) -> dict[str, Space]:
