@@ -23,6 +23,10 @@ from kdsearch.search.storage import LOST
 
 CONTEXT = multiprocessing.get_context("spawn")
 ORPHANED_SECONDS = 120.0  # what a child whose supervisor died has to save its work
+# For glibc, in bytes: what a training step frees stays mapped for the next one. As glibc comes, a large
+# buffer goes back to the system when it is freed, and the next step waits for cleared pages. What is kept is
+# given back between trials (`engine.lean.give_memory_back`).
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 
 
 class Child:
@@ -37,7 +41,7 @@ class Child:
         inbox, self.inbox = CONTEXT.Pipe(duplex=False)
         self.process: BaseProcess = CONTEXT.Process(target=_enter, args=(target, theirs, inbox), daemon=True)
         resource_tracker.ensure_running()  # starting it unblocks SIGINT, which the first child would inherit
-        with without_interrupt():
+        with without_interrupt(), by_default(ALLOCATOR):
             self.process.start()
         theirs.close()
         inbox.close()
@@ -88,6 +92,18 @@ def without_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def by_default(variables: dict[str, str]) -> Iterator[None]:
+    """Children started inside have these environment variables, where the user has not set them."""
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def quiet() -> None:
