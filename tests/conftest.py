@@ -4,6 +4,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from kdsearch.views.bank import ViewBank
 
@@ -48,3 +49,18 @@ def bank(tmp_path_factory):
 def labels():
     """Of the bank's images."""
     return torch.arange(40) % 5
+
+
+@pytest.fixture
+def draw_images():
+    """Writes images of random pixels to the given paths under a folder; the same path has the same pixels."""
+
+    def draw(root, *names, size=(20, 16)):
+        for name in names:
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(list(name.encode())).integers(0, 256, (*size, 3), np.uint8)
+            Image.fromarray(pixels).save(path)
+        return root
+
+    return draw

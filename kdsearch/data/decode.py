@@ -4,7 +4,6 @@ import struct
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -14,10 +13,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from kdsearch.data.image_set import ImageSet
+from kdsearch.data.scratch import picked, scratch
 from kdsearch.errors import DataError
 from kdsearch.progress import Progress
 
-DECODE_VERSION = 1  # part of the cache's key: raise it when the same file gives other pixels
+DECODE_VERSION = 2  # part of the cache's key: raise it when the same file gives other pixels, or other files
 
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 
@@ -73,7 +73,7 @@ def resized(images: ImageSet, size: int) -> ImageSet:
     arrays = images.images.permute(0, 2, 3, 1).numpy()
     pictures = (Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array) for array in arrays)
     pixels = torch.from_numpy(np.stack([fitted(picture, size) for picture in pictures]))
-    return replace(images, images=pixels, stored_fingerprint="")
+    return ImageSet(pixels, images.labels, images.classes)
 
 
 class Decoded(NamedTuple):
@@ -90,7 +90,7 @@ def decode_all(
 
     Raises DataError for the first file in order that cannot be read; `skip_corrupt` leaves corrupt ones out.
     """
-    pixels = np.empty((len(files), 3, size, size), np.uint8)
+    pixels = scratch((len(files), 3, size, size))
 
     def into_place(index: int) -> int:
         try:
@@ -99,7 +99,7 @@ def decode_all(
             if skip_corrupt:
                 return 0
             raise
-        pixels[index] = image.numpy()
+        pixels[index] = image
         return len(image)
 
     channels = np.zeros(len(files), int)
@@ -109,9 +109,8 @@ def decode_all(
             channels[index] = found
             if (index + 1) % 64 == 0 or index + 1 == len(files):
                 progress.step(task, index + 1, len(files))
-    kept = np.flatnonzero(channels)
-    if len(kept) < len(files):
-        pixels = pixels[kept]
+    kept = torch.from_numpy(np.flatnonzero(channels))
     if channels.max(initial=0) == 1:
-        pixels = pixels[:, :1].copy()
-    return Decoded(torch.from_numpy(pixels), torch.from_numpy(kept))
+        pixels = pixels[:, :1]
+    whole = len(kept) == len(files) and pixels.is_contiguous()
+    return Decoded(pixels if whole else picked(pixels, kept), kept)

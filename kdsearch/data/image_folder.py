@@ -8,7 +8,7 @@ import torch
 from kdsearch.cache import digest
 from kdsearch.data.decode import decode_all
 from kdsearch.data.folders import Files, class_names, compare_classes, layout, listing
-from kdsearch.data.image_set import ImageSet
+from kdsearch.data.image_set import WINDOW, ImageSet
 from kdsearch.data.request import DataConfig
 from kdsearch.data.source import Parts
 from kdsearch.data.split import pixel_hashes
@@ -81,6 +81,9 @@ class ImageFolder:
         keys = list(self.training)
         paths = [path for members in files.values() for path in members]
         labels = torch.tensor([keys.index(key) for key, members in files.items() for _ in members])
+        if len(paths) > WINDOW:  # else a window would hold the images of a few classes
+            order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(0))
+            paths, labels = [paths[index] for index in order.tolist()], labels[order]
         size = self.config.image_size or DEFAULT_SIZE
         decoded = decode_all(paths, size, progress, f"decode {split}", skip_corrupt=self.config.skip_corrupt)
         labels = labels[decoded.kept]

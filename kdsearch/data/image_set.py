@@ -12,8 +12,18 @@ import torch
 from torch import Tensor
 
 from kdsearch.cache import digest, making
+from kdsearch.data.scratch import picked
 
 Triple = tuple[float, float, float]
+
+WINDOW = 2**16  # images of a larger set that are shuffled together
+
+
+class Known(NamedTuple):
+    """What is found out by reading all images of a set."""
+
+    fingerprint: str
+    mean_std: tuple[Triple, Triple]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +33,7 @@ class ImageSet:
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
-    stored_fingerprint: str = ""  # of a set that was opened from disk, so that it need not be read again
+    known: Known | None = None  # of a set that was opened from disk, so that it need not be read again
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -31,8 +41,8 @@ class ImageSet:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over shape, pixels, labels and class names: 64 hex digits."""
-        if self.stored_fingerprint:
-            return self.stored_fingerprint
+        if self.known:
+            return self.known.fingerprint
         content = hashlib.sha256(json.dumps([list(self.images.shape), self.classes]).encode())
         content.update(self.images.contiguous().numpy().data)
         content.update(self.labels.contiguous().numpy().data)
@@ -44,6 +54,8 @@ class ImageSet:
         Exact: computed from a histogram of the 256 values. A constant channel gets the deviation 1/255, so
         that one can divide by it.
         """
+        if self.known:
+            return self.known.mean_std
         values = torch.arange(256, dtype=torch.float64) / 255
         found = []
         for channel in range(self.images.shape[1]):
@@ -57,14 +69,14 @@ class ImageSet:
 
     def select(self, indices: Tensor) -> Self:
         """The images with these indices, in this order."""
-        return type(self)(self.images[indices], self.labels[indices], self.classes)
+        return type(self)(picked(self.images, indices), self.labels[indices], self.classes)
 
     def save(self, folder: Path) -> None:
         """Writes `images.npy`, `labels.npy` and `meta.json` into a new folder."""
         folder.mkdir(parents=True)
         np.save(folder / "images.npy", self.images.numpy())
         np.save(folder / "labels.npy", self.labels.numpy())
-        meta = {"classes": self.classes, "fingerprint": self.fingerprint}
+        meta = {"classes": self.classes, "fingerprint": self.fingerprint, "mean_std": self.mean_std()}
         (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
     @classmethod
@@ -73,7 +85,8 @@ class ImageSet:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="c"))
         labels = torch.from_numpy(np.load(folder / "labels.npy"))
-        return cls(images, labels, tuple(meta["classes"]), meta["fingerprint"])
+        mean, std = map(tuple, meta["mean_std"])
+        return cls(images, labels, tuple(meta["classes"]), Known(meta["fingerprint"], (mean, std)))
 
 
 class SearchSets(NamedTuple):

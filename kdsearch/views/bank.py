@@ -1,5 +1,6 @@
 """The view bank on disk, as those see it who train: memory-mapped, read only."""
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,12 @@ class View(NamedTuple):
 
     images: Tensor  # uint8, N x C x H x W
     answers: dict[str, Answers]
+
+    @property
+    def nbytes(self) -> int:
+        """The size of pixels and answers."""
+        answers = (field for stored in self.answers.values() for field in stored)
+        return self.images.nbytes + sum(field.nbytes for field in answers)
 
 
 class Answering(Record):
@@ -60,6 +67,17 @@ class ViewBank(Record):
     def view(self, number: int) -> View:
         """View `number`, which must exist."""
         return open_view(self.path(number), tuple(self.teachers))
+
+    def read_ahead(self, number: int, rows: slice) -> None:
+        """Has the system read the pixels of these rows in order, before they are asked for in another one."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        images, path = self.view(number).images, self.path(number) / "images.npy"
+        first, last, _ = rows.indices(len(images))
+        each = images.nbytes // len(images)
+        with path.open("rb") as file:
+            start = path.stat().st_size - images.nbytes + first * each
+            os.posix_fadvise(file.fileno(), start, (last - first) * each, os.POSIX_FADV_WILLNEED)
 
 
 @lru_cache(maxsize=64)

@@ -7,8 +7,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from kdsearch.data.image_set import WINDOW
 from kdsearch.outputs import Outputs
-from kdsearch.views.bank import View, ViewBank
+from kdsearch.views.bank import Answers, View, ViewBank
 
 
 class Batch(NamedTuple):
@@ -39,11 +40,23 @@ def derived_seed(*parts: object) -> int:
 def shuffled(images: int, steps: int, seed: int, epoch: int) -> tuple[Tensor, ...]:
     """The indices of one epoch's batches, all of one size: every other size costs a set of compiled kernels.
 
-    Fewer than `steps` images, the last of the epoch's order, sit it out.
+    Of a set that is larger than WINDOW one window after the other is shuffled, in random order, so that it is
+    read from the disk in whole pieces. Fewer than `steps` images, the last of the order, sit the epoch out.
     """
     generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))
+    windows = torch.split(torch.arange(images), WINDOW)
+    if len(windows) > 1:
+        windows = tuple(windows[number] for number in torch.randperm(len(windows), generator=generator))
+    order = torch.cat([window[torch.randperm(len(window), generator=generator)] for window in windows])
     size = images // steps
-    return torch.split(torch.randperm(images, generator=generator)[: size * steps], size)
+    return torch.split(order[: size * steps], size)
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on `device`; to a GPU without waiting for the copy."""
+    if device.type == "cuda" and not tensor.is_cuda:
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 class ViewBatches:
@@ -74,18 +87,34 @@ class ViewBatches:
         """The batches of one epoch from number `start` on, on the labels' device."""
         number = epoch % self.bank.count
         self.wait(number)
-        view = self.bank.view(number)
-        device = self.labels.device
-        for rows in shuffled(len(self.labels), self.steps, self.seed, epoch)[start:]:
-            images = view.images[rows].to(device)
+        view, device = self._placed(self.bank.view(number)), self.labels.device
+        order = shuffled(len(self.labels), self.steps, self.seed, epoch)
+        windows: list[int] = (torch.stack(order)[:, 0] // WINDOW).tolist()
+        last = None
+        for rows, window in zip(order[start:], windows[start:], strict=True):
+            if window != last:
+                self.bank.read_ahead(number, slice(window * WINDOW, (window + 1) * WINDOW))
+                last = window
+            here = moved(rows, device)
+            there = here if view.images.device == device else rows
+            images = moved(view.images[there], device)
             hints = self.live(images).hints if self.live else {}
-            logits = torch.stack(self._answers(view, "logits", rows) or [torch.empty(0)]).mean(0)
-            embedding = torch.cat(self._answers(view, "embedding", rows) or [torch.empty(0)], dim=-1)
-            teacher = Outputs(logits, embedding, hints)
-            yield Batch(images, self.labels[rows.to(device)], teacher)
+            logits = torch.stack(self._answers(view, "logits", there) or [torch.empty(0)]).mean(0)
+            embedding = torch.cat(self._answers(view, "embedding", there) or [torch.empty(0)], dim=-1)
+            yield Batch(images, self.labels[here], Outputs(logits, embedding, hints))
+
+    def _placed(self, view: View) -> View:
+        """The view on the GPU, where half of its free memory holds it; else as it is."""
+        device = self.labels.device
+        if device.type != "cuda" or view.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+            return view
+        answers = {
+            name: Answers(*(field.to(device) for field in stored)) for name, stored in view.answers.items()
+        }
+        return View(view.images.to(device), answers)
 
     def _answers(self, view: View, field: str, rows: Tensor) -> list[Tensor]:
         """Each teacher's to these images, float32; none where no loss reads them."""
         names = self.teachers if field in self.reads else ()
         stored = (getattr(view.answers[name], field) for name in names)
-        return [answer[rows].to(self.labels.device).float() for answer in stored]
+        return [moved(answer[rows], self.labels.device).float() for answer in stored]

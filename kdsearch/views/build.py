@@ -21,6 +21,7 @@ from kdsearch.views.batches import derived_seed
 from kdsearch.views.settings import ViewsConfig
 
 CHUNK = 512  # images augmented with one seed; part of what a view is
+PIXELS = CHUNK * 64 * 64  # of the images that a teacher is asked about at once
 VERSION = 2  # part of the cache key: raise it when a view's files change
 
 
@@ -135,6 +136,7 @@ class ViewBuilder:
 
 def _asked(teacher: nn.Module, pixels: Tensor) -> Answers:
     device = next(teacher.parameters()).device
+    most = max(1, PIXELS // pixels[0, 0].numel())
     with autocast(device):
-        outputs: Outputs = teacher(as_input(pixels.to(device)))
-    return Answers(outputs.logits, outputs.embedding)
+        parts: list[Outputs] = [teacher(as_input(part.to(device))) for part in torch.split(pixels, most)]
+    return Answers(torch.cat([part.logits for part in parts]), torch.cat([part.embedding for part in parts]))

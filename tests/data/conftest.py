@@ -3,9 +3,7 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 
 @pytest.fixture(autouse=True)
@@ -41,21 +39,6 @@ class Watch:
 @pytest.fixture
 def progress():
     return Watch()
-
-
-@pytest.fixture
-def draw_images():
-    """Writes images of random pixels to the given paths under a folder; the same path has the same pixels."""
-
-    def draw(root, *names, size=(20, 16)):
-        for name in names:
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = np.random.default_rng(list(name.encode())).integers(0, 256, (*size, 3), np.uint8)
-            Image.fromarray(pixels).save(path)
-        return root
-
-    return draw
 
 
 @pytest.fixture

@@ -61,6 +61,21 @@ def test_class_folders_without_a_validation_split_hold_one_out(tmp_path, progres
     assert sets.train.classes == ("cat", "dog")
 
 
+def test_a_set_of_several_windows_is_stored_in_random_order(food, progress, monkeypatch):
+    def read():
+        return ImageFolder(food, config(food)).search(progress).train
+
+    def pairs(found):
+        return sorted(zip(found.images.tolist(), found.labels.tolist(), strict=True))
+
+    plain = read()
+    monkeypatch.setattr("kdsearch.data.image_folder.WINDOW", 3)
+    mixed = read()
+    assert mixed.labels.tolist() != plain.labels.tolist() == sorted(mixed.labels.tolist())
+    assert pairs(mixed) == pairs(plain)
+    assert torch.equal(read().images, mixed.images)
+
+
 def test_a_folder_without_a_size_is_decoded_at_128(food, progress):
     default = DataConfig(name="folder", path=str(food))
     assert load_search_sets(default, 0, progress).train.images.shape[-2:] == (128, 128)

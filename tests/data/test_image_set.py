@@ -21,6 +21,7 @@ def test_a_saved_set_opens_equal(tmp_path):
     assert torch.equal(opened.images, saved.images)
     assert torch.equal(opened.labels, saved.labels)
     assert (opened.classes, opened.fingerprint) == (saved.classes, saved.fingerprint)
+    assert opened.mean_std() == saved.mean_std()
 
 
 def test_the_stored_fingerprint_is_that_of_the_content(tmp_path):

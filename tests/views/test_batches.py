@@ -1,4 +1,6 @@
+import os
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -38,6 +40,11 @@ def equal(one, other):
     )
 
 
+def equal_sets(one, other):
+    """Whether two tensors hold the same images, in whatever order."""
+    return sorted(one.flatten(1).tolist()) == sorted(other.flatten(1).tolist())
+
+
 @given(st.integers(2, 300), st.integers(2, 80), st.integers(0, 5))
 def test_an_epoch_shows_its_images_once_in_batches_of_one_size(images, batch_size, epoch):
     steps = -(-images // batch_size)
@@ -47,6 +54,30 @@ def test_an_epoch_shows_its_images_once_in_batches_of_one_size(images, batch_siz
     assert len(order) == steps
     assert size <= batch_size
     assert len(shown.unique()) == len(shown) > images - steps
+
+
+def test_a_set_larger_than_a_window_is_read_one_window_after_the_other(monkeypatch):
+    monkeypatch.setattr("kdsearch.views.batches.WINDOW", 100)
+    orders = [torch.cat(shuffled(350, 35, seed=1, epoch=epoch)) for epoch in range(6)]
+    windows = [[row // 100 for row in order.tolist()] for order in orders]
+    assert all(sorted(order.tolist()) == list(range(350)) for order in orders)
+    assert all(sum(a != b for a, b in pairwise(found)) == 3 for found in windows)
+    assert len({tuple(dict.fromkeys(found)) for found in windows}) > 1  # in another order of the windows
+    within = [order[torch.tensor(found) == 2].tolist() for order, found in zip(orders, windows, strict=True)]
+    assert all(rows != sorted(rows) for rows in within)
+    assert within[0] != within[1]
+
+
+def test_the_system_reads_ahead_what_comes_next_and_no_more(bank, labels, batches, monkeypatch):
+    monkeypatch.setattr("kdsearch.views.batches.WINDOW", 16)
+    header = (bank.path(1) / "images.npy").stat().st_size - 40 * 192
+    asked = []
+    monkeypatch.setattr("os.posix_fadvise", lambda file, *what: asked.append(what))
+    shown = torch.cat([batch.images for batch in batches(batch_size=8).epoch(1)])
+    assert sorted(asked) == [
+        (header + row * 192, rows * 192, os.POSIX_FADV_WILLNEED) for row, rows in ((0, 16), (16, 16), (32, 8))
+    ]
+    assert equal_sets(shown, bank.view(1).images)
 
 
 def test_other_images_sit_out_in_other_epochs():

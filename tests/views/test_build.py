@@ -81,6 +81,19 @@ def test_the_teacher_s_answers_belong_to_exactly_the_stored_pixels(builder, teac
     assert (answers.logits.float() - wrong.logits).abs().max() > 0.1
 
 
+def test_large_images_are_asked_about_in_smaller_batches(builder, teacher, monkeypatch):
+    making = builder(count=CHUNK)
+    sizes = []
+    hook = teacher.register_forward_pre_hook(lambda net, images: sizes.append(len(images[0])))
+    monkeypatch.setattr("kdsearch.views.build.PIXELS", 200 * 16 * 16)
+    making.build(0, Silence())
+    hook.remove()
+    assert sizes == [200, 200, 112]
+    view = making.bank.view(0)
+    again = teacher.answer(as_input(view.images)).logits
+    torch.testing.assert_close(view.answers["teacher"].logits.float(), again, rtol=2e-3, atol=2e-3)
+
+
 def test_several_teachers_answer_the_same_pixels_which_are_stored_once(builder, images, tmp_path):
     alone = builder("alone")
     alone.build(0, Silence())
