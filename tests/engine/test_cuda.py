@@ -43,3 +43,29 @@ def test_a_training_leaves_the_global_generators_as_they_were(training):
     finish(training(device="cuda"))
     assert torch.equal(torch.cuda.get_rng_state(), before[0])
     assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_no_step_waits_for_the_device(training):
+    run = training(device="cuda", epochs=2)
+    next(iter(run))
+    run.network.train()
+    steps = run.batches.epoch(1)
+    run._train(next(steps))  # a first step may set things up
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for batch in steps:
+            run._train(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert run.step == run.batches.steps
+
+
+def test_a_view_that_fits_lies_on_the_device_and_another_one_gives_the_same_batches(training, monkeypatch):
+    batches = training(device="cuda").batches
+    resident = list(batches.epoch(0))
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (0, 0))
+    assert batches._placed(batches.bank.view(0)) is batches.bank.view(0)
+    for one, other in zip(resident, batches.epoch(0), strict=True):
+        assert {one.images.device.type, other.images.device.type} == {"cuda"}
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.teacher.logits, other.teacher.logits)

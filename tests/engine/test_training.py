@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, AdamW
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kdsearch.engine.training import InterruptedTrainingError
@@ -131,3 +132,29 @@ def test_the_schedule_of_the_first_epochs_ends_with_them(training, numbers):
     epochs = iter(first)
     next(epochs), next(epochs)
     assert weights(first) == weights(alone)
+
+
+class Waits(TorchFunctionMode):
+    """Counts what a host waits for its GPU for: values that leave a tensor."""
+
+    LEAVING = frozenset({"item", "tolist", "cpu", "numpy", "__bool__", "__int__", "__float__", "__index__"})
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.count += getattr(function, "__name__", "") in self.LEAVING
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_values_leave_the_device_once_an_epoch_however_many_steps_it_has(training, optimizer):
+    counts = []
+    for batch_size in (20, 4):
+        run = iter(training(batch_size=batch_size, optimizer=optimizer))
+        next(run)
+        with Waits() as waits:
+            next(run)
+        counts.append(waits.count)
+    assert counts == [4, 4]  # the order's windows, the images, the means of training, the score

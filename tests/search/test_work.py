@@ -1,0 +1,80 @@
+"""What a run computes, in counts: they are the same on every machine, and grow before the times do.
+
+A count that rises here means that each trial, or each step, does something that was done once before.
+"""
+
+from collections import Counter
+
+import pytest
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from kdsearch.data import decode
+from kdsearch.models.teachers import Teacher
+from kdsearch.prepare.bench import Bench, Prepared
+from kdsearch.search import identity
+from kdsearch.search.loop import Worker
+from kdsearch.search.messages import Channel, Job, Ready, Request
+from kdsearch.search.preparing import prepare
+from kdsearch.search.storage import open_storage
+from kdsearch.search.takeover import Takeover
+from kdsearch.tracking.record import StudyRecord
+
+TRAIN, VALIDATION, VIEWS, EPOCHS, TRIALS = 60, 20, 2, 4, 3
+SETTINGS = {
+    "data.name": "folder",
+    "data.image_size": 16,
+    "data.validation": VALIDATION / (TRAIN + VALIDATION),
+    "budget.max_params": 3000,
+    "student.stages": 1,
+    "training.epochs": EPOCHS,
+    "training.batch_size": 20,
+    "distillation.loss": "kl",
+    "teacher.model": "mobilenet_v3_small",
+    "teacher.epochs": 1,
+    "views.count": VIEWS,
+}
+
+
+class Heard(Channel):
+    """Keeps where things are."""
+
+    def __init__(self):
+        self.prepared = None
+
+    def send(self, message):
+        if isinstance(message, Ready):
+            self.prepared = Prepared.model_validate(message.prepared)
+
+
+@pytest.fixture
+def counts(monkeypatch):
+    """Decoded files, and images that teachers have answered to, trainings of teachers aside."""
+    found = Counter()
+
+    def decoding(file, size, plain=decode.decode):
+        found["decoded"] += 1
+        return plain(file, size)
+
+    def see(module, inputs):
+        if isinstance(module, Teacher) and not module.training and len(inputs[0]) > VALIDATION:
+            found["answered"] += len(inputs[0])
+
+    monkeypatch.setattr(decode, "decode", decoding)
+    handle = register_module_forward_pre_hook(see)
+    yield found
+    handle.remove()
+
+
+def test_a_run_decodes_each_file_once_and_asks_the_teacher_once_a_view(tmp_path, counts, draw_images):
+    root = draw_images(tmp_path / "pets", *(f"{n % 2}/{n}.png" for n in range(TRAIN + VALIDATION)))
+    url = f"sqlite:///{tmp_path / 'kdsearch.db'}"
+    replaced = {"name": "work", "run.storage": url, "data.path": str(root), "run.device": "cpu"}
+    for _ in range(2):  # the second finds all that the first has made
+        heard = Heard()
+        prepare(Request(study="food11", settings=SETTINGS, replaced=replaced, trials=TRIALS), heard)
+    storage = open_storage(url)
+    study = identity.open_study(storage, "work")
+    bench = Bench(identity.stored_study(study), heard.prepared, StudyRecord(url, "work"), lambda: False)
+    Worker(study, bench, Job("work", url, {}, 0, 1, 0, 0.0), heard, Takeover(study, storage)).work()
+    assert sum(len(trial.intermediate_values) for trial in study.trials) == TRIALS * EPOCHS
+    assert counts == {"decoded": TRAIN + VALIDATION, "answered": VIEWS * TRAIN}
