@@ -97,7 +97,7 @@ class ViewBatches:
                 last = window
             here = moved(rows, device)
             there = here if view.images.device == device else rows
-            images = moved(view.images[there], device)
+            images = moved(view.images.index_select(0, there), device)  # whole rows; indexing copies bytes
             hints = self.live(images).hints if self.live else {}
             logits = torch.stack(self._answers(view, "logits", there) or [torch.empty(0)]).mean(0)
             embedding = torch.cat(self._answers(view, "embedding", there) or [torch.empty(0)], dim=-1)
@@ -117,4 +117,4 @@ class ViewBatches:
         """Each teacher's to these images, float32; none where no loss reads them."""
         names = self.teachers if field in self.reads else ()
         stored = (getattr(view.answers[name], field) for name in names)
-        return [moved(answer[rows], self.labels.device).float() for answer in stored]
+        return [moved(answer.index_select(0, rows), self.labels.device).float() for answer in stored]
