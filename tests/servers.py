@@ -17,7 +17,7 @@ from threading import Event
 from time import monotonic
 from uuid import uuid4
 
-PATIENCE = 90
+PATIENCE = 240  # seconds until something is taken to hang; a busy machine is no failure
 
 
 def wait_until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
