@@ -8,9 +8,11 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from kdsearch.search.pruning import ExtrapolationPruner
 from kdsearch.search.slots import slot_of
 
 STARTUP_TRIALS = 10
+DEVIATIONS = 3.0  # of a prediction, by which a trial must fall short of the best
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:
@@ -52,4 +54,6 @@ def make_pruner(name: str, epochs: int) -> BasePruner:
         return NopPruner()
     if name == "hyperband":
         return SlotHyperband(min_resource=min(warmup_epochs(epochs), epochs), max_resource=epochs)
+    if name == "extrapolation":
+        return ExtrapolationPruner(STARTUP_TRIALS, deviations=DEVIATIONS)
     return MedianPruner(STARTUP_TRIALS, n_warmup_steps=0, n_min_trials=5)

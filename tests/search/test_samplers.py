@@ -4,6 +4,7 @@ import pytest
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import TrialState, create_trial
 
+from kdsearch.search.pruning import ExtrapolationPruner
 from kdsearch.search.samplers import make_pruner, make_sampler, warmup_epochs
 
 
@@ -12,7 +13,9 @@ def test_nothing_is_pruned_in_the_first_30_percent_nor_in_3_epochs(epochs, warm)
     assert warmup_epochs(epochs) == warm
 
 
-@pytest.mark.parametrize(("name", "kind"), [("none", NopPruner), ("median", MedianPruner)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("none", NopPruner), ("median", MedianPruner), ("extrapolation", ExtrapolationPruner)]
+)
 def test_pruners_by_name(name, kind):
     assert isinstance(make_pruner(name, 12), kind)
 
