@@ -43,7 +43,7 @@ def _curve(kept: dict[str, Any]) -> Curve:
 
 def packed(right: NDArray[np.bool_]) -> str:
     """The bits, epochs x images, as text; image by image, where those always right make long runs."""
-    return b64encode(zlib.compress(np.packbits(right.T), 9)).decode()
+    return b64encode(zlib.compress(np.packbits(right.T).tobytes(), 9)).decode()
 
 
 def unpacked(text: str, images: int, epochs: int) -> NDArray[np.bool_]:
