@@ -42,7 +42,9 @@ def run_trial(trial: Trial, bench: Bench, target: int) -> float:
         trial.set_constraint("params", params - bench.study.max_params)
         trial.set_user_attr("student", _facts(bench, config, slot, params))
 
-    stopping = Stopping(trial, held, config.training.epochs, is_audited(bench, slot))
+    epochs, search = config.training.epochs, bench.study.search
+    asked = range(warmup_epochs(search.pruner, epochs), epochs - 1)
+    stopping = Stopping(trial, held, asked, is_audited(bench, slot))
     checkpoint = bench.checkpoint(slot, config.key)
     checkpoint.resume(training)
     try:
@@ -73,13 +75,13 @@ def is_audited(bench: Bench, slot: Slot) -> bool:
 class Stopping:
     """Reports a trial's epochs to Optuna, and says whether it should stop: diverged, or weak.
 
-    Baselines run to their end. The pruner is asked from the trial's warm-up on, and not about epochs whose
-    question was answered before the trial lost its worker. An audited trial is marked where it would stop,
+    Baselines run to their end. The pruner is asked about the epochs `asked`, but not those whose question
+    was answered before the trial lost its worker. An audited trial is marked where it would stop,
     and runs on without further questions.
     """
 
-    def __init__(self, trial: Trial, held: FrozenTrial, epochs: int, audited: bool) -> None:
-        self.trial, self.held, self.epochs, self.audited = trial, held, epochs, audited
+    def __init__(self, trial: Trial, held: FrozenTrial, asked: range, audited: bool) -> None:
+        self.trial, self.held, self.asked, self.audited = trial, held, asked, audited
         self.spared = bool(held.user_attrs.get("baseline")) or AUDITED in held.user_attrs
 
     def __call__(self, result: EpochResult) -> bool:
@@ -98,4 +100,4 @@ class Stopping:
 
     def _is_asked(self, epoch: int) -> bool:
         answered = epoch < max(self.held.intermediate_values, default=0)
-        return not self.spared and not answered and warmup_epochs(self.epochs) <= epoch < self.epochs - 1
+        return not self.spared and not answered and epoch in self.asked

@@ -9,8 +9,9 @@ from kdsearch.search.samplers import make_pruner, make_sampler, warmup_epochs
 
 
 @pytest.mark.parametrize(("epochs", "warm"), [(1, 3), (10, 3), (12, 4), (30, 9), (31, 10)])
-def test_nothing_is_pruned_in_the_first_30_percent_nor_in_3_epochs(epochs, warm):
-    assert warmup_epochs(epochs) == warm
+def test_ranks_prune_nothing_in_the_first_30_percent_nor_in_3_epochs(epochs, warm):
+    assert warmup_epochs("median", epochs) == warmup_epochs("hyperband", epochs) == warm
+    assert warmup_epochs("extrapolation", epochs) == 1
 
 
 @pytest.mark.parametrize(
