@@ -1,6 +1,6 @@
 """Which pruner spends the fewest epochs without losing the best: recorded learning curves, replayed.
 
-    python benchmarks/pruners.py            2 data sets, 200 orders of 60 of the 100 trials, 5 minutes on 2 cores
+    python benchmarks/pruners.py            200 orders of 60 of 100 trials, 2 data sets, 5 minutes on 2 cores
     python benchmarks/pruners.py --quick    4 orders of 30 trials
     python benchmarks/pruners.py --record   trains the curves that are missing, about an hour on 2 cores
 
