@@ -5,9 +5,9 @@ and teacher are made once and stay in kdsearch's cache.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import optuna
 import torch
@@ -33,6 +33,24 @@ WEIGHTS = weights_file(ONLY)
 PUBLISHED = 60_000  # training images of the whole set
 
 
+class Part(Protocol):
+    """Some images, and which teacher learns them; its fields are what the cache knows it by."""
+
+    @property
+    def teacher(self) -> str:
+        """The network's name."""
+
+    @property
+    def teacher_epochs(self) -> int:
+        """The most that it trains."""
+
+    def __iter__(self) -> Iterator[object]:
+        """The fields."""
+
+    def data(self) -> dict[str, Any]:
+        """The study file's table of that name."""
+
+
 class Size(NamedTuple):
     """How much of the set, and which teacher."""
 
@@ -41,6 +59,10 @@ class Size(NamedTuple):
     test: int
     teacher: str
     teacher_epochs: int
+
+    def data(self) -> dict[str, Any]:
+        """As Part."""
+        return {"path": str(images(self)), "image_size": 28, "allow_duplicates": True}
 
 
 FULL = Size(1500, 1000, 10_000, "resnet18", 15)
@@ -74,8 +96,8 @@ def alone() -> None:
     torch.set_num_threads(1)
 
 
-def open_new(name: str, seed: int, size: Size, folder: Path, settings: Mapping[str, Any]) -> Opened:
-    """The shipped study `fashion-mnist` on this part of its data, created in `folder`, with all its views."""
+def open_new(name: str, seed: int, size: Part, folder: Path, settings: Mapping[str, Any]) -> Opened:
+    """The shipped study `fashion-mnist` on these images, created in `folder`, with all its views."""
     channel, url = Quiet(), f"sqlite:///{folder / 'kdsearch.db'}"
     os.environ["KDSEARCH_STATE"] = str(folder)
     prepare(Request(study="fashion-mnist", settings=_settings(size, settings), replaced={
@@ -87,9 +109,8 @@ def open_new(name: str, seed: int, size: Size, folder: Path, settings: Mapping[s
     return Opened(open_study(storage, name), storage, channel.prepared, StudyRecord(url, name))
 
 
-def _settings(size: Size, settings: Mapping[str, Any]) -> dict[str, Any]:
-    data = {"name": "folder", "path": str(images(size)), "image_size": 28, "allow_duplicates": True}
-    given = {f"data.{key}": value for key, value in data.items()}
+def _settings(size: Part, settings: Mapping[str, Any]) -> dict[str, Any]:
+    given = {f"data.{key}": value for key, value in {"name": "folder", **size.data()}.items()}
     return {**given, "teacher.model": size.teacher, "teacher.epochs": size.teacher_epochs, **settings}
 
 
@@ -124,7 +145,7 @@ def test_images(size: Size) -> tuple[Tensor, Tensor]:
     return found.images[: size.test], found.labels[: size.test]
 
 
-def teacher(size: Size) -> Path:
+def teacher(size: Part) -> Path:
     """The weights of the one teacher that all seeds share, trained on the same images as the students."""
     path = entry("benchmarks", digest("teacher", *size))
     with locked(path):
@@ -136,7 +157,7 @@ def teacher(size: Size) -> Path:
     return path / WEIGHTS
 
 
-def _trained(size: Size, folder: Path) -> bytes:
+def _trained(size: Part, folder: Path) -> bytes:
     url = f"sqlite:///{folder / 'kdsearch.db'}"
     given = {"name": "teacher", "run.storage": url, "run.device": "cpu"}
     prepare(

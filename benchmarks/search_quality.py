@@ -96,6 +96,8 @@ def settings(arm: str, scale: Scale) -> dict[str, Any]:
         "training.epochs": scale.epochs,
         "training.batch_size": 64,
         "budget.max_params": scale.max_params,
+        "search.pruner": "median",  # as all arms have
+        "search.audit": 0.0,
     }
     if arm == "rejecting":
         given["student.fraction"] = 1.0  # its place is taken by the width
@@ -159,7 +161,7 @@ class ByHand:
 
     def __init__(self, bench: Bench, sampler: BaseSampler) -> None:
         self.bench = bench
-        warm = warmup_epochs(bench.study.max_epochs)
+        warm = warmup_epochs("median", bench.study.max_epochs)
         self.study = optuna.create_study(
             direction="maximize",
             sampler=sampler,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kdsearch.deliver.views import ViewsReport as ViewsReport
     from kdsearch.deliver.winner import Exported as Exported
     from kdsearch.deliver.winner import Trained as Trained
+    from kdsearch.search.audit import Audit as Audit
     from kdsearch.search.ledger import Ledger as Ledger
     from kdsearch.search.mirroring import Mirroring
     from kdsearch.search.results import Ranked as Ranked

@@ -15,7 +15,16 @@ from kdsearch.api import STORAGE
 from kdsearch.progress import Silence, Standing, Watch
 
 if TYPE_CHECKING:
-    from kdsearch.api import Exported, Ledger, NetworkTable, Ranked, ShippedStudy, Status, Summary, Trained
+    from kdsearch.api import (
+        Audit,
+        Exported,
+        Ledger,
+        Ranked,
+        ShippedStudy,
+        Status,
+        Summary,
+        Trained,
+    )
 
 PLAIN_SECONDS = 5.0  # between two lines about one thing, when not on a terminal
 SHOWN_PARTS = 0.01  # parts of a run below this share are summed up as the rest
@@ -119,6 +128,8 @@ def show_summary(summary: "Summary") -> None:
         out.print(_time(summary.seconds), markup=False, soft_wrap=True)
     if summary.ledger.in_every_step:
         out.print(_asked(summary.ledger), markup=False, soft_wrap=True)
+    if summary.audit.trials:
+        out.print(_audited(summary.audit), markup=False, soft_wrap=True)
     for note in summary.notes:
         out.print(note, markup=False, soft_wrap=True)
     if summary.best:
@@ -190,6 +201,11 @@ def _asked(ledger: "Ledger") -> str:
     return f"Images that the teacher answered: {answered:,}; asked in every step: {steps:,}{times}."
 
 
+def _audited(audit: "Audit") -> str:
+    trials = "1 weak trial" if audit.trials == 1 else f"{audit.trials} weak trials"
+    return f"Pruner audited: {trials} ran on to the end; {audit.wrong} ended above the best of that time."
+
+
 def show_created(summary: "Summary") -> None:
     """What `init` made."""
     out = Console(highlight=False)
@@ -225,29 +241,6 @@ def show_studies(studies: "list[ShippedStudy]") -> None:
         else:
             ours.add_row(study.name, study.description)
     Console(highlight=False).print(ours, published)
-
-
-def show_network(network: "NetworkTable") -> None:
-    """Each layer, then the sums."""
-    size = network.image_size
-    table = Table(
-        "layer", "kind", "output", "parameters", "multiply-adds", title=f"{network.name}, {size} px"
-    )
-    for column in table.columns[3:]:
-        column.justify = "right"
-    for layer in network.layers:
-        shape = " x ".join(map(str, layer.shape))
-        table.add_row(layer.path, layer.kind, shape, _count(layer.parameters), _count(layer.macs))
-    table.add_section()
-    table.add_row("all", "", "", f"{network.parameters:,}", f"{network.macs:,}")
-    out = Console(highlight=False)
-    out.print(table)
-    answers, weights = network.answer_bytes / 2**20, network.weight_bytes / 2**20
-    out.print(f"Memory in float32: weights {weights:.2f} MiB, one image's answers {answers:.2f} MiB.")
-
-
-def _count(number: int) -> str:
-    return f"{number:,}" if number else ""
 
 
 def show_trained(trained: "Trained") -> None:

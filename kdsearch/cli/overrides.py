@@ -26,6 +26,7 @@ class Replaced(Teaching):
     storage: str | None
     tracking_uri: str | None
     name: str | None
+    pruner: str | None
 
 
 SEED = click.option("--seed", type=int, help="Of everything random; the same seed gives the same trials.")
@@ -55,6 +56,7 @@ OPTIONS = (
         "--tracking-uri", metavar="URI", help="MLflow; else MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."
     ),
     NAME,
+    click.option("--no-prune", "pruner", flag_value="none", help="Train every trial to its end."),
     SETTINGS,
 )
 

@@ -30,6 +30,6 @@ def show(what: str, study: str | None, *, classes: int, image_size: int, storage
     kdsearch show s4 --classes 10 --image-size 28
     """
     from kdsearch import api
-    from kdsearch.cli.display import show_network
+    from kdsearch.cli.display_network import show_network
 
     show_network(api.show(what, study, storage=storage, classes=classes, image_size=image_size))

@@ -17,6 +17,7 @@ class Overrides(Record):
     storage: str | None = None
     tracking_uri: str | None = None
     name: str | None = None
+    pruner: str | None = None
     settings: tuple[str, ...] = ()  # table.key=value
 
     def replaced(self) -> dict[str, Any]:
@@ -29,6 +30,7 @@ class Overrides(Record):
             "run.storage": self.storage,
             "run.tracking_uri": self.tracking_uri,
             "name": self.name,
+            "search.pruner": self.pruner,
         }
         return {key: value for key, value in named.items() if value is not None}
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from kdsearch.config import Record
 from kdsearch.progress import Standing
+from kdsearch.search.audit import AUDITED, Audit, audit
 from kdsearch.search.crew import is_gone, is_near, worker_of
 from kdsearch.search.ledger import Ledger, ledger
 from kdsearch.search.slots import FINISHED, MARK, slot_of
@@ -51,6 +52,7 @@ class Summary(Record):
     best_without_teacher: Ranked | None
     best_with_teacher: Ranked | None
     ledger: Ledger
+    audit: Audit
     seconds: dict[str, float] = Field(default_factory=dict)  # of this run, by part
     best_run_id: str | None = None  # of the best trial, in MLflow
     tracking_uri: str | None = None  # as the study file or the command line has it
@@ -131,8 +133,14 @@ def _row(trial: FrozenTrial) -> TrialRow:
         baseline=bool(attributes.get("baseline")),
         started=_seconds(trial.datetime_start),
         finished=_seconds(trial.datetime_complete),
-        tags={name: student[name] for name in PROVENANCE if name in student},
+        tags=_tags(student, attributes.get(AUDITED)),
     )
+
+
+def _tags(student: dict[str, Any], audited: dict[str, Any] | None) -> dict[str, str]:
+    """Where the trial ran; `audited_epoch`, at which the pruner would have stopped it."""
+    tags = {name: student[name] for name in PROVENANCE if name in student}
+    return tags | ({"audited_epoch": str(audited["epoch"])} if audited else {})
 
 
 def _seconds(moment: datetime | None) -> float | None:
@@ -234,6 +242,7 @@ def summary(study: optuna.Study, storage: str) -> Summary:
         best_without_teacher=next((entry for entry in best if entry.loss == "ce"), None),
         best_with_teacher=next((entry for entry in best if entry.loss != "ce"), None),
         ledger=ledger(study),
+        audit=audit(study),
     )
 
 

@@ -10,6 +10,7 @@ from kdsearch.engine.training import InterruptedTrainingError
 from kdsearch.epoch import EpochResult
 from kdsearch.models.count import count_parameters, macs_of
 from kdsearch.prepare.bench import Bench
+from kdsearch.search.audit import AUDITED, audit_mark
 from kdsearch.search.duplicates import refuse_duplicate
 from kdsearch.search.provenance import provenance
 from kdsearch.search.samplers import make_sampler, warmup_epochs
@@ -19,6 +20,7 @@ from kdsearch.search.suggest import suggest_config
 from kdsearch.search.weights import keep_weights
 from kdsearch.study.trial_config import TrialConfig
 from kdsearch.tracking.slot import Slot
+from kdsearch.views.batches import derived_seed
 
 
 def run_trial(trial: Trial, bench: Bench, target: int) -> float:
@@ -40,13 +42,16 @@ def run_trial(trial: Trial, bench: Bench, target: int) -> float:
         trial.set_constraint("params", params - bench.study.max_params)
         trial.set_user_attr("student", _facts(bench, config, slot, params))
 
+    epochs, search = config.training.epochs, bench.study.search
+    asked = range(warmup_epochs(search.pruner, epochs), epochs - 1)
+    stopping = Stopping(trial, held, asked, is_audited(bench, slot))
     checkpoint = bench.checkpoint(slot, config.key)
     checkpoint.resume(training)
     try:
         for result in chain(tuple(training.results), bench.timed(training)):
             bench.record.epoch(*slot, result)
             checkpoint.save(training)
-            if pruned(trial, held, result, config.training.epochs):
+            if stopping(result):
                 raise TrialPruned(f"epoch {result.epoch}, accuracy {result.val_accuracy:.3f}")
     except (InterruptedTrainingError, *LOST):
         checkpoint.save(training, now=True)
@@ -62,18 +67,37 @@ def _facts(bench: Bench, config: TrialConfig, slot: Slot, params: int) -> dict[s
     return {**facts, "seed": bench.seed(slot), **provenance(bench)}
 
 
-def pruned(trial: Trial, held: FrozenTrial, result: EpochResult, epochs: int) -> bool:
-    """Reports the epoch to Optuna and says whether the trial should stop: diverged, or weak.
+def is_audited(bench: Bench, slot: Slot) -> bool:
+    """Whether the slot's trial runs on where it would be stopped; the slot and the study's seed decide."""
+    return derived_seed(bench.study.seed, "audit", *slot) < bench.study.search.audit * 2**63
 
-    Baselines run to their end. The pruner is asked from the trial's warm-up on, and not about epochs whose
-    question was answered before the trial lost its worker.
+
+class Stopping:
+    """Reports a trial's epochs to Optuna, and says whether it should stop: diverged, or weak.
+
+    Baselines run to their end. The pruner is asked about the epochs `asked`, but not those whose question
+    was answered before the trial lost its worker. An audited trial is marked where it would stop,
+    and runs on without further questions.
     """
-    diverged = not math.isfinite(result.train_loss + result.val_loss)
-    if result.epoch not in held.intermediate_values:
-        trial.report(math.nan if diverged else result.val_accuracy, result.epoch)
-    if diverged:
-        trial.set_user_attr(MARK, "diverged")
-        return True
-    answered = result.epoch < max(held.intermediate_values, default=0)
-    warm = warmup_epochs(epochs) <= result.epoch < epochs - 1
-    return warm and not answered and not held.user_attrs.get("baseline") and trial.should_prune()
+
+    def __init__(self, trial: Trial, held: FrozenTrial, asked: range, audited: bool) -> None:
+        self.trial, self.held, self.asked, self.audited = trial, held, asked, audited
+        self.spared = bool(held.user_attrs.get("baseline")) or AUDITED in held.user_attrs
+
+    def __call__(self, result: EpochResult) -> bool:
+        """Whether the trial should stop after this epoch."""
+        diverged = not math.isfinite(result.train_loss + result.val_loss)
+        if result.epoch not in self.held.intermediate_values:
+            self.trial.report(math.nan if diverged else result.val_accuracy, result.epoch)
+        if diverged:
+            self.trial.set_user_attr(MARK, "diverged")
+            return True
+        weak = self._is_asked(result.epoch) and self.trial.should_prune()
+        if weak and self.audited:
+            self.trial.set_user_attr(AUDITED, audit_mark(self.trial.study, result.epoch))
+            self.spared = True
+        return weak and not self.spared
+
+    def _is_asked(self, epoch: int) -> bool:
+        answered = epoch < max(self.held.intermediate_values, default=0)
+        return not self.spared and not answered and epoch in self.asked

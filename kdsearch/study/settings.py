@@ -46,7 +46,10 @@ class SearchConfig(Record):
     """How Optuna chooses and stops trials."""
 
     sampler: Literal["tpe", "random"] = "tpe"
-    pruner: Literal["median", "hyperband", "none"] = "median"
+    pruner: Literal["extrapolation", "median", "hyperband", "none"] = "extrapolation"
+    audit: Annotated[float, Field(ge=0, le=1)] = (
+        0.05  # share of the trials to be stopped that runs on, marked
+    )
 
 
 def auto_or_number(workers: object) -> object:

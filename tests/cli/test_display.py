@@ -11,6 +11,7 @@ from kdsearch.cli import display
 from kdsearch.deliver.card import FinalTest
 from kdsearch.deliver.winner import Trained
 from kdsearch.progress import Silence, Standing
+from kdsearch.search.audit import Audit
 from kdsearch.search.ledger import Ledger
 from kdsearch.search.results import Ranked, Status, Summary
 from kdsearch.study.settings import PublishedResult
@@ -46,6 +47,7 @@ def summary(**changed):
         "best_without_teacher": alone,
         "best_with_teacher": taught,
         "ledger": Ledger(answered=9_192, in_every_step=1_378_800),
+        "audit": Audit(trials=0, wrong=0),
     }
     return Summary(**{**told, **changed})
 
@@ -71,6 +73,13 @@ def test_the_summary_ranks_the_best_by_size_and_distance_to_the_teacher(shown):
     ]
     assert "One of the 288 validation images is worth 0.35 points." in text
     assert "beats" not in text
+
+
+@pytest.mark.parametrize(("trials", "told"), [(1, "1 weak trial"), (3, "3 weak trials")])
+def test_the_summary_says_how_often_the_pruner_was_wrong(shown, trials, told):
+    text = shown(display.show_summary, summary(audit=Audit(trials=trials, wrong=1)))
+    assert f"Pruner audited: {told} ran on to the end; 1 ended above the best of that time." in text
+    assert "audited" not in shown(display.show_summary, summary())
 
 
 def test_the_summary_says_plainly_that_distillation_did_not_help(shown):

@@ -45,6 +45,16 @@ def test_each_teacher_s_checkpoint_may_differ_and_nothing_else_of_it(create, sma
         identity.check_settings(found, small(teachers={"a": {"epochs": 9}, "b": {}}))
 
 
+def test_a_key_that_a_study_was_created_without_has_its_default(create, small):
+    found = create()
+    stored = found.user_attrs["study"]
+    del stored["search"]["audit"]
+    found.set_user_attr("study", stored)
+    identity.check_settings(found, small())
+    with pytest.raises(IdentityError, match=r"search\.audit \(0\.05 before, 0\.5 now\)"):
+        identity.check_settings(found, small(search={"audit": 0.5}))
+
+
 def test_other_settings_are_refused_with_the_changed_keys_and_the_ways_out(create, small):
     other = small(
         training={"epochs": 9}, budget={"max_params": 500}, student={"growth": {"low": 1.5, "high": 2}}

@@ -1,0 +1,110 @@
+"""Trains the curves that `pruners.py` replays: random trials on two data sets, each to its end.
+
+Each trial is a draw from the space of `wide` with the losses `ce` and `kl`, alpha from 0.1 to 0.95 and
+temperature from 1 to 20: those with much of both start slowly.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from curves import packed, results
+from fashion import FULL, Part, alone, open_new, teacher
+from food import Food
+from optuna.samplers import RandomSampler
+from paired import Kept, in_processes, machine
+from torch import Tensor, nn
+
+from kdsearch.engine.training import never
+from kdsearch.models.families import FAMILIES
+from kdsearch.models.student import student_outputs
+from kdsearch.outputs import Outputs
+from kdsearch.prepare.bench import Bench
+from kdsearch.search.child import quiet
+from kdsearch.search.identity import stored_study
+from kdsearch.search.suggest import suggest_config
+from kdsearch.tracking.slot import Slot
+
+PARTS: dict[str, Part] = {"fashion": FULL, "food": Food(1000, 32, "resnet18", 12)}
+TRIALS, EPOCHS = 100, 20
+TOGETHER = 4  # trials of one process: to prepare a study takes longer than an epoch
+SETTINGS = {
+    "training.epochs": EPOCHS,
+    "training.batch_size": 64,
+    "budget.max_params": 60_000,
+    "student.family": list(FAMILIES),
+    "student.activation": ["relu", "relu6", "hardswish", "silu"],
+    "student.downsampling": ["stride", "pool"],
+    "distillation.alpha": {"low": 0.1, "high": 0.95},
+}
+
+
+class Overheard:
+    """What a student answers to the validation images, kept as it is scored."""
+
+    def __init__(self) -> None:
+        self.answers: list[Tensor] = []
+
+    def __call__(self, network: nn.Module, images: Tensor) -> Outputs:
+        outputs = student_outputs(network, images)
+        if not network.training:
+            self.answers.append(outputs.logits.argmax(dim=1))
+        return outputs
+
+
+def record(trials: int = TRIALS) -> None:
+    """Trains what is missing, each data set after the other, by two processes."""
+    print(machine())
+    quiet()
+    for name, part in PARTS.items():
+        settings = {"part": part, **SETTINGS}
+        kept = Kept(results(name), settings)
+        numbers = [number for number in range(trials) if f"{number:03}" not in kept.parts]
+        if numbers:
+            teacher(part)
+            list(in_processes(make_views, [name]))
+        jobs = [(name, numbers[first : first + TOGETHER]) for first in range(0, len(numbers), TOGETHER)]
+        for found in in_processes(train, jobs):
+            for number, curve in found.items():
+                kept.add(number, curve)
+                print(name, number, curve["family"], curve["loss"], curve["accuracy"][-1], flush=True)
+
+
+def make_views(name: str) -> None:
+    """So that neither process waits for the other one's views."""
+    alone()
+    with tempfile.TemporaryDirectory() as folder:
+        open_new("views", 0, PARTS[name], Path(folder), SETTINGS)
+
+
+def train(job: tuple[str, Sequence[int]]) -> dict[str, dict[str, Any]]:
+    """The curves of these trials, by number."""
+    name, numbers = job
+    alone()
+    with tempfile.TemporaryDirectory() as folder:
+        opened = open_new("curves", 0, PARTS[name], Path(folder), SETTINGS)
+        bench = Bench(stored_study(opened.study), opened.prepared, opened.record, never)
+        return {f"{number:03}": _train(bench, number) for number in numbers}
+
+
+def _train(bench: Bench, number: int) -> dict[str, Any]:
+    trial = optuna.create_study(sampler=RandomSampler(number)).ask()
+    config = suggest_config(trial, bench)
+    training = bench.training(config, Slot(number, 0))
+    training.answer = heard = Overheard()
+    results, labels = list(training), bench.validation.labels
+    right = torch.cat(heard.answers).reshape(len(results), -1) == labels
+    return {
+        "family": trial.params["student.family"],
+        "loss": config.loss,
+        "alpha": round(config.alpha, 4),
+        "temperature": round(trial.params.get("kl.temperature", 0.0), 3),
+        "learning_rate": round(config.training.learning_rate, 5),
+        "seconds": round(sum(result.seconds for result in results), 1),
+        "images": len(labels),
+        "accuracy": [round(result.val_accuracy, 4) for result in results],
+        "right": packed(right.numpy()),
+    }

@@ -1,0 +1,32 @@
+"""What the user sees of a network."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from kdsearch.api import NetworkTable
+
+
+def show_network(network: "NetworkTable") -> None:
+    """Each layer, then the sums."""
+    size = network.image_size
+    table = Table(
+        "layer", "kind", "output", "parameters", "multiply-adds", title=f"{network.name}, {size} px"
+    )
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for layer in network.layers:
+        shape = " x ".join(map(str, layer.shape))
+        table.add_row(layer.path, layer.kind, shape, _count(layer.parameters), _count(layer.macs))
+    table.add_section()
+    table.add_row("all", "", "", f"{network.parameters:,}", f"{network.macs:,}")
+    out = Console(highlight=False)
+    out.print(table)
+    answers, weights = network.answer_bytes / 2**20, network.weight_bytes / 2**20
+    out.print(f"Memory in float32: weights {weights:.2f} MiB, one image's answers {answers:.2f} MiB.")
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else ""

@@ -1,0 +1,102 @@
+import itertools
+
+import optuna
+import pytest
+from optuna.pruners import BasePruner
+from optuna.trial import TrialState, create_trial
+
+from kdsearch.search.audit import AUDITED, Audit, audit
+from kdsearch.search.results import trial_rows
+from kdsearch.search.slots import FINISHED, slot_of
+from kdsearch.search.trial import is_audited
+from kdsearch.tracking.slot import Slot
+
+WARM = 1  # the first epoch about which the pruner is asked
+
+
+class Stern(BasePruner):
+    """Stops whatever it is asked for, and knows about what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def prune(self, study, trial):
+        self.asked.append((slot_of(trial), trial.last_step))
+        return True
+
+
+@pytest.fixture
+def searched(create, worker):
+    """A study of six trials whose pruner stops all but the two baselines, audited in a share of them."""
+
+    def search(share, *stops):
+        study, pruner = create(6, training={"epochs": 5}, search={"audit": share}), Stern()
+        for steps in (*stops, None):
+            asked = itertools.count()
+            made = worker(stop=lambda asked=asked, s=steps: s is not None and next(asked) >= s)
+            made.study.pruner = pruner
+            made.work()
+        return study, pruner, made.bench
+
+    return search
+
+
+def finished(study):
+    return {slot_of(trial).place: trial for trial in study.trials if trial.state in FINISHED}
+
+
+def test_an_audited_trial_runs_on_to_its_end_and_is_asked_once(searched):
+    study, pruner, _ = searched(1.0)
+    assert pruner.asked == [(Slot(place, 0), WARM) for place in range(2, 6)]
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 6
+    best = 0.0
+    for trial in study.trials:
+        mark = {"epoch": WARM, "best": best} if slot_of(trial).place >= 2 else None
+        assert trial.user_attrs.get(AUDITED) == mark
+        best = max(best, trial.value)
+
+
+def test_without_an_audit_no_weak_trial_runs_on(searched):
+    study, _, _ = searched(0.0)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2 + [TrialState.PRUNED] * 4
+    assert not any(AUDITED in trial.user_attrs for trial in study.trials)
+    assert audit(study) == Audit(trials=0, wrong=0)
+
+
+def test_the_slot_and_the_seed_decide(searched):
+    study, _, bench = searched(0.5)
+    audited = {place for place, trial in finished(study).items() if AUDITED in trial.user_attrs}
+    assert audited == {place for place in range(2, 6) if is_audited(bench, Slot(place, 0))}
+    assert 0 < len(audited) < 4
+    slots = [Slot(place, attempt) for place in range(2000) for attempt in range(2)]
+    assert sum(is_audited(bench, slot) for slot in slots) == pytest.approx(2000, abs=150)
+
+
+def test_an_interrupted_audit_goes_on_as_one_and_its_trial_is_not_asked_again(searched, outcome):
+    whole, _, _ = searched(1.0)
+    marks = {place: trial.user_attrs.get(AUDITED) for place, trial in finished(whole).items()}
+    expected = outcome(whole)
+    optuna.delete_study(study_name="small", storage=whole._storage)
+    again, pruner, _ = searched(1.0, 29, 4)
+    interrupted = [trial for trial in again.trials if trial.state == TrialState.FAIL]
+    assert any(AUDITED in trial.user_attrs for trial in interrupted)
+    assert len(pruner.asked) == 4
+    assert {place: trial.user_attrs.get(AUDITED) for place, trial in finished(again).items()} == marks
+    assert outcome(again) == expected
+
+
+def test_the_pruner_was_wrong_where_a_trial_ended_above_the_best_of_that_time():
+    study = optuna.create_study(direction="maximize")
+    for value, best in ((0.6, 0.5), (0.5, 0.5), (0.7, 0.8), (0.9, None)):
+        mark = {AUDITED: {"epoch": 3, "best": best}} if best else {}
+        study.add_trial(create_trial(value=value, user_attrs=mark))
+    running = {AUDITED: {"epoch": 3, "best": 0.1}}
+    study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=running))
+    assert audit(study) == Audit(trials=3, wrong=1)
+
+
+def test_mlflow_is_told_when_a_trial_would_have_stopped():
+    study = optuna.create_study(direction="maximize")
+    for mark in ({AUDITED: {"epoch": 3, "best": 0.5}}, {}):
+        study.add_trial(create_trial(value=0.5, user_attrs={"slot": 0, "attempt": 0, **mark}))
+    assert [row.tags for row in trial_rows(study)] == [{"audited_epoch": "3"}, {}]
