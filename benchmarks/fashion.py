@@ -29,6 +29,7 @@ from kdsearch.search.storage import StudyStorage, open_storage
 from kdsearch.study.teachers import ONLY
 from kdsearch.tracking.record import StudyRecord
 
+STUDY = "fashion-mnist"
 WEIGHTS = weights_file(ONLY)
 PUBLISHED = 60_000  # training images of the whole set
 
@@ -76,21 +77,25 @@ def alone() -> None:
 
 def open_new(name: str, seed: int, size: Size, folder: Path, settings: Mapping[str, Any]) -> Opened:
     """The shipped study `fashion-mnist` on this part of its data, created in `folder`, with all its views."""
+    given = {**_settings(size), "teacher.checkpoint": str(teacher(size)), **settings}
+    return opened(STUDY, name, seed, folder, given)
+
+
+def opened(study: str, name: str, seed: int, folder: Path, settings: Mapping[str, Any]) -> Opened:
+    """The shipped study `study` under another name, created in `folder`, with all its views."""
     channel, url = Quiet(), f"sqlite:///{folder / 'kdsearch.db'}"
     os.environ["KDSEARCH_STATE"] = str(folder)
-    prepare(Request(study="fashion-mnist", settings=_settings(size, settings), replaced={
-        "name": name, "seed": seed, "run.storage": url, "run.device": "cpu",
-        "teacher.checkpoint": str(teacher(size)),
-    }, trials=10_000), channel)  # fmt: skip
+    replaced = {"name": name, "seed": seed, "run.storage": url, "run.device": "cpu"}
+    prepare(Request(study=study, settings=dict(settings), replaced=replaced, trials=10_000), channel)
     assert channel.prepared, "views are asked for"
     storage = open_storage(url)
     return Opened(open_study(storage, name), storage, channel.prepared, StudyRecord(url, name))
 
 
-def _settings(size: Size, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(size: Size) -> dict[str, Any]:
     data = {"name": "folder", "path": str(images(size)), "image_size": 28, "allow_duplicates": True}
     given = {f"data.{key}": value for key, value in data.items()}
-    return {**given, "teacher.model": size.teacher, "teacher.epochs": size.teacher_epochs, **settings}
+    return {**given, "teacher.model": size.teacher, "teacher.epochs": size.teacher_epochs}
 
 
 def published() -> DataConfig:
@@ -126,22 +131,25 @@ def test_images(size: Size) -> tuple[Tensor, Tensor]:
 
 def teacher(size: Size) -> Path:
     """The weights of the one teacher that all seeds share, trained on the same images as the students."""
-    path = entry("benchmarks", digest("teacher", *size))
+    return kept_teacher(STUDY, _settings(size), digest("teacher", *size))
+
+
+def kept_teacher(study: str, settings: Mapping[str, Any], key: str) -> Path:
+    """The weights of the teacher that the shipped study has with these settings, made once, called `key`."""
+    path = entry("benchmarks", key)
     with locked(path):
         if not path.exists():
             with making(path, 2**28) as folder:
-                (folder / WEIGHTS).write_bytes(_trained(size, folder))
+                (folder / WEIGHTS).write_bytes(_trained(study, settings, folder))
                 for rest in folder.glob("kdsearch.db*"):
                     rest.unlink()
     return path / WEIGHTS
 
 
-def _trained(size: Size, folder: Path) -> bytes:
+def _trained(study: str, settings: Mapping[str, Any], folder: Path) -> bytes:
     url = f"sqlite:///{folder / 'kdsearch.db'}"
     given = {"name": "teacher", "run.storage": url, "run.device": "cpu"}
-    prepare(
-        Request(study="fashion-mnist", settings=_settings(size, {}), replaced=given, views=False), Quiet()
-    )
+    prepare(Request(study=study, settings=dict(settings), replaced=given, views=False), Quiet())
     weights = StudyRecord(url, "teacher").file(WEIGHTS)
     assert weights, "prepare stores the teacher"
     return weights
