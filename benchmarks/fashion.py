@@ -5,9 +5,9 @@ and teacher are made once and stay in kdsearch's cache.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import optuna
 import torch
@@ -29,26 +29,9 @@ from kdsearch.search.storage import StudyStorage, open_storage
 from kdsearch.study.teachers import ONLY
 from kdsearch.tracking.record import StudyRecord
 
+STUDY = "fashion-mnist"
 WEIGHTS = weights_file(ONLY)
 PUBLISHED = 60_000  # training images of the whole set
-
-
-class Part(Protocol):
-    """Some images, and which teacher learns them; its fields are what the cache knows it by."""
-
-    @property
-    def teacher(self) -> str:
-        """The network's name."""
-
-    @property
-    def teacher_epochs(self) -> int:
-        """The most that it trains."""
-
-    def __iter__(self) -> Iterator[object]:
-        """The fields."""
-
-    def data(self) -> dict[str, Any]:
-        """The study file's table of that name."""
 
 
 class Size(NamedTuple):
@@ -59,10 +42,6 @@ class Size(NamedTuple):
     test: int
     teacher: str
     teacher_epochs: int
-
-    def data(self) -> dict[str, Any]:
-        """As Part."""
-        return {"path": str(images(self)), "image_size": 28, "allow_duplicates": True}
 
 
 FULL = Size(1500, 1000, 10_000, "resnet18", 15)
@@ -96,22 +75,27 @@ def alone() -> None:
     torch.set_num_threads(1)
 
 
-def open_new(name: str, seed: int, size: Part, folder: Path, settings: Mapping[str, Any]) -> Opened:
-    """The shipped study `fashion-mnist` on these images, created in `folder`, with all its views."""
+def open_new(name: str, seed: int, size: Size, folder: Path, settings: Mapping[str, Any]) -> Opened:
+    """The shipped study `fashion-mnist` on this part of its data, created in `folder`, with all its views."""
+    given = {**_settings(size), "teacher.checkpoint": str(teacher(size)), **settings}
+    return opened(STUDY, name, seed, folder, given)
+
+
+def opened(study: str, name: str, seed: int, folder: Path, settings: Mapping[str, Any]) -> Opened:
+    """The shipped study `study` under another name, created in `folder`, with all its views."""
     channel, url = Quiet(), f"sqlite:///{folder / 'kdsearch.db'}"
     os.environ["KDSEARCH_STATE"] = str(folder)
-    prepare(Request(study="fashion-mnist", settings=_settings(size, settings), replaced={
-        "name": name, "seed": seed, "run.storage": url, "run.device": "cpu",
-        "teacher.checkpoint": str(teacher(size)),
-    }, trials=10_000), channel)  # fmt: skip
+    replaced = {"name": name, "seed": seed, "run.storage": url, "run.device": "cpu"}
+    prepare(Request(study=study, settings=dict(settings), replaced=replaced, trials=10_000), channel)
     assert channel.prepared, "views are asked for"
     storage = open_storage(url)
     return Opened(open_study(storage, name), storage, channel.prepared, StudyRecord(url, name))
 
 
-def _settings(size: Part, settings: Mapping[str, Any]) -> dict[str, Any]:
-    given = {f"data.{key}": value for key, value in {"name": "folder", **size.data()}.items()}
-    return {**given, "teacher.model": size.teacher, "teacher.epochs": size.teacher_epochs, **settings}
+def _settings(size: Size) -> dict[str, Any]:
+    data = {"name": "folder", "path": str(images(size)), "image_size": 28, "allow_duplicates": True}
+    given = {f"data.{key}": value for key, value in data.items()}
+    return {**given, "teacher.model": size.teacher, "teacher.epochs": size.teacher_epochs}
 
 
 def published() -> DataConfig:
@@ -145,24 +129,27 @@ def test_images(size: Size) -> tuple[Tensor, Tensor]:
     return found.images[: size.test], found.labels[: size.test]
 
 
-def teacher(size: Part) -> Path:
+def teacher(size: Size) -> Path:
     """The weights of the one teacher that all seeds share, trained on the same images as the students."""
-    path = entry("benchmarks", digest("teacher", *size))
+    return kept_teacher(STUDY, _settings(size), digest("teacher", *size))
+
+
+def kept_teacher(study: str, settings: Mapping[str, Any], key: str) -> Path:
+    """The weights of the teacher that the shipped study has with these settings, made once, called `key`."""
+    path = entry("benchmarks", key)
     with locked(path):
         if not path.exists():
             with making(path, 2**28) as folder:
-                (folder / WEIGHTS).write_bytes(_trained(size, folder))
+                (folder / WEIGHTS).write_bytes(_trained(study, settings, folder))
                 for rest in folder.glob("kdsearch.db*"):
                     rest.unlink()
     return path / WEIGHTS
 
 
-def _trained(size: Part, folder: Path) -> bytes:
+def _trained(study: str, settings: Mapping[str, Any], folder: Path) -> bytes:
     url = f"sqlite:///{folder / 'kdsearch.db'}"
     given = {"name": "teacher", "run.storage": url, "run.device": "cpu"}
-    prepare(
-        Request(study="fashion-mnist", settings=_settings(size, {}), replaced=given, views=False), Quiet()
-    )
+    prepare(Request(study=study, settings=dict(settings), replaced=given, views=False), Quiet())
     weights = StudyRecord(url, "teacher").file(WEIGHTS)
     assert weights, "prepare stores the teacher"
     return weights

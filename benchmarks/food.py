@@ -1,37 +1,73 @@
-"""Ten classes of Food-101 at 32 pixels and one teacher of them, beside Fashion-MNIST's in `fashion.py`.
+"""A part of food101-10, small photographs of ten dishes, and one teacher of it: as `fashion`, in colour.
 
-The photographs are `food101-10_64.tar`, found through KDSEARCH_TEST_DATA; nothing downloads them.
+The file `food101-10_64.tar` is found through KDSEARCH_TEST_DATA; its own validation split judges trainings,
+its evaluation split is the test. Unpacked images and teacher are made once and stay in kdsearch's cache.
 """
 
 import os
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fashion import Opened, kept_teacher, opened
+from torch import Tensor
+
 from kdsearch.cache import digest, entry, locked, making
+from kdsearch.data.request import DataConfig
+from kdsearch.data.sources import load_test_set
+from kdsearch.progress import Silence
 
-TAR = "food101-10_64.tar"
+STUDY = "food11"  # which has the same folders, and the augmentation for photographs
+FILE = "food101-10_64.tar"
+IMAGE_SIZE = 32
 
 
-class Food(NamedTuple):
-    """How many of the 2,998 training images, with all 750 validation images, and which teacher."""
+class Size(NamedTuple):
+    """How much of the set, and which teacher."""
 
     train: int
-    image_size: int
     teacher: str
     teacher_epochs: int
 
-    def data(self) -> dict[str, Any]:
-        """As fashion.Part."""
-        return {"path": str(unpacked()), "image_size": self.image_size, "train_images": self.train}
+
+FULL = Size(1000, "resnet18", 12)
+QUICK = Size(100, "mobilenet_v3_small", 1)
 
 
-def unpacked() -> Path:
-    """The folder of the tar's images, unpacked once into the cache."""
-    packed = Path(os.environ["KDSEARCH_TEST_DATA"]) / TAR
-    path = entry("benchmarks", digest(TAR))
+def open_new(name: str, seed: int, size: Size, folder: Path, settings: Mapping[str, Any]) -> Opened:
+    """The shipped study `food11` on this part of food101-10, created in `folder`, with all its views."""
+    given = {**_settings(size), "teacher.checkpoint": str(teacher(size)), **settings}
+    return opened(STUDY, name, seed, folder, given)
+
+
+def _settings(size: Size) -> dict[str, Any]:
+    data = {"path": str(images()), "image_size": IMAGE_SIZE, "train_images": size.train}
+    given = {f"data.{key}": value for key, value in data.items()}
+    return {**given, "teacher.model": size.teacher, "teacher.epochs": size.teacher_epochs}
+
+
+def images() -> Path:
+    """The unpacked file."""
+    root = os.environ.get("KDSEARCH_TEST_DATA")
+    if root is None:
+        raise SystemExit(f"KDSEARCH_TEST_DATA is not set: it names the folder of {FILE}")
+    path = entry("benchmarks", digest(FILE))
     with locked(path):
         if not path.exists():
-            with making(path, 2 * packed.stat().st_size) as folder, tarfile.open(packed) as tar:
-                tar.extractall(folder, filter="data")
+            packed = Path(root) / FILE
+            with making(path, 2 * packed.stat().st_size) as folder, tarfile.open(packed) as file:
+                file.extractall(folder, filter="data")
     return path
+
+
+def test_images() -> tuple[Tensor, Tensor]:
+    """All test images with their labels."""
+    config = DataConfig(name="folder", path=str(images()), image_size=IMAGE_SIZE)
+    found = load_test_set(config, 0, Silence())
+    return found.images, found.labels
+
+
+def teacher(size: Size) -> Path:
+    """The weights of the one teacher that all seeds share, trained on the same images as the students."""
+    return kept_teacher(STUDY, _settings(size), digest("food teacher", *size))

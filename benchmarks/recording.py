@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import fashion
+import food
 import optuna
 import torch
 from curves import packed, results
-from fashion import FULL, Part, alone, open_new, teacher
-from food import Food
+from fashion import alone
 from optuna.samplers import RandomSampler
 from paired import Kept, in_processes, machine
 from torch import Tensor, nn
@@ -28,13 +29,13 @@ from kdsearch.search.identity import stored_study
 from kdsearch.search.suggest import suggest_config
 from kdsearch.tracking.slot import Slot
 
-PARTS: dict[str, Part] = {"fashion": FULL, "food": Food(1000, 32, "resnet18", 12)}
-TRIALS, EPOCHS = 100, 20
+PARTS = {"fashion": fashion, "food": food}
+TRIALS, EPOCHS = 100, 15
 TOGETHER = 4  # trials of one process: to prepare a study takes longer than an epoch
 SETTINGS = {
     "training.epochs": EPOCHS,
     "training.batch_size": 64,
-    "budget.max_params": 60_000,
+    "budget.max_params": 30_000,
     "student.family": list(FAMILIES),
     "student.activation": ["relu", "relu6", "hardswish", "silu"],
     "student.downsampling": ["stride", "pool"],
@@ -60,11 +61,11 @@ def record(trials: int = TRIALS) -> None:
     print(machine())
     quiet()
     for name, part in PARTS.items():
-        settings = {"part": part, **SETTINGS}
+        settings = {"part": part.FULL, **SETTINGS}
         kept = Kept(results(name), settings)
         numbers = [number for number in range(trials) if f"{number:03}" not in kept.parts]
         if numbers:
-            teacher(part)
+            part.teacher(part.FULL)
             list(in_processes(make_views, [name]))
         jobs = [(name, numbers[first : first + TOGETHER]) for first in range(0, len(numbers), TOGETHER)]
         for found in in_processes(train, jobs):
@@ -77,7 +78,7 @@ def make_views(name: str) -> None:
     """So that neither process waits for the other one's views."""
     alone()
     with tempfile.TemporaryDirectory() as folder:
-        open_new("views", 0, PARTS[name], Path(folder), SETTINGS)
+        PARTS[name].open_new("views", 0, PARTS[name].FULL, Path(folder), SETTINGS)
 
 
 def train(job: tuple[str, Sequence[int]]) -> dict[str, dict[str, Any]]:
@@ -85,7 +86,7 @@ def train(job: tuple[str, Sequence[int]]) -> dict[str, dict[str, Any]]:
     name, numbers = job
     alone()
     with tempfile.TemporaryDirectory() as folder:
-        opened = open_new("curves", 0, PARTS[name], Path(folder), SETTINGS)
+        opened = PARTS[name].open_new("curves", 0, PARTS[name].FULL, Path(folder), SETTINGS)
         bench = Bench(stored_study(opened.study), opened.prepared, opened.record, never)
         return {f"{number:03}": _train(bench, number) for number in numbers}
 

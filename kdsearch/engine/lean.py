@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-KERNELS = "64"  # that oneDNN keeps compiled: those of one student, where its own default is 1,024
+KERNELS = "128"  # compiled ones to keep: those of one deep student, where the default is 1,024 in both caches
 
 
 class Migration:
@@ -50,13 +50,14 @@ class NoCompiler(ModuleType):
 
 
 def stay_lean() -> None:
-    """Keeps torch's compiler and alembic out of this process; lets oneDNN forget earlier students' kernels.
+    """Keeps torch's compiler and alembic out of this process; lets go of earlier students' kernels.
 
     torch's optimizers import the compiler only to tell it to leave them alone: 190 MiB and a second for
     nothing, since students are not compiled here. Optuna's storage imports alembic, 17 MiB, to ask whether
     there is a revision. Does nothing about what has been loaded already.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
+    os.environ.setdefault("LRU_CACHE_CAPACITY", KERNELS)  # of convolutions, which hold their kernels
     gc.freeze()  # what is imported stays: a collection after each trial need not look at it
     if "alembic" not in sys.modules:
         migration = sys.modules["alembic.migration"] = ModuleType("alembic.migration")

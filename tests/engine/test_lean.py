@@ -61,6 +61,27 @@ print(build_teacher("mobilenet_v3_small", 5, 16, (0.5,) * 3, (0.5,) * 3).shapes.
 """
 
 
+SHAPES = """
+import psutil
+import torch
+from kdsearch.engine.lean import give_memory_back, stay_lean
+
+if {lean}:
+    stay_lean()
+torch.set_num_threads(1)
+
+def size_after(widths):
+    for width in widths:
+        images = torch.rand(2, 8, 8, width).to(memory_format=torch.channels_last).requires_grad_()
+        layer = torch.nn.Conv2d(8, 8, 3).to(memory_format=torch.channels_last)
+        layer(images).sum().backward()
+    give_memory_back()
+    return psutil.Process().memory_info().rss
+
+print(-size_after(range(4, 204)) + size_after(range(204, 604)))
+"""
+
+
 def lines_of(lean):
     told = subprocess.check_output([sys.executable, "-c", PROGRAM.format(lean=lean)], text=True)
     return told.splitlines()
@@ -71,6 +92,13 @@ def test_a_lean_process_trains_the_same_without_torchs_compiler():
     *usual, usual_has_compiler = lines_of(lean=False)
     assert lean == usual
     assert (lean_has_compiler, usual_has_compiler) == ("False", "True")
+
+
+def test_a_lean_process_does_not_grow_with_the_shapes_it_has_trained():
+    def growth(lean):
+        return int(subprocess.check_output([sys.executable, "-c", SHAPES.format(lean=lean)]))
+
+    assert growth(lean=True) < growth(lean=False) / 5
 
 
 def test_a_lean_process_opens_a_storage_without_alembic(tmp_path):
