@@ -5,7 +5,6 @@ average of the weights over half an epoch, whose accuracy counts.
 """
 
 import argparse
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from kdsearch.models.count import parameters_of
 from kdsearch.models.student import StudentConfig
 from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.models.weights import load_weights, read_weights
@@ -27,6 +27,7 @@ from kdsearch.study.file import load_study
 from kdsearch.study.trial_config import TrialConfig
 
 CLASSES = 10
+PARAMETERS = 56_000
 
 
 class Space(Bench):
@@ -43,15 +44,17 @@ class Space(Bench):
 
 
 def draw_students(task: Task, count: int) -> list[dict[str, Any]]:
-    """The parameters of so many trials, drawn at random with seed 0; the families take turns."""
+    """Parameters of trials, drawn with seed 0: families take turns, students have PARAMETERS, give or take 5 %."""
     quiet()
     study, space = optuna.create_study(sampler=RandomSampler(0)), Space(task)
-    for _, family in zip(range(count), cycle(space.study.families)):
-        study.enqueue_trial({"student.family": family})
-    trials = [study.ask() for _ in range(count)]
-    for trial in trials:
-        suggest_config(trial, space)
-    return [trial.params for trial in trials]
+    families, found = list(space.study.families), []
+    while len(found) < count:
+        study.enqueue_trial({"student.family": families[len(found) % len(families)]})
+        trial = study.ask()
+        student = suggest_config(trial, space).student
+        if abs(parameters_of(student) / PARAMETERS - 1) < 0.05:
+            found.append(trial.params)
+    return found
 
 
 def config_of(params: dict[str, Any], space: Space) -> TrialConfig:
@@ -94,7 +97,7 @@ def finished(study: optuna.Study) -> list[dict[str, Any]]:
         {
             "ended": trial.datetime_complete.timestamp(),
             "state": trial.state.name,
-            "value": trial.value if trial.state == TrialState.COMPLETE else None,
+            "value": round(trial.value, 5) if trial.state == TrialState.COMPLETE else None,
             "epochs": len(trial.intermediate_values),
         }
         for trial in study.trials

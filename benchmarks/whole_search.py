@@ -64,6 +64,7 @@ def run(side: str, seed: int, scale: Scale, task: Task) -> dict[str, Any]:
             command(side, seed, scale, task),
             cwd=folder,
             env={**os.environ, **places},
+            check=False,
             capture_output=True,
             text=True,
         )
