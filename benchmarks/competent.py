@@ -113,6 +113,7 @@ class Script:
 
 def search(task: Task, trials: int, seed: int) -> list[dict[str, Any]]:
     """The whole search; MLflow's file lies in the current folder. Returns its trials."""
+    torch.manual_seed(seed)
     mlflow.set_tracking_uri("sqlite:///mlflow.db")
     mlflow.set_experiment("competent")
     script = Script(task)

@@ -5,7 +5,8 @@
 FOLDER has train/CLASS/FILE and validation/CLASS/FILE, FILE the weights of a ResNet18. Optuna's TPE and median
 pruner in one process, trials in a SQLite file, each epoch logged to MLflow in another, both in the current
 folder. The space is that of the shipped study `food11` at 64 pixels. Transforms run on Pillow's images, which
-is faster than on tensors here. Prints the trials as one line of JSON.
+is faster than on tensors here, and crops are cut from the photo as it is in its file. Prints the trials as
+one line of JSON.
 """
 
 import json
@@ -113,6 +114,7 @@ def augmentation(config: AugmentationConfig, size: int) -> list[nn.Module]:
 
 def search(task: Task, trials: int, seed: int) -> list[dict[str, Any]]:
     """The whole search, in the current folder; returns its trials."""
+    torch.manual_seed(seed)
     mlflow.set_tracking_uri("sqlite:///mlflow.db")
     mlflow.set_experiment("naive")
     script = Script(task)

@@ -44,7 +44,7 @@ class Space(Bench):
 
 
 def draw_students(task: Task, count: int) -> list[dict[str, Any]]:
-    """Parameters of trials, drawn with seed 0: families take turns, students have PARAMETERS, give or take 5 %."""
+    """The parameters of trials drawn with seed 0, family by family, of students within 5 % of PARAMETERS."""
     quiet()
     study, space = optuna.create_study(sampler=RandomSampler(0)), Space(task)
     families, found = list(space.study.families), []
