@@ -26,13 +26,13 @@ part, and goes on from there. Everything runs on the CPU.
 import argparse
 import json
 import os
-import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import chdir
 from itertools import pairwise
 from multiprocessing.connection import wait
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
 import optuna
@@ -114,7 +114,7 @@ class Kdsearch:
         return prepared
 
     def epochs(self, workers: int) -> list[float]:
-        """What each epoch but a student's first takes while all workers are busy, in seconds."""
+        """What an epoch of each student takes while all workers are busy, but its first, in seconds."""
         first, self.given = self.given, self.given + workers * len(self.students)
         self.study.set_user_attr("target", self.given)
         for place in range(first, self.given):
@@ -129,15 +129,17 @@ class Kdsearch:
 
     def _spent(self, first: int) -> list[float]:
         record = StudyRecord(self.url, "speed")
-        ends: dict[int, list[tuple[float, float]]] = {}  # by worker: when an epoch ended, and what it took
+        spans: list[tuple[int, float, float]] = []  # an epoch's student, its end, and what it took
+        busy: dict[int, float] = {}  # until when each worker was
         for trial in self.study.get_trials(deepcopy=False):
             slot = slot_of(trial)
             if slot and slot.place >= first:
                 times = [result.finished_at for result in record.epochs(*slot)]
-                spans = [(after, after - before) for before, after in pairwise(times)]
-                ends.setdefault(trial.user_attrs["worker"]["pid"], []).extend(spans)
-        idle = min(max(after for after, _ in spans) for spans in ends.values())
-        return [seconds for spans in ends.values() for after, seconds in spans if after <= idle]
+                student, worker = slot.place % len(self.students), trial.user_attrs["worker"]["pid"]
+                spans += [(student, after, after - before) for before, after in pairwise(times)]
+                busy[worker] = max(busy.get(worker, 0.0), times[-1])
+        counted = [(student, took) for student, end, took in spans if end <= min(busy.values())]
+        return [fmean(took for one, took in counted if one == each) for each in range(len(self.students))]
 
 
 def heard(children: list[Child]) -> Iterator[Any]:
@@ -179,13 +181,13 @@ def rounded(seconds: Sequence[float]) -> list[float]:
 
 def rates(name: str, scale: Scale, kept: Kept, *, views: bool) -> dict[str, list[float]]:
     """Epochs an hour of each side in each round; `views` counts what these take beside the training."""
-    a_view = statistics.median(kept.parts[f"{name} views"])
+    a_view = median(kept.parts[f"{name} views"])
     shared = VIEWS * a_view / EPOCHS if views else 0.0
     return {
         side: [
             3600
             / (
-                statistics.fmean(kept.parts[f"{name} {number} {side}"]) / WORKERS.get(side, 1)
+                fmean(kept.parts[f"{name} {number} {side}"]) / WORKERS.get(side, 1)
                 + (shared if side in WORKERS else 0.0)
             )
             for number in range(scale.rounds)
@@ -196,26 +198,25 @@ def rates(name: str, scale: Scale, kept: Kept, *, views: bool) -> dict[str, list
 
 def show(name: str, scale: Scale, kept: Kept) -> None:
     with_views, without = (rates(name, scale, kept, views=views) for views in (True, False))
-    seconds = statistics.median(kept.parts[f"{name} views"])
+    seconds = median(kept.parts[f"{name} views"])
     print(f"\n{name}, {scale.images[name][0]:,} training images; a view takes {seconds:.1f} s")
     print(f"{'epochs an hour':14}{'median (range)':>28}{'without views':>16}   two workers over it (range)")
     for side, found in with_views.items():
-        ratios = [two / other for two, other in zip(with_views["two workers"], found, strict=True)]
+        compared = without if side in WORKERS else with_views  # workers read the same views
+        ratios = [two / other for two, other in zip(compared["two workers"], compared[side], strict=True)]
         least, wished = GOALS.get(side, (None, None))
         goal = f"  at least {least:g}: {word(ratios, least)}" if least else ""
         goal += f", wished {wished:g}: {word(ratios, wished)}" if wished else ""
-        print(
-            f"{side:14}{told(found, 0):>28}{statistics.median(without[side]):16.0f}   {told(ratios, 2)}{goal}"
-        )
+        print(f"{side:14}{told(found, 0):>28}{median(without[side]):16.0f}   {told(ratios, 2)}{goal}")
 
 
 def told(values: Sequence[float], digits: int) -> str:
-    low, middle, high = min(values), statistics.median(values), max(values)
+    low, middle, high = min(values), median(values), max(values)
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def word(ratios: Sequence[float], goal: float) -> str:
-    return "reached" if statistics.median(ratios) >= goal else "NOT REACHED"
+    return "reached" if median(ratios) >= goal else "NOT REACHED"
 
 
 def main() -> None:
