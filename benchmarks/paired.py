@@ -43,8 +43,9 @@ def machine() -> str:
 class Kept:
     """The finished parts of a benchmark, in a file; the same settings started again go on from there."""
 
-    def __init__(self, path: Path | None, settings: dict[str, Any]) -> None:
+    def __init__(self, path: Path | None, settings: dict[str, Any], where: str | None = None) -> None:
         self.path, self.settings = path, json.loads(json.dumps(settings))
+        self.where = where or machine()
         self.parts: dict[str, Any] = {}
         if path and path.exists():
             stored = json.loads(path.read_text(encoding="utf-8"))
@@ -56,7 +57,7 @@ class Kept:
         if self.path:
             self.path.parent.mkdir(exist_ok=True)
             text = ",\n".join(f" {json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(self.parts.items()))
-            head = f'"machine": {json.dumps(machine())},\n"settings": {json.dumps(self.settings)}'
+            head = f'"machine": {json.dumps(self.where)},\n"settings": {json.dumps(self.settings)}'
             self.path.write_text(f'{{{head},\n"parts": {{\n{text}\n}}}}\n', encoding="utf-8")
 
 

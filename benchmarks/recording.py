@@ -35,8 +35,11 @@ TOGETHER = 4  # trials of one process: to prepare a study takes longer than an e
 SETTINGS = {
     "training.epochs": EPOCHS,
     "training.batch_size": 64,
-    "budget.max_params": 30_000,
+    "budget.max_params": 40_000,
     "student.family": list(FAMILIES),
+    "student.stages": 3,
+    **{f"student.depth_{stage}": {"low": 1, "high": 2} for stage in (1, 2, 3)},
+    "student.growth": {"low": 1.2, "high": 2.0},
     "student.activation": ["relu", "relu6", "hardswish", "silu"],
     "student.downsampling": ["stride", "pool"],
     "distillation.alpha": {"low": 0.1, "high": 0.95},
