@@ -30,9 +30,11 @@ from kdsearch.search.suggest import suggest_config
 from kdsearch.tracking.slot import Slot
 
 PARTS = {"fashion": fashion, "food": food}
-TRIALS, EPOCHS = 100, 15
+TRIALS, EPOCHS = 100, 12
+IMAGES = 750  # to train on
 TOGETHER = 4  # trials of one process: to prepare a study takes longer than an epoch
 SETTINGS = {
+    "data.train_images": IMAGES,
     "training.epochs": EPOCHS,
     "training.batch_size": 64,
     "budget.max_params": 40_000,
