@@ -125,7 +125,8 @@ def show_summary(summary: "Summary") -> None:
         for line in (*_worth(summary), *_plainly(summary)):
             out.print(line, markup=False, soft_wrap=True)
     if len(summary.seconds) > 1:
-        out.print(_time(summary.seconds), markup=False, soft_wrap=True)
+        for line in _time(summary):
+            out.print(line, markup=False, soft_wrap=True)
     if summary.ledger.in_every_step:
         out.print(_asked(summary.ledger), markup=False, soft_wrap=True)
     if summary.audit.trials:
@@ -181,18 +182,22 @@ def _plainly(summary: "Summary") -> Iterator[str]:
         yield f"The best student beats the teacher by {gap:.2f} points: a better teacher may help."
 
 
-def _time(seconds: dict[str, float]) -> str:
-    whole = seconds["all"]
-    parts = {part: value / whole for part, value in seconds.items() if part != "all"}
-    shown = [
-        f"{part} {share:.1%}"
-        for part, share in sorted(parts.items(), key=lambda p: -p[1])
-        if share >= SHOWN_PARTS
-    ]
-    rest = 1 - sum(share for share in parts.values() if share >= SHOWN_PARTS)
-    if rest >= SHOWN_PARTS:  # the starting of processes, above all; side by side, parts can exceed the whole
-        shown.append(f"the rest {rest:.1%}")
-    return f"Time {_clock(whole)}: {', '.join(shown)}."
+def _time(summary: "Summary") -> Iterator[str]:
+    """What the run's time went to; what went on beside that is none of it."""
+    whole = summary.seconds["all"]
+    shares = {part: seconds / whole for part, seconds in summary.seconds.items() if part != "all"}
+    shown = {part: share for part, share in shares.items() if share >= SHOWN_PARTS}
+    rest = 1 - sum(shown.values())
+    last = f", the rest {rest:.1%}" if rest >= SHOWN_PARTS else ""  # the starting of processes, above all
+    beside = {part: seconds / whole for part, seconds in summary.beside.items()}
+    meanwhile = f"; beside it: {_shares(beside)}" if beside else ""
+    yield f"Time {_clock(whole)}: {_shares(shown)}{last}{meanwhile}."
+    share = summary.overhead / whole
+    yield f"The study itself takes {share:.1%}: sampling, storage, record, checkpoints and mirror together."
+
+
+def _shares(parts: dict[str, float]) -> str:
+    return ", ".join(f"{part} {share:.1%}" for part, share in sorted(parts.items(), key=lambda p: -p[1]))
 
 
 def _asked(ledger: "Ledger") -> str:

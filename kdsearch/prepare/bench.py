@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -110,7 +111,12 @@ class Bench:
         A study that was deleted and made anew has another identity, and takes nothing of the old one's.
         """
         path = self.checkpoints / f"slot-{slot.place}-{slot.attempt}.safetensors"
-        return Checkpoint(path, f"{self.record.identity()} {key}")
+        return Checkpoint(path, f"{self.identity} {key}")
+
+    @cached_property
+    def identity(self) -> str:
+        """The study's, read once."""
+        return self.record.identity()
 
     def timed(self, training: Training) -> Iterator[EpochResult]:
         """The training's epochs; what they take is added to `trained_seconds`."""

@@ -21,7 +21,7 @@ from kdsearch.search.child import child
 from kdsearch.search.duplicates import DuplicateTrialError
 from kdsearch.search.failures import check_failures
 from kdsearch.search.identity import open_study, stored_study
-from kdsearch.search.messages import DATABASE_GONE, Channel, Job, Spent
+from kdsearch.search.messages import DATABASE_GONE, OVERHEAD, Channel, Job, Spent
 from kdsearch.search.recipes import baselines
 from kdsearch.search.slots import FINISHED, MARK, SurplusTrialError, mark_of, missing_places, slot_of
 from kdsearch.search.storage import LOST, open_storage
@@ -137,9 +137,7 @@ class Worker:
         give_memory_back()
         training = self.bench.trained_seconds - trained
         self.channel.send(Spent("training", training))
-        self.channel.send(
-            Spent("sampling, storage and checkpoints", time.perf_counter() - started - training)
-        )
+        self.channel.send(Spent(OVERHEAD, time.perf_counter() - started - training))
 
     def _guarded(self, trial: Trial, target: int) -> float:
         """The one place where any exception is caught: the trial is FAIL, with its reason."""

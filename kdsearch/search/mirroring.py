@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Literal, NoReturn, Protocol
 
@@ -14,6 +15,7 @@ from kdsearch.tracking.record import StudyRecord
 from kdsearch.tracking.runs import StudyRow, TrialRow
 
 TICK_SECONDS = 2.0
+LIVE_TICKS = 5  # from one look at running trials to the next: each costs MLflow as much as a whole trial
 PATIENCE_SECONDS = 2.0  # with the study's own database: the next tick comes soon
 End = Literal["FINISHED", "KILLED", "FAILED"]
 
@@ -23,8 +25,8 @@ class Mirroring(Protocol):
 
     study: StudyRow
 
-    def tick(self, trials: list[TrialRow]) -> None:
-        """Sends what is new."""
+    def tick(self, trials: list[TrialRow], *, live: bool = True) -> None:
+        """Sends what is new, of running trials only if `live`."""
 
     def close(self, status: End) -> None:
         """Ends the parent run."""
@@ -54,6 +56,9 @@ class MirrorThread(threading.Thread):
         self.study: optuna.Study | None = None
         self.ending = threading.Event()
         self.end: End | None = None
+        self.ticks = 0
+        self.spent = 0.0  # seconds, waiting for MLflow included
+        self.known: dict[int, TrialRow] = {}  # trials that have ended
         self.behind = True  # until a tick has ended well
         self.told = False  # of the failure that lasts
 
@@ -78,8 +83,19 @@ class MirrorThread(threading.Thread):
 
     def _tick(self) -> None:
         self.behind = True
+        started = time.perf_counter()
         try:
-            _mirror(*self._opened(), self.end)
+            self._mirror()
+        finally:
+            self.spent += time.perf_counter() - started
+
+    def _mirror(self) -> None:
+        live = self.ending.is_set() or self.ticks % LIVE_TICKS == 0
+        self.ticks += 1
+        try:
+            mirror, study = self._opened()
+            mirror.tick(trial_rows(study, self.known), live=live)
+            _close(mirror, study, self.end)
         except LOST:
             return  # the study's own database is away; those who need it more say so
         except KdsearchError as error:
@@ -120,14 +136,14 @@ def follow_study(
 def mirror_once(open_mirror: OpenMirror, uri: str | None, storage: str, study: optuna.Study) -> str | None:
     """One tick; returns the best trial's run. Raises MirrorUnavailableError where MLflow does not answer."""
     mirror = open_mirror(uri, study_row(study), StudyRecord(storage, study.study_name))
-    _mirror(mirror, study, None)
+    mirror.tick(trial_rows(study))
+    _close(mirror, study, None)
     best = best_slot(study)
     return mirror.run_id(*best) if best else None
 
 
-def _mirror(mirror: Mirroring, study: optuna.Study, end: End | None) -> None:
-    """Sends what is new, and ends the parent run: as told, or because the study has its trials."""
-    mirror.tick(trial_rows(study))
+def _close(mirror: Mirroring, study: optuna.Study, end: End | None) -> None:
+    """Ends the parent run: as told, or because the study has its trials."""
     has_all = finished_count(study) >= study.user_attrs.get("target", 1)
     if end or has_all:
         mirror.close(end or "FINISHED")

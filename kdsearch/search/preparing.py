@@ -23,7 +23,7 @@ from kdsearch.prepare.teacher import Ready, check_teachers, prepare_teachers
 from kdsearch.search import identity
 from kdsearch.search.child import child
 from kdsearch.search.lookup import LAST_RUN, choose_study
-from kdsearch.search.messages import Channel, Created, Request, Spent
+from kdsearch.search.messages import LATER_VIEWS, Channel, Created, Request, Spent
 from kdsearch.search.messages import Ready as ViewsReady
 from kdsearch.search.results import finished_count
 from kdsearch.search.state import checkpoint_folder
@@ -144,7 +144,7 @@ def builder_of(study: Study, sets: SearchSets, bank: ViewBank, ready: Mapping[st
 
 def _make_views(builder: ViewBuilder, prepared: Prepared, channel: Channel) -> None:
     for number in range(prepared.bank.count):
-        with spent(channel, "first view" if number == 0 else "later views"):
+        with spent(channel, "first view" if number == 0 else LATER_VIEWS):
             builder.build(number, channel)
         if number == 0:
             channel.send(ViewsReady(prepared.model_dump(mode="json")))

@@ -54,6 +54,8 @@ class Summary(Record):
     ledger: Ledger
     audit: Audit
     seconds: dict[str, float] = Field(default_factory=dict)  # of this run, by part
+    beside: dict[str, float] = Field(default_factory=dict)  # what other processes did meanwhile
+    overhead: float = 0.0  # seconds of the study itself: sampling, storage, record, checkpoints, mirror
     best_run_id: str | None = None  # of the best trial, in MLflow
     tracking_uri: str | None = None  # as the study file or the command line has it
     compare: str | None = None  # how to see the trials in MLflow
@@ -105,9 +107,12 @@ def _latest_rate(study: optuna.Study) -> float | None:
     return (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 and ends[-1] > ends[0] else None
 
 
-def trial_rows(study: optuna.Study) -> list[TrialRow]:
-    """Every trial that has a slot."""
-    return [_row(trial) for trial in study.get_trials(deepcopy=False) if slot_of(trial)]
+def trial_rows(study: optuna.Study, known: dict[int, TrialRow] | None = None) -> list[TrialRow]:
+    """Every trial that has a slot; ended ones do not change and are kept in `known`, by number."""
+    kept = {} if known is None else known
+    trials = [trial for trial in study.get_trials(deepcopy=False) if slot_of(trial)]
+    kept |= {t.number: _row(t) for t in trials if t.state.is_finished() and t.number not in kept}
+    return [kept.get(trial.number) or _row(trial) for trial in trials]
 
 
 def _row(trial: FrozenTrial) -> TrialRow:

@@ -24,6 +24,12 @@ def slot_of(trial: FrozenTrial) -> Slot | None:
     return Slot(attributes["slot"], attributes["attempt"]) if "slot" in attributes else None
 
 
+def _place(trial: FrozenTrial) -> int | None:
+    """The slot's place alone: of thousands of trials it is asked several times for each new one."""
+    place: int | None = trial.user_attrs.get("slot")
+    return place
+
+
 def mark_of(trial: FrozenTrial) -> str | None:
     """Why the trial ended as it did, where there is something to say."""
     mark: str | None = trial.user_attrs.get(MARK)
@@ -32,7 +38,7 @@ def mark_of(trial: FrozenTrial) -> str | None:
 
 def of_place(trials: Iterable[FrozenTrial], place: int) -> list[FrozenTrial]:
     """The trials of one of the study's places, by number."""
-    return [trial for trial in trials if (slot := slot_of(trial)) and slot.place == place]
+    return [trial for trial in trials if _place(trial) == place]
 
 
 def claim_slot(trial: Trial, trials: Sequence[FrozenTrial], target: int) -> Slot:
@@ -61,14 +67,15 @@ def _taken(number: int, slot: Slot, trials: Iterable[FrozenTrial]) -> bool:
 
 def places(trials: Iterable[FrozenTrial], target: int) -> set[int]:
     """The places that count: those that are finished, and the lowest others until they are `target`."""
-    finished = {slot.place for trial in trials if trial.state in FINISHED and (slot := slot_of(trial))}
+    ended = (_place(trial) for trial in trials if trial.state in FINISHED)
+    finished = {place for place in ended if place is not None}
     others = (place for place in count() if place not in finished)
     return finished | set(islice(others, max(0, target - len(finished))))
 
 
 def missing_places(trials: Sequence[FrozenTrial], target: int) -> list[int]:
     """The places that are neither finished nor running nor waiting, lowest first."""
-    held = {slot.place for trial in trials if trial.state != TrialState.FAIL and (slot := slot_of(trial))}
+    held = {_place(trial) for trial in trials if trial.state != TrialState.FAIL}
     return sorted(places(trials, target) - held)
 
 

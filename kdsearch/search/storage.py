@@ -1,17 +1,23 @@
 """Optuna's storage, whose calls outlive a database that goes away for a while."""
 
+import json
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock
+from optuna.distributions import (
+    BaseDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+)
 from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
-from sqlalchemy import text
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Table, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import stop_after_delay
@@ -26,6 +32,16 @@ from kdsearch.database import (
     retrying,
 )
 from kdsearch.errors import StorageError, UsageError
+from kdsearch.search.rows import (
+    KEYS,
+    from_intermediate,
+    intermediate_values,
+    params,
+    read_trials,
+    system_attributes,
+    user_attributes,
+    writing,
+)
 from kdsearch.search.waiting import retry
 
 LOST = (StorageInternalError, DBAPIError)
@@ -68,6 +84,63 @@ class StudyStorage(RDBStorage):
                 skip_compatibility_check=not check,
             )
         make_atomic(self.engine)
+        self._writing = {table: writing(self.engine.dialect.name, table) for table in KEYS}
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        lacked = {"study": study_id, "newer_than": trial_id_greater_than, "besides": list(included_trial_ids)}
+        with self.engine.begin() as connection:
+            found = read_trials(connection, lacked)
+        if not found:  # Optuna raises where the study is gone
+            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+        return [trial for trial in found if states is None or trial.state in states]
+
+    def _write(self, table: Table, **row: Any) -> bool:
+        """Whether the row was written: Optuna knows why not."""
+        with self.engine.begin() as connection:
+            return connection.execute(self._writing[table], row).rowcount == 1
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna's."""
+        if not self._write(user_attributes, trial_id=trial_id, key=key, value_json=json.dumps(value)):
+            super().set_trial_user_attr(trial_id, key, value)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna's."""
+        if not self._write(system_attributes, trial_id=trial_id, key=key, value_json=json.dumps(value)):
+            super().set_trial_system_attr(trial_id, key, value)
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        """As Optuna's."""
+        value, kind = from_intermediate(intermediate_value)
+        row = {"step": step, "intermediate_value": value, "intermediate_value_type": kind}
+        if not self._write(intermediate_values, trial_id=trial_id, **row):
+            super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+
+    def _set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None,
+    ) -> None:
+        if previous_distribution:
+            check_distribution_compatibility(previous_distribution, distribution)
+            row = {
+                "param_value": param_value_internal,
+                "distribution_json": distribution_to_json(distribution),
+            }
+            if self._write(params, trial_id=trial_id, param_name=param_name, **row):
+                return
+        super()._set_trial_param(
+            trial_id, param_name, param_value_internal, distribution, previous_distribution
+        )
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -109,7 +182,7 @@ set_study_system_attr set_study_user_attr set_trial_intermediate_value set_trial
 set_trial_user_attr"""
 
 for _name in REPEATED.split():
-    setattr(StudyStorage, _name, _repeating(getattr(RDBStorage, _name)))
+    setattr(StudyStorage, _name, _repeating(getattr(StudyStorage, _name)))
 
 
 def open_storage(

@@ -12,7 +12,19 @@ from kdsearch.errors import ReportedError, SearchError, StoppedError, StorageErr
 from kdsearch.progress import Watch
 from kdsearch.search.child import Child
 from kdsearch.search.machine import count_workers
-from kdsearch.search.messages import DATABASE_GONE, Created, Failed, Job, Ready, Request, Say, Spent, Step
+from kdsearch.search.messages import (
+    DATABASE_GONE,
+    LATER_VIEWS,
+    OVERHEAD,
+    Created,
+    Failed,
+    Job,
+    Ready,
+    Request,
+    Say,
+    Spent,
+    Step,
+)
 from kdsearch.search.mirroring import MirrorThread, OpenMirror
 from kdsearch.search.model_log import ModelLog
 from kdsearch.search.results import Summary, best_slot, standing, summary
@@ -206,6 +218,8 @@ class Supervisor:
             part: value / max(1, len(self.workers)) for part, value in self.seconds.items() if part in SHARED
         }
         seconds = {**self.seconds, **parts, "MLflow after the last trial": time.monotonic() - started}
+        beside = {"mirror": self.mirror.spent if self.mirror else 0.0}
+        beside |= {LATER_VIEWS: seconds.pop(LATER_VIEWS)} if LATER_VIEWS in seconds else {}
         notes = []
         if self.created.finished >= self.created.target:
             notes.append(self._nothing_to_do())
@@ -217,6 +231,8 @@ class Supervisor:
         return told.model_copy(
             update={
                 "seconds": seconds,
+                "beside": beside,
+                "overhead": seconds.get(OVERHEAD, 0.0) + beside["mirror"],
                 "notes": tuple(notes),
                 "best_run_id": self.mirror.run_id(*best) if self.mirror and best else None,
                 "tracking_uri": self.created.tracking_uri,
@@ -249,7 +265,7 @@ class Supervisor:
 
 
 # Parts that all workers spend time on side by side.
-SHARED = ("start-up of workers", "training", "sampling, storage and checkpoints", "waiting")
+SHARED = ("start-up of workers", "training", OVERHEAD, "waiting")
 
 
 def _how(child: Child) -> str:

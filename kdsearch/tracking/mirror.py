@@ -48,8 +48,11 @@ class Mirror:
         self._runs: StudyRuns | None = None
         self._described: StudyRow | None = None  # the study whose file and data sets MLflow has
 
-    def tick(self, trials: Sequence[TrialRow]) -> None:
-        """Sends what is new. Raises MirrorUnavailableError, at most some seconds later, where it cannot."""
+    def tick(self, trials: Sequence[TrialRow], *, live: bool = True) -> None:
+        """Sends what is new; of running trials only if `live`, since few epochs cost about as much as all.
+
+        Raises MirrorUnavailableError, at most some seconds later, where it cannot.
+        """
         with self._reaching():
             runs = self._checked_runs()
             parent = self._parent(runs, trials)
@@ -57,7 +60,8 @@ class Mirror:
             for name in self.study.teachers:
                 self._teacher(runs, parent, name, begun)
             for trial in shown(trials):
-                self._trial(runs, parent, trial)
+                if live or trial.state != "RUNNING":
+                    self._trial(runs, parent, trial)
             self._describe(parent)
 
     def close(self, status: Literal["FINISHED", "KILLED", "FAILED"]) -> None:

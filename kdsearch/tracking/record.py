@@ -38,12 +38,13 @@ class StudyRecord:
         self.engine = open_engine(storage) if isinstance(storage, str) else storage
         retrying(LOST)(create_tables, self.engine)
         self._insert = INSERT[self.engine.dialect.name]
+        self._insert_epoch = self._insert(epochs).on_conflict_do_nothing()
 
     def epoch(self, slot: int, attempt: int, result: EpochResult) -> None:
         """Keeps `result`, unless the epoch is there already."""
         row = result.model_dump() | {"parts": json.dumps(result.parts)}
         row |= {"study": self.study, "slot": slot, "attempt": attempt}
-        self._write(self._insert(epochs).values(row).on_conflict_do_nothing())
+        self._write(self._insert_epoch, row)
 
     def epochs(self, slot: int, attempt: int) -> list[EpochResult]:
         """The recorded epochs of a trial, in order."""
@@ -121,10 +122,10 @@ class StudyRecord:
             if connection.execute(self._insert(files).values(row).on_conflict_do_nothing()).rowcount == 0:
                 return
 
-    def _write(self, statement: Insert | Delete) -> None:
+    def _write(self, statement: Insert | Delete, row: dict[str, Any] | None = None) -> None:
         def write() -> None:
             with self.engine.begin() as connection:
-                connection.execute(statement)
+                connection.execute(statement, row)
 
         retrying(LOST)(write)
 

@@ -114,6 +114,16 @@ def test_the_time_is_shared_out_without_a_gap(shown):
     assert "Time 0:01:40: training 60.0%, teacher 30.0%, the rest 10.0%." in text
 
 
+def test_what_goes_on_beside_the_run_is_none_of_its_time(shown):
+    parts = {"training": 60.0, "teacher": 30.0, "all": 100.0}
+    told = summary(seconds=parts, beside={"mirror": 2.0, "later views": 40.0}, overhead=4.5)
+    text = shown(display.show_summary, told)
+    beside = "beside it: later views 40.0%, mirror 2.0%."
+    assert f"Time 0:01:40: training 60.0%, teacher 30.0%, the rest 10.0%; {beside}" in text
+    together = "sampling, storage, record, checkpoints and mirror together"
+    assert f"The study itself takes 4.5%: {together}." in text
+
+
 def test_the_next_step_names_a_storage_that_is_not_the_usual_one(shown):
     assert "Next: kdsearch export-best\n" in shown(display.show_summary, summary())
     elsewhere = summary(storage="postgresql+psycopg://me:secret@host/x", compare="mlflow ui")

@@ -48,6 +48,36 @@ def test_the_search_does_not_notice_and_the_mirror_catches_up(create, worker, se
     }
 
 
+class Heard:
+    """A mirror that only remembers what it was asked."""
+
+    def __init__(self, *_):
+        self.study, self.ticks, self.closed = None, [], []
+
+    def tick(self, trials, *, live=True):
+        self.ticks.append(({row.number: row.state for row in trials}, live))
+
+    def close(self, status):
+        self.closed.append(status)
+
+    def run_id(self, slot, attempt):
+        return None
+
+
+def test_the_last_tick_has_all_that_ended_since_the_first(create, worker, url, said):
+    study = create(2)
+    heard = Heard()
+    mirror = MirrorThread(lambda *_: heard, None, url, "small", said.append)
+    mirror.start()
+    wait_until(lambda: heard.ticks, "the first tick")
+    worker().work()
+    assert mirror.finish("FINISHED", lambda: False)
+    assert heard.ticks[0] == ({}, True)
+    assert heard.ticks[-1] == ({trial.number: "COMPLETE" for trial in study.trials}, True)
+    assert heard.closed[-1] == "FINISHED"
+    assert mirror.spent > 0
+
+
 def runs_of(server):
     """The final accuracy of each trial's run, by name."""
     client = MlflowClient(server.uri)

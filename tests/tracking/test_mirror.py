@@ -166,6 +166,21 @@ def test_a_long_trial_goes_over_in_several_batches(local_uri, study, record, tri
     assert len(Seen(local_uri, study).points("trial 0", "images_per_second")) == 130
 
 
+def test_a_running_trial_is_sent_when_it_is_asked_for_and_when_it_has_ended(
+    local_uri, study, record, trial, epoch
+):
+    filled(record, epoch, [0], epochs=1)
+    mirror = Mirror(local_uri, study, record)
+    mirror.tick([trial(0)], live=False)
+    assert "trial 0" not in Seen(local_uri, study).runs
+    mirror.tick([trial(0)])
+    filled(record, epoch, [0])
+    mirror.tick([trial(0)], live=False)
+    assert [point[0] for point in Seen(local_uri, study).points("trial 0", "val_loss")] == [1]
+    mirror.tick([trial(0, "COMPLETE")], live=False)
+    assert [point[0] for point in Seen(local_uri, study).points("trial 0", "val_loss")] == [1, 2]
+
+
 def test_closed_and_opened_again(uri, study, record, trial, epoch):
     filled(record, epoch, [0])
     mirror = Mirror(uri, study, record)
