@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-SETS = "fashion", "food"
+SETS = "digits", "food"
 
 
 class Curve(NamedTuple):

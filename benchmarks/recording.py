@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import fashion
+import digits
 import food
 import optuna
 import torch
@@ -29,12 +29,10 @@ from kdsearch.search.identity import stored_study
 from kdsearch.search.suggest import suggest_config
 from kdsearch.tracking.slot import Slot
 
-PARTS = {"fashion": fashion, "food": food}
+PARTS = {"digits": digits, "food": food}
 TRIALS, EPOCHS = 100, 12
-IMAGES = 750  # to train on
-TOGETHER = 4  # trials of one process: to prepare a study takes longer than an epoch
+TOGETHER = 10  # trials of one process: to prepare a study takes longer than an epoch
 SETTINGS = {
-    "data.train_images": IMAGES,
     "training.epochs": EPOCHS,
     "training.batch_size": 64,
     "budget.max_params": 40_000,
