@@ -15,18 +15,25 @@ class ExtrapolationPruner(BasePruner):
     The final accuracy of the complete trials is regressed on their accuracy at that epoch. A trial stops
     where the line's value plus `deviations` standard errors of a prediction is below the best so far; none
     does before `startup` trials, at least 3, are complete that have that epoch.
+
+    What counts as complete is settled when the pruner is first asked about a trial: to look again after each
+    epoch would be the largest part of what a trial costs the database.
     """
 
     def __init__(self, startup: int, deviations: float) -> None:
         self.startup, self.deviations = startup, deviations
+        self.number: int | None = None  # of the trial that it was last asked about
+        self.complete: list[FrozenTrial] = []
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """As BasePruner, in a study that maximises."""
+        if trial.number != self.number:
+            self.complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            self.number = trial.number
         epoch = trial.last_step
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         pairs = [
             (each.intermediate_values[epoch], each.value)
-            for each in complete
+            for each in self.complete
             if epoch in each.intermediate_values
         ]
         if epoch is None or len(pairs) < self.startup:

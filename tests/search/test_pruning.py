@@ -53,6 +53,20 @@ def test_nothing_is_stopped_before_enough_trials_are_complete(study):
     assert not stopped(study, -1.0, startup=6)
 
 
+def test_what_ends_meanwhile_counts_from_the_next_trial_on(study):
+    pruner = ExtrapolationPruner(5, deviations=1.0)
+    trial = study.ask()
+    trial.report(0.5, 0)
+    running = study.trials[trial.number]
+    assert not pruner.prune(study, running)
+    for early in (0.48, 0.5, 0.52):
+        study.add_trial(create_trial(value=0.99 + early / 100, intermediate_values={0: early + 0.4}))
+    assert not pruner.prune(study, running)
+    other = study.ask()
+    other.report(0.5, 0)
+    assert pruner.prune(study, study.trials[other.number])
+
+
 def test_trials_that_are_not_complete_foretell_nothing(study):
     for state in (TrialState.RUNNING, TrialState.PRUNED, TrialState.FAIL):
         value = 0.9 if state == TrialState.PRUNED else None
