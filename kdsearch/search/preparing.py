@@ -46,12 +46,14 @@ def prepare_process(connection: Connection, request: Request) -> None:
     Whatever it makes appears whole or not at all, so it may be stopped anywhere.
     """
     with child(connection) as (channel, _):
-        signal.signal(signal.SIGTERM, _leave)
+        signal.signal(signal.SIGTERM, leave)
         prepare(request, channel)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway
 
 
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Ends the process by an exception, so that temporary files go."""
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Ends the process by an exception, so that temporary files go; by no second one on its way out."""
+    signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 
 

@@ -1,6 +1,9 @@
 import ctypes
 import os
 import platform
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -56,3 +59,18 @@ def test_what_the_user_says_of_the_allocator_stays(monkeypatch):
     monkeypatch.setenv(first, "131072")
     assert told(f"{__name__}:tell_environment") == [("131072", *(ALLOCATOR[name] for name in others))]
     assert not set(others) & set(os.environ)
+
+
+TWICE = """
+import atexit, os, signal
+from kdsearch.search.preparing import leave
+
+signal.signal(signal.SIGTERM, leave)
+atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_second_sigterm_finds_the_preparing_process_leaving_quietly():
+    ended = subprocess.run([sys.executable, "-c", TWICE], check=False, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGTERM, "")
