@@ -1,12 +1,13 @@
 """Which pruner spends the fewest epochs without losing the best: recorded learning curves, replayed.
 
-    python benchmarks/pruners.py            200 orders of 60 of 100 trials, 2 data sets, 5 minutes on 2 cores
+    python benchmarks/pruners.py            200 orders of 60 of 100 digits' and 50 photos' trials, 5 minutes
     python benchmarks/pruners.py --quick    4 orders of 30 trials
-    python benchmarks/pruners.py --record   trains the curves that are missing, about 25 minutes on 2 cores
+    python benchmarks/pruners.py --record   trains the curves that are missing, about 40 minutes on 2 cores
 
 Every pruner sees the same orders; it is asked after each epoch from its warm-up on, as kdsearch asks.
-Optuna's are its own, in a study in memory. `extrapolation` is kdsearch's. `paired` compares right and wrong
-of each validation image with the best finished trial at the same epoch (McNemar's z).
+Optuna's are its own, in a study in memory. Two are ours: `extrapolation` foretells the last accuracy from the
+latest; `paired` compares right and wrong of each validation image with the best finished trial at the same
+epoch (McNemar's z).
 
 Prints for each data set and pruner the share of the epochs that it spends; the regret, which is how much
 better the best of the order is than what was found, in points of validation accuracy, with a 95 % interval
@@ -25,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import optuna
 from curves import SETS, Curve, read, results
+from extrapolation import ExtrapolationPruner
 from optuna.pruners import (
     BasePruner,
     HyperbandPruner,
@@ -35,8 +37,6 @@ from optuna.pruners import (
 )
 from optuna.trial import FrozenTrial, TrialState
 from paired import in_processes, interval, machine
-
-from kdsearch.search.pruning import ExtrapolationPruner
 
 CURVE = "curve"  # user attribute: its number
 TOGETHER = 20  # orders of one process

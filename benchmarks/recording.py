@@ -30,7 +30,7 @@ from kdsearch.search.suggest import suggest_config
 from kdsearch.tracking.slot import Slot
 
 PARTS = {"digits": digits, "food": food}
-TRIALS, EPOCHS = 100, 12
+TRIALS, EPOCHS = {"digits": 100, "food": 50}, 12
 TOGETHER = 10  # trials of one process: to prepare a study takes longer than an epoch
 SETTINGS = {
     "training.epochs": EPOCHS,
@@ -59,14 +59,14 @@ class Overheard:
         return outputs
 
 
-def record(trials: int = TRIALS) -> None:
+def record() -> None:
     """Trains what is missing, each data set after the other, by two processes."""
     print(machine())
     quiet()
     for name, part in PARTS.items():
         settings = {"part": part.FULL, **SETTINGS}
         kept = Kept(results(name), settings)
-        numbers = [number for number in range(trials) if f"{number:03}" not in kept.parts]
+        numbers = [number for number in range(TRIALS[name]) if f"{number:03}" not in kept.parts]
         if numbers:
             part.teacher(part.FULL)
             list(in_processes(make_views, [name]))

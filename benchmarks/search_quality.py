@@ -161,7 +161,7 @@ class ByHand:
 
     def __init__(self, bench: Bench, sampler: BaseSampler) -> None:
         self.bench = bench
-        warm = warmup_epochs("median", bench.study.max_epochs)
+        warm = warmup_epochs(bench.study.max_epochs)
         self.study = optuna.create_study(
             direction="maximize",
             sampler=sampler,

@@ -8,11 +8,9 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from kdsearch.search.pruning import ExtrapolationPruner
 from kdsearch.search.slots import slot_of
 
 STARTUP_TRIALS = 10
-DEVIATIONS = 3.0  # of a prediction, by which a trial must fall short of the best
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:
@@ -22,12 +20,9 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
     return TPESampler(seed=seed % 2**32, n_startup_trials=STARTUP_TRIALS)
 
 
-def warmup_epochs(pruner: str, epochs: int) -> int:
-    """Epochs about which the pruner is not asked: 30 % and at least 3, since distillation starts slowly.
-
-    One for the extrapolation, whose error is large where a beginning says little.
-    """
-    return 1 if pruner == "extrapolation" else max(3, math.ceil(0.3 * epochs))
+def warmup_epochs(epochs: int) -> int:
+    """Epochs before anything is pruned: 30 % of them and at least 3, since distillation starts slowly."""
+    return max(3, math.ceil(0.3 * epochs))
 
 
 class SlotHyperband(HyperbandPruner):
@@ -56,7 +51,5 @@ def make_pruner(name: str, epochs: int) -> BasePruner:
     if name == "none":
         return NopPruner()
     if name == "hyperband":
-        return SlotHyperband(min_resource=min(warmup_epochs(name, epochs), epochs), max_resource=epochs)
-    if name == "extrapolation":
-        return ExtrapolationPruner(STARTUP_TRIALS, deviations=DEVIATIONS)
+        return SlotHyperband(min_resource=min(warmup_epochs(epochs), epochs), max_resource=epochs)
     return MedianPruner(STARTUP_TRIALS, n_warmup_steps=0, n_min_trials=5)

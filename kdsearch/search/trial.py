@@ -42,8 +42,7 @@ def run_trial(trial: Trial, bench: Bench, target: int) -> float:
         trial.set_constraint("params", params - bench.study.max_params)
         trial.set_user_attr("student", _facts(bench, config, slot, params))
 
-    epochs, search = config.training.epochs, bench.study.search
-    asked = range(warmup_epochs(search.pruner, epochs), epochs - 1)
+    asked = range(warmup_epochs(config.training.epochs), config.training.epochs - 1)
     stopping = Stopping(trial, held, asked, is_audited(bench, slot))
     checkpoint = bench.checkpoint(slot, config.key)
     checkpoint.resume(training)

@@ -46,7 +46,7 @@ class SearchConfig(Record):
     """How Optuna chooses and stops trials."""
 
     sampler: Literal["tpe", "random"] = "tpe"
-    pruner: Literal["extrapolation", "median", "hyperband", "none"] = "extrapolation"
+    pruner: Literal["median", "hyperband", "none"] = "median"
     audit: Annotated[float, Field(ge=0, le=1)] = (
         0.05  # share of the trials to be stopped that runs on, marked
     )

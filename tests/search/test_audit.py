@@ -11,7 +11,7 @@ from kdsearch.search.slots import FINISHED, slot_of
 from kdsearch.search.trial import is_audited
 from kdsearch.tracking.slot import Slot
 
-WARM = 1  # the first epoch about which the pruner is asked
+WARM = 3  # the first epoch about which the pruner is asked
 
 
 class Stern(BasePruner):

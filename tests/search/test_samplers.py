@@ -4,19 +4,15 @@ import pytest
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.search.pruning import ExtrapolationPruner
 from kdsearch.search.samplers import make_pruner, make_sampler, warmup_epochs
 
 
 @pytest.mark.parametrize(("epochs", "warm"), [(1, 3), (10, 3), (12, 4), (30, 9), (31, 10)])
-def test_ranks_prune_nothing_in_the_first_30_percent_nor_in_3_epochs(epochs, warm):
-    assert warmup_epochs("median", epochs) == warmup_epochs("hyperband", epochs) == warm
-    assert warmup_epochs("extrapolation", epochs) == 1
+def test_nothing_is_pruned_in_the_first_30_percent_nor_in_3_epochs(epochs, warm):
+    assert warmup_epochs(epochs) == warm
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("none", NopPruner), ("median", MedianPruner), ("extrapolation", ExtrapolationPruner)]
-)
+@pytest.mark.parametrize(("name", "kind"), [("none", NopPruner), ("median", MedianPruner)])
 def test_pruners_by_name(name, kind):
     assert isinstance(make_pruner(name, 12), kind)
 

@@ -1,4 +1,4 @@
-"""Which trials to stop: those whose final accuracy can be foretold, and would not be the best."""
+"""A pruner of our own that `pruners.py` compares: it stops what it foretells not to become the best."""
 
 import math
 
@@ -15,25 +15,18 @@ class ExtrapolationPruner(BasePruner):
     The final accuracy of the complete trials is regressed on their accuracy at that epoch. A trial stops
     where the line's value plus `deviations` standard errors of a prediction is below the best so far; none
     does before `startup` trials, at least 3, are complete that have that epoch.
-
-    What counts as complete is settled when the pruner is first asked about a trial: to look again after each
-    epoch would be the largest part of what a trial costs the database.
     """
 
     def __init__(self, startup: int, deviations: float) -> None:
         self.startup, self.deviations = startup, deviations
-        self.number: int | None = None  # of the trial that it was last asked about
-        self.complete: list[FrozenTrial] = []
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """As BasePruner, in a study that maximises."""
-        if trial.number != self.number:
-            self.complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            self.number = trial.number
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         epoch = trial.last_step
         pairs = [
             (each.intermediate_values[epoch], each.value)
-            for each in self.complete
+            for each in complete
             if epoch in each.intermediate_values
         ]
         if epoch is None or len(pairs) < self.startup:
