@@ -47,16 +47,21 @@ def _settings(size: Size) -> dict[str, Any]:
     return {**given, "teacher.model": size.teacher, "teacher.epochs": size.teacher_epochs}
 
 
-def images() -> Path:
-    """The unpacked file."""
+def packed(file: str) -> Path:
+    """One of the tars. Raises SystemExit where their folder is not named."""
     root = os.environ.get("KDSEARCH_TEST_DATA")
     if root is None:
-        raise SystemExit(f"KDSEARCH_TEST_DATA is not set: it names the folder of {FILE}")
+        raise SystemExit(f"KDSEARCH_TEST_DATA is not set: it names the folder of {file}")
+    return Path(root) / file
+
+
+def images() -> Path:
+    """The unpacked file."""
     path = entry("benchmarks", digest(FILE))
     with locked(path):
         if not path.exists():
-            packed = Path(root) / FILE
-            with making(path, 2 * packed.stat().st_size) as folder, tarfile.open(packed) as file:
+            tar = packed(FILE)
+            with making(path, 2 * tar.stat().st_size) as folder, tarfile.open(tar) as file:
                 file.extractall(folder, filter="data")
     return path
 

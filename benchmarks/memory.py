@@ -16,24 +16,23 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 import torch
+from children import heard
 
 from kdsearch.device import choose_device, describe
 from kdsearch.search.child import Child
 from kdsearch.search.loop import work_process
-from kdsearch.search.messages import Failed, Job, Ready, Request, Spent
+from kdsearch.search.messages import OVERHEAD, Job, Ready, Request, Spent
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 MIB = 2**20
 EARLY = 10  # trials after which a worker has grown up
 LIMIT = 2.0  # percent
-OVER = "sampling, storage and checkpoints"  # what a worker tells when it is done with a trial
 
 
 class Weight(NamedTuple):
@@ -54,7 +53,7 @@ class Weighed:
     def send(self, message: tuple[Any, ...]) -> None:
         """As a Connection's."""
         self.connection.send(message)
-        if isinstance(message, Spent) and message.part == OVER:
+        if isinstance(message, Spent) and message.part == OVERHEAD:  # said when a trial is done
             self.connection.send(weight())
 
 
@@ -69,17 +68,6 @@ def weighed_worker(connection: Connection, job: Job) -> None:
     work_process(Weighed(connection), job)
 
 
-def told(child: Child) -> Iterator[tuple[Any, ...]]:
-    """What the child says, until it ends."""
-    while not child.silent:
-        wait([child.connection])
-        for message in child.messages():
-            if isinstance(message, Failed):
-                raise SystemExit(message.text)
-            yield message
-    child.process.join()
-
-
 def weights(trials: int, epochs: int, folder: Path) -> list[Weight]:
     """Of one worker after each of its trials."""
     url = f"sqlite:///{folder / 'kdsearch.db'}"
@@ -87,9 +75,9 @@ def weights(trials: int, epochs: int, folder: Path) -> list[Weight]:
     settings = {"training.epochs": epochs, "teacher.epochs": 1, "views.count": 2, "search.sampler": "random"}
     request = Request(study="digits", settings=settings, replaced={"run.storage": url}, trials=trials)
     preparing = Child("kdsearch.search.preparing:prepare_process").begin(request)
-    (prepared,) = [message.prepared for message in told(preparing) if isinstance(message, Ready)]
+    (prepared,) = [message.prepared for message in heard([preparing]) if isinstance(message, Ready)]
     worker = Child("__main__:weighed_worker").begin(Job("digits", url, prepared, 0, 1, 0, time.time()))
-    return [message for message in told(worker) if isinstance(message, Weight)]
+    return [message for message in heard([worker]) if isinstance(message, Weight)]
 
 
 def show(found: list[Weight]) -> None:

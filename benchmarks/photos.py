@@ -3,16 +3,15 @@
 food101-10 is read from its tar in the folder that KDSEARCH_TEST_DATA names; Fashion-MNIST as in `fashion`.
 """
 
-import os
 import re
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import fashion
+from food import packed
 from task import Task
 
-from kdsearch.api import Overrides, train_teachers
 from kdsearch.cache import digest, entry, locked, making
 from kdsearch.device import seeded
 from kdsearch.models.teachers import build_teacher
@@ -28,7 +27,7 @@ def food(train: int, validation: int) -> Path:
     wanted = {"training": train // CLASSES, "validation": validation // CLASSES}
     with locked(path):
         if not path.exists():
-            with tarfile.open(_food_tar()) as tar, making(path, 2**26) as folder:
+            with tarfile.open(packed("food101-10_128.tar")) as tar, making(path, 2**26) as folder:
                 for member in tar:
                     found = re.fullmatch(r"(training|validation)/(\d+)_(\d+)\.jpg", member.name)
                     if found and int(found[3]) < wanted[found[1]]:
@@ -38,13 +37,6 @@ def food(train: int, validation: int) -> Path:
                         assert content, "a photo is a file"
                         (place / f"{found[3]}.jpg").write_bytes(content.read())
     return path
-
-
-def _food_tar() -> Path:
-    root = os.environ.get("KDSEARCH_TEST_DATA")
-    if root is None:
-        raise SystemExit("KDSEARCH_TEST_DATA is not set: it names the folder with food101-10_128.tar")
-    return Path(root) / "food101-10_128.tar"
 
 
 def food_task(images: tuple[int, int], teacher_epochs: int, settings: dict[str, Any]) -> Task:
@@ -74,8 +66,5 @@ def _untrained(image_size: int) -> Path:
 
 
 def _trained(folder: Path, epochs: int) -> Path:
-    path = entry("benchmarks", digest("food teacher", str(folder), epochs), "teacher.safetensors")
-    if not path.exists():
-        settings = "data.image_size=64", f"teacher.epochs={epochs}"
-        train_teachers("food11", overrides=Overrides(data=str(folder), settings=settings), out=path)
-    return path
+    settings = {"data.path": str(folder), "data.image_size": 64, "teacher.epochs": epochs}
+    return fashion.kept_teacher("food11", settings, digest("food teacher", str(folder), epochs))

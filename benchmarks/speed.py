@@ -27,21 +27,21 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import chdir
 from itertools import pairwise
-from multiprocessing.connection import wait
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
 import optuna
+from children import heard
 from main_job import machine
 from paired import Kept
 from task import Task, fresh
 
 from kdsearch.search.child import Child, quiet
-from kdsearch.search.messages import Failed, Job, Ready, Request, Spent
+from kdsearch.search.messages import Job, Ready, Request, Spent
 from kdsearch.search.slots import slot_attributes, slot_of
 from kdsearch.search.storage import open_storage
 from kdsearch.tracking.record import StudyRecord
@@ -140,18 +140,6 @@ class Kdsearch:
                 busy[worker] = max(busy.get(worker, 0.0), times[-1])
         counted = [(student, took) for student, end, took in spans if end <= min(busy.values())]
         return [fmean(took for one, took in counted if one == each) for each in range(len(self.students))]
-
-
-def heard(children: list[Child]) -> Iterator[Any]:
-    """What the children say until all have ended, as their supervisor hears it."""
-    while not all(child.ended for child in children):
-        wait([child.connection for child in children if not child.silent], 0.5)
-        for message in (message for child in children for message in child.messages()):
-            if isinstance(message, Failed):
-                raise SystemExit(message.text)
-            yield message
-    if any(child.process.exitcode for child in children):
-        raise SystemExit("a process of kdsearch died")
 
 
 def measure(name: str, task: Task, scale: Scale, kept: Kept) -> None:

@@ -15,16 +15,7 @@ from kdsearch.api import STORAGE
 from kdsearch.progress import Silence, Standing, Watch
 
 if TYPE_CHECKING:
-    from kdsearch.api import (
-        Audit,
-        Exported,
-        Ledger,
-        Ranked,
-        ShippedStudy,
-        Status,
-        Summary,
-        Trained,
-    )
+    from kdsearch.api import Audit, Exported, Ledger, Ranked, ShippedStudy, Status, Summary, Trained
 
 PLAIN_SECONDS = 5.0  # between two lines about one thing, when not on a terminal
 SHOWN_PARTS = 0.01  # parts of a run below this share are summed up as the rest

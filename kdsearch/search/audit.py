@@ -7,9 +7,7 @@ from optuna.trial import TrialState
 
 from kdsearch.config import Record
 
-AUDITED = (
-    "audited"  # user attribute: the epoch at which the trial would have stopped, and the best value then
-)
+AUDITED = "audited"  # user attribute: when the trial would have stopped, and the best value of that time
 
 
 class Audit(Record):

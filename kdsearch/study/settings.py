@@ -47,9 +47,7 @@ class SearchConfig(Record):
 
     sampler: Literal["tpe", "random"] = "tpe"
     pruner: Literal["median", "hyperband", "none"] = "median"
-    audit: Annotated[float, Field(ge=0, le=1)] = (
-        0.05  # share of the trials to be stopped that runs on, marked
-    )
+    audit: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of the weak trials that runs on, marked
 
 
 def auto_or_number(workers: object) -> object:
