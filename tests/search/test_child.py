@@ -4,13 +4,20 @@ import platform
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from kdsearch.search.child import ALLOCATOR, Child
 from tests.servers import wait_until
 
-LARGE = 100 * 2**20
+ROOT = Path(__file__).parents[2]
+LARGE = 1000 * 2**20  # more than a process that has run other tests may have free in one piece
+
+
+@pytest.fixture(autouse=True)
+def children_find_these_tests(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
 
 
 def told(target, *args):
@@ -32,12 +39,15 @@ class Allocation(ctypes.Structure):
 
 
 def own_mappings():
-    """How many mappings of its own a buffer of 100 MiB is, in this process."""
+    """How many mappings of its own a large buffer is, in this process."""
     libc = ctypes.CDLL(None)
     libc.mallinfo2.restype, libc.malloc.restype = Allocation, ctypes.c_void_p
     before = libc.mallinfo2().hblks
-    assert libc.malloc(ctypes.c_size_t(LARGE))
-    return libc.mallinfo2().hblks - before
+    buffer = libc.malloc(ctypes.c_size_t(LARGE))
+    assert buffer
+    mappings = libc.mallinfo2().hblks - before
+    libc.free(ctypes.c_void_p(buffer))
+    return mappings
 
 
 def tell_own_mappings(connection):
