@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100, KMNIST, MNIST, SVHN, FashionMNIST
 
@@ -48,6 +47,8 @@ class Digits:
 
     def part(self, index: int) -> ImageSet:
         """The test split for 0, the others for 1."""
+        from sklearn.datasets import load_digits  # noqa: PLC0415  no other set waits a second for it
+
         bundle = load_digits()
         labels = torch.from_numpy(bundle.target).long()
         pixels: Tensor = torch.from_numpy(bundle.images).mul(255 / 16).round().to(torch.uint8)

@@ -35,6 +35,7 @@ CLEANING_SECONDS = 5.0
 WATCHING_SECONDS = 2.0  # how long a look at the study waits for a database that is away
 ONE_SIGNAL = 0.1  # seconds within which signals are one: `timeout` and job schedulers send theirs twice
 LOADING_SECONDS = 10.0  # what the process that logs the best model needs for its libraries
+WORK = "kdsearch.search.loop:work_process"
 DEATHS = 5  # of workers, without a finished trial in between, before the run is given up
 
 
@@ -45,6 +46,7 @@ class Supervisor:
         self, request: Request, watch: Watch, open_mirror: OpenMirror | None, model_log: ModelLog | None
     ) -> None:
         self.request, self.watch, self.open_mirror, self.model_log = request, watch, open_mirror, model_log
+        self.first: Child | None = None  # a worker that loads its libraries while there is no study yet
         self.workers: list[Child | None] = []
         self.prepared: dict[str, Any] | None = None  # once workers have their jobs
         self.created: Created | None = None
@@ -69,6 +71,8 @@ class Supervisor:
             number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
         }
         self.preparing = Child("kdsearch.search.preparing:prepare_process").begin(self.request)
+        if self.request.views:
+            self.first = Child(WORK)
         try:
             while self._is_busy():
                 self._listen()
@@ -91,7 +95,7 @@ class Supervisor:
 
     @property
     def _children(self) -> list[Child]:
-        return [self.preparing, *(worker for worker in self.workers if worker)]
+        return [self.preparing, *(worker for worker in (self.first, *self.workers) if worker)]
 
     def _is_busy(self) -> bool:
         if len(self.signals) > 1:
@@ -155,7 +159,7 @@ class Supervisor:
     def _worker(self, index: int) -> Child | None:
         if self.signals or self.failure:
             return None
-        worker = Child("kdsearch.search.loop:work_process")
+        worker, self.first = self.first or Child(WORK), None
         return worker.begin(self._job(index, self.prepared)) if self.prepared else worker
 
     def _watch(self, study: optuna.Study) -> None:

@@ -17,7 +17,7 @@ from kdsearch.search.supervisor import supervise
 
 STUDY = """
 [data]
-train_images = 200
+IMAGES
 [views]
 count = 2
 [teacher]
@@ -100,8 +100,8 @@ class Small:
         self.storage = None
         self.write()
 
-    def write(self, epochs=LONG):
-        (self.folder / "small.toml").write_text(STUDY.replace("EPOCHS", str(epochs)))
+    def write(self, epochs=LONG, data="train_images = 200"):
+        (self.folder / "small.toml").write_text(STUDY.replace("EPOCHS", str(epochs)).replace("IMAGES", data))
 
     def run(self, trials, workers=1, watched=None):
         """In this process; children do the work."""

@@ -71,3 +71,10 @@ def test_workers_that_keep_dying_stop_the_run(small):
     with pytest.raises(ReportedError, match="worker processes keep dying, the last with signal 9") as stop:
         small.run(4)
     assert stop.value.exit_code == 1
+
+
+def test_a_run_that_cannot_be_prepared_leaves_no_process(small):
+    small.write(data="train_images = 99_999")
+    with pytest.raises(ReportedError, match="train_images"):
+        small.run(4)
+    assert not [child for child in psutil.Process().children() if is_ours(child)]

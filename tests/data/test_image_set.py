@@ -81,3 +81,9 @@ def test_workers_open_sets_without_the_libraries_that_make_them():
     code = "import sys, kdsearch.data.image_set, kdsearch.data.request; print(*sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torchvision", "sklearn", "kornia", "mlflow", "PIL"} & set(answer.stdout.split())
+
+
+def test_only_digits_load_scikit_learn():
+    code = "import sys, kdsearch.search.preparing; print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"sklearn", "scipy"} & set(answer.stdout.split())
