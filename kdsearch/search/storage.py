@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Callable, Container, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,8 +75,10 @@ class StudyStorage(RDBStorage):
             warnings.simplefilter(
                 "ignore", ExperimentalWarning
             )  # the heartbeat has been experimental since 2021
-            super().__init__(
-                url,
+            # Unchecked, another process has just opened it: where it does not answer, it is away.
+            open_ = super().__init__ if check else partial(self.retrying, super().__init__)
+            open_(
+                url=url,
                 engine_kwargs=engine_options(url),
                 heartbeat_interval=max(1, grace // 6),
                 grace_period=grace,
@@ -190,7 +193,8 @@ def open_storage(
 ) -> StudyStorage:
     """The storage at `url`; `create` makes its tables first, one process at a time.
 
-    `check` compares the version of its tables with Optuna's. Raises StorageError where the database cannot
+    `check` compares the version of its tables with Optuna's; without it, one that is away is waited for.
+    Raises StorageError where the database cannot
     be reached, UsageError where the URL is none.
     """
     check_url(url)

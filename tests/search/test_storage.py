@@ -4,9 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from optuna.study import StudyDirection
 
 from kdsearch.errors import StorageError, UsageError
 from kdsearch.search.storage import open_existing, open_storage
+from tests.servers import PATIENCE, postgres_server
 
 
 def test_opening_a_storage_warns_nobody(url):
@@ -53,3 +55,17 @@ def test_looking_makes_no_file(tmp_path):
     with pytest.raises(UsageError, match="no study here yet"):
         open_existing(f"sqlite:///{path}")
     assert not path.exists()
+
+
+@pytest.mark.postgres
+def test_a_worker_that_starts_while_the_database_is_away_waits_for_it():
+    with postgres_server() as server, ThreadPoolExecutor(1) as pool:
+        url = server.new_database()
+        open_storage(url, create=True).create_new_study([StudyDirection.MAXIMIZE], "there")
+        server.crash()
+        opened = pool.submit(open_storage, url, check=False)
+        with pytest.raises(StorageError, match="cannot be opened"):
+            open_storage(url)
+        assert not opened.done()
+        server.start()
+        assert [study.study_name for study in opened.result(PATIENCE).get_all_studies()] == ["there"]
