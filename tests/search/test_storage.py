@@ -61,11 +61,15 @@ def test_looking_makes_no_file(tmp_path):
 def test_a_worker_that_starts_while_the_database_is_away_waits_for_it():
     with postgres_server() as server, ThreadPoolExecutor(1) as pool:
         url = server.new_database()
-        open_storage(url, create=True).create_new_study([StudyDirection.MAXIMIZE], "there")
+        storage = open_storage(url, create=True)
+        storage.create_new_study([StudyDirection.MAXIMIZE], "there")
+        storage.engine.dispose()
         server.crash()
         opened = pool.submit(open_storage, url, check=False)
         with pytest.raises(StorageError, match="cannot be opened"):
             open_storage(url)
         assert not opened.done()
         server.start()
-        assert [study.study_name for study in opened.result(PATIENCE).get_all_studies()] == ["there"]
+        storage = opened.result(PATIENCE)
+        assert [study.study_name for study in storage.get_all_studies()] == ["there"]
+        storage.engine.dispose()
