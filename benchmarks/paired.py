@@ -24,8 +24,12 @@ class Interval(NamedTuple):
     def told(self, scale: float = 1.0, digits: int = 2) -> str:
         """The interval in words of a table, and whether it shows a difference."""
         mean, low, high = (f"{scale * value:+.{digits}f}" for value in self)
-        shown = "" if self.low > 0 or self.high < 0 else "  not shown"
-        return f"{mean} ({low} to {high}){shown}"
+        return f"{mean} ({low} to {high}){'' if self.shown else '  not shown'}"
+
+    @property
+    def shown(self) -> bool:
+        """Whether zero is outside."""
+        return self.low > 0 or self.high < 0
 
 
 def interval(differences: Sequence[float]) -> Interval:

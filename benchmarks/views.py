@@ -159,10 +159,11 @@ def show(parts: dict[str, Any], scale: Scale) -> None:
         smallest = None
         for count in scale.counts:
             reached = accuracies(parts, scale, loss, count)
-            less = [less_than(reached, others) for others in (fresh, last)]
-            smallest = None if any(is_shown(each) for each in less) else smallest or count
-            told = "   ".join(f"{each.told():34}" for each in less[: 1 if count == most else 2])
-            print(f"{loss}  V = {count:<6} {statistics.fmean(reached):8.2f}   {told.rstrip()}")
+            beside = (fresh,) if count == most else (fresh, last)
+            less = [less_than(reached, others) for others in beside]
+            smallest = None if any(each.shown for each in less) else smallest or count
+            told = "   ".join(f"{each.told():34}" for each in less).rstrip()
+            print(f"{loss}  V = {count:<6} {statistics.fmean(reached):8.2f}   {told}")
         print(f"{loss}  {FRESH:10} {statistics.fmean(fresh):8.2f}")
         print(f"{loss}: the smallest V from which on nothing is told from either: {smallest or 'none'}")
 
@@ -170,10 +171,6 @@ def show(parts: dict[str, Any], scale: Scale) -> None:
 def less_than(reached: list[float], others: list[float]) -> Interval:
     """Paired by seed."""
     return interval([mine - theirs for mine, theirs in zip(reached, others, strict=True)])
-
-
-def is_shown(less: Interval) -> bool:
-    return less.low > 0 or less.high < 0
 
 
 def main() -> None:

@@ -194,8 +194,7 @@ def open_storage(
     """The storage at `url`; `create` makes its tables first, one process at a time.
 
     `check` compares the version of its tables with Optuna's; without it, one that is away is waited for.
-    Raises StorageError where the database cannot
-    be reached, UsageError where the URL is none.
+    Raises StorageError where the database cannot be reached, UsageError where the URL is none.
     """
     check_url(url)
     try:

@@ -71,9 +71,9 @@ class Supervisor:
             number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
         }
         self.preparing = Child("kdsearch.search.preparing:prepare_process").begin(self.request)
-        if self.request.views:
-            self.first = Child(WORK)
         try:
+            if self.request.views:
+                self.first = Child(WORK)
             while self._is_busy():
                 self._listen()
                 self._look_after_children()

@@ -77,13 +77,17 @@ def test_opened_sets_may_be_written_to_without_touching_the_cache(tmp_path):
     assert SearchSets.open(made.folder).train.images.any()
 
 
-def test_workers_open_sets_without_the_libraries_that_make_them():
-    code = "import sys, kdsearch.data.image_set, kdsearch.data.request; print(*sys.modules)"
+def loaded_by(*modules):
+    """What a fresh process has loaded that imports these."""
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"torchvision", "sklearn", "kornia", "mlflow", "PIL"} & set(answer.stdout.split())
+    return set(answer.stdout.split())
+
+
+def test_workers_open_sets_without_the_libraries_that_make_them():
+    loaded = loaded_by("kdsearch.data.image_set", "kdsearch.data.request")
+    assert not {"torchvision", "sklearn", "kornia", "mlflow", "PIL"} & loaded
 
 
 def test_only_digits_load_scikit_learn():
-    code = "import sys, kdsearch.search.preparing; print(*sys.modules)"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"sklearn", "scipy"} & set(answer.stdout.split())
+    assert not {"sklearn", "scipy"} & loaded_by("kdsearch.search.preparing")
