@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +9,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from filelock import FileLock
-from platformdirs import user_cache_path
 
 from kdsearch.errors import KdsearchError
-
-
-def cache_root() -> Path:
-    """`KDSEARCH_CACHE`, else the user's cache directory."""
-    named = os.environ.get("KDSEARCH_CACHE")
-    return Path(named) if named else user_cache_path("kdsearch")
+from kdsearch.places import cache_root
 
 
 def digest(*parts: object) -> str:

@@ -3,7 +3,7 @@ import shutil
 import pytest
 from filelock import FileLock, Timeout
 
-from kdsearch.cache import cache_root, digest, entry, locked, making
+from kdsearch.cache import digest, entry, locked, making
 from kdsearch.errors import KdsearchError
 
 
@@ -11,11 +11,8 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_environment_names_the_folder(monkeypatch, tmp_path):
-    assert cache_root() == tmp_path / "cache"
+def test_an_entry_lies_in_the_folder_of_its_kind(tmp_path):
     assert entry("views", "a", "b") == tmp_path / "cache" / "views" / "a" / "b"
-    monkeypatch.delenv("KDSEARCH_CACHE")
-    assert cache_root().name == "kdsearch"
 
 
 def test_a_digest_depends_on_every_part_and_not_on_the_order_of_keys():

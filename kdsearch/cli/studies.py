@@ -9,4 +9,4 @@ def studies() -> None:
     from kdsearch import api
     from kdsearch.cli.display import show_studies
 
-    show_studies(api.studies())
+    show_studies(api.shipped_studies())

@@ -150,4 +150,4 @@ def list_() -> None:
     from kdsearch import api
     from kdsearch.cli.display_teachers import show_teachers
 
-    show_teachers(api.teachers())
+    show_teachers(api.list_teachers())

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdsearch.cache import cache_root
 from kdsearch.errors import DataError
+from kdsearch.places import cache_root
 
 ROWS = 4096  # copied at once
 

@@ -1,19 +1,12 @@
 """Where checkpoints lie: not a cache, since nothing else can make them again."""
 
-import os
 import shutil
 from pathlib import Path
 
-from platformdirs import user_state_path
 from sqlalchemy.engine import make_url
 
 from kdsearch.cache import digest
-
-
-def state_root() -> Path:
-    """`KDSEARCH_STATE`, which machines may share, else the user's state directory."""
-    named = os.environ.get("KDSEARCH_STATE")
-    return Path(named) if named else user_state_path("kdsearch")
+from kdsearch.places import state_root
 
 
 def checkpoint_folder(storage: str, study: str) -> Path:

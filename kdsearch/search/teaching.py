@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from kdsearch.cache import cache_root
 from kdsearch.config import Record
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
@@ -13,6 +12,7 @@ from kdsearch.errors import IdentityError, TeacherError, UsageError
 from kdsearch.models.count import count_parameters
 from kdsearch.models.teachers import offered
 from kdsearch.models.weights import from_bytes, load_weights
+from kdsearch.places import cache_root
 from kdsearch.prepare.stored import weights_file
 from kdsearch.prepare.taught import (
     FACTS,

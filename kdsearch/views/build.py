@@ -9,11 +9,12 @@ import torch
 from numpy.lib.format import open_memmap
 from torch import Tensor, nn
 
-from kdsearch.cache import cache_root, digest, entry, locked, making
+from kdsearch.cache import digest, entry, locked, making
 from kdsearch.device import autocast
 from kdsearch.errors import UsageError
 from kdsearch.models.student import as_input
 from kdsearch.outputs import Outputs
+from kdsearch.places import cache_root
 from kdsearch.progress import Progress
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import Answers, View, ViewBank

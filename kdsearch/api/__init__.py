@@ -1,0 +1,39 @@
+"""The public Python interface: Records in, Records out; all that the commands use.
+
+A module a noun. Each function imports what it needs when it is called, so that `kdsearch --help` loads none
+of it.
+"""
+
+from typing import TYPE_CHECKING
+
+from kdsearch.api.machine import views as views
+from kdsearch.api.outcomes import export_best as export_best
+from kdsearch.api.outcomes import show as show
+from kdsearch.api.studies import STORAGE as STORAGE
+from kdsearch.api.studies import create as create
+from kdsearch.api.studies import delete as delete
+from kdsearch.api.studies import join as join
+from kdsearch.api.studies import run as run
+from kdsearch.api.studies import shipped_studies as shipped_studies
+from kdsearch.api.studies import status as status
+from kdsearch.api.studies import sync as sync
+from kdsearch.api.studies import train as train
+from kdsearch.api.teachers import evaluate_teachers as evaluate_teachers
+from kdsearch.api.teachers import import_teacher as import_teacher
+from kdsearch.api.teachers import list_teachers as list_teachers
+from kdsearch.api.teachers import train_teachers as train_teachers
+from kdsearch.search.overrides import Overrides as Overrides
+
+if TYPE_CHECKING:
+    from kdsearch.deliver.network import NetworkTable as NetworkTable
+    from kdsearch.deliver.views import ViewsReport as ViewsReport
+    from kdsearch.deliver.winner import Exported as Exported
+    from kdsearch.deliver.winner import Trained as Trained
+    from kdsearch.search.audit import Audit as Audit
+    from kdsearch.search.ledger import Ledger as Ledger
+    from kdsearch.search.results import Ranked as Ranked
+    from kdsearch.search.results import Status as Status
+    from kdsearch.search.results import Summary as Summary
+    from kdsearch.search.teaching import TeacherReport as TeacherReport
+    from kdsearch.search.teaching import Teachers as Teachers
+    from kdsearch.study.shipped import ShippedStudy as ShippedStudy

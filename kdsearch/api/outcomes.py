@@ -1,0 +1,52 @@
+"""What came out of a study: networks, the export of the best one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdsearch.api.studies import STORAGE
+from kdsearch.progress import Progress, Silence
+
+if TYPE_CHECKING:
+    from kdsearch.deliver.network import NetworkTable
+    from kdsearch.deliver.winner import Exported
+
+
+def show(
+    what: str, study: str | None = None, *, storage: str = STORAGE, classes: int = 11, image_size: int = 128
+) -> "NetworkTable":
+    """The layers of trial number `what` of a study, or of the published network of that name.
+
+    Raises UsageError where there is no such thing.
+    """
+    from kdsearch.deliver.network import of_published, of_trial
+    from kdsearch.errors import UsageError
+    from kdsearch.models.published import PUBLISHED
+    from kdsearch.search.lookup import find
+
+    if what.isdecimal():
+        return of_trial(find(study, storage).study, int(what))
+    if what not in PUBLISHED:
+        raise UsageError(f"{what!r} is no trial's number and no network; networks: {', '.join(PUBLISHED)}")
+    return of_published(what, classes, image_size)
+
+
+def export_best(
+    study: str | None = None,
+    *,
+    storage: str = STORAGE,
+    out: Path | None = None,
+    force: bool = False,
+    test: bool = True,
+    data: str | None = None,
+    progress: Progress | None = None,
+) -> "Exported":
+    """Writes the best student so far to `out` (`best/STUDY`) in all forms, each loaded back and compared.
+
+    Raises NothingFinishedError, UsageError where `out` is not empty and `force` is off, ExportError.
+    """
+    from kdsearch.deliver import winner
+    from kdsearch.search.lookup import find
+
+    found, record = find(study, storage)
+    folder = out or Path("best", found.study_name)
+    return winner.export_best(found, record, folder, progress or Silence(), force=force, test=test, data=data)
