@@ -1,5 +1,10 @@
 """Folders of its own for every test, one thread for torch, a small view bank."""
 
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import hypothesis
 import numpy as np
 import pytest
@@ -64,3 +69,28 @@ def draw_images():
         return root
 
     return draw
+
+
+@pytest.fixture
+def shared_folder():
+    """A folder that other users may look into too, unlike `tmp_path`."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def without_privileges():
+    """A block in which this process may not read whatever it likes, though root runs the tests."""
+
+    @contextmanager
+    def block():
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(user)
+
+    return block

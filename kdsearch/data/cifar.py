@@ -11,12 +11,12 @@ from torchvision.datasets import CIFAR10
 from kdsearch.cache import entry, locked, making
 from kdsearch.data.download import Archive, located
 from kdsearch.data.image_set import ImageSet
-from kdsearch.data.source import Parts
+from kdsearch.data.source import Parts, Source
 from kdsearch.errors import DataError
 from kdsearch.progress import Progress
 
 
-class CifarSet:
+class CifarSet(Source):
     """32 x 32 colour, with a test split, without a validation split; found unpacked, packed, or downloaded.
 
     Before it reads a split, torchvision compares the checksums of all files, those of the test split too.
@@ -46,6 +46,8 @@ class CifarSet:
             with warnings.catch_warnings():  # the pickles are older than NumPy 2.4 likes (vision#9340)
                 warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
                 opened = self.dataset(root, train=train)
+        except OSError as error:
+            raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from None
         except RuntimeError as error:
             raise DataError(
                 f"{root / self.dataset.base_folder}: incomplete, or not the published files of "

@@ -1,6 +1,7 @@
 """Published files: found in the user's folder, or fetched once into the cache; never read unchecked."""
 
 import hashlib
+import os
 from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from urllib.request import build_opener
 
 from kdsearch.cache import entry, locked, making
 from kdsearch.errors import DataError
+from kdsearch.files import open_regular
 from kdsearch.progress import Progress
 
 CHUNK = 2**18
@@ -32,7 +34,7 @@ def located(archive: Archive, folder: Path | None, progress: Progress) -> Path:
         return downloaded(archive, progress)
     for place in (folder, folder / "raw", folder / archive.data_set, folder / archive.data_set / "raw"):
         path = place / archive.filename
-        if path.is_file():
+        if os.path.lexists(path):
             return checked(path, archive)
     raise DataError(
         f"--data {folder}: {archive.filename} of {archive.data_set} is not there; "
@@ -41,9 +43,14 @@ def located(archive: Archive, folder: Path | None, progress: Progress) -> Path:
 
 
 def checked(path: Path, archive: Archive) -> Path:
-    """`path`, if it is the published file; raises DataError if not."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    """`path`, if it is the published file; raises DataError if not, and where it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); put the published file of {archive.data_set} there"
+        ) from None
     if found != archive.md5:
         raise DataError(
             f"{path}: not the published file of {archive.data_set} (md5 {found}, not {archive.md5}); "

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import BinaryIO
 from zipfile import BadZipFile
 
 import torch
@@ -13,6 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from kdsearch.errors import TeacherError
+from kdsearch.files import open_regular
 
 MALFORMED = (
     RuntimeError,
@@ -25,6 +27,7 @@ MALFORMED = (
     AssertionError,
     OSError,
     MemoryError,
+    ArithmeticError,
     struct.error,
 )  # what torch's readers raise on files that are cut or something else
 NESTS = (
@@ -47,23 +50,31 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     It may lie under a usual key of a checkpoint, its keys may carry a wrapper's prefix. No code in the file
     is run: anything but tensors and plain containers is refused. Raises TeacherError.
     """
-    if not path.is_file():
-        raise TeacherError(f"{path}: no such file; [teacher] checkpoint names a .safetensors or PyTorch file")
-    try:
-        content = (
-            from_bytes(path.read_bytes(), str(path)) if path.suffix == ".safetensors" else unpickle(path)
-        )
-    except OSError as error:
-        raise TeacherError(f"{path}: cannot be read: {error.strerror}") from None
+    with open_weights(path) as file:
+        if path.suffix == ".safetensors":
+            content: object = from_bytes(file.read(), str(path))
+        else:
+            content = unpickle(file, path)
     weights = without_prefix(find_state_dict(content, path))
     return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in weights.items()}
 
 
-def unpickle(path: Path) -> object:
-    """What PyTorch saved, tensors and plain containers only. Raises TeacherError."""
+def open_weights(path: Path) -> BinaryIO:
+    """The file, opened. Raises TeacherError where it cannot be, and for what is no regular file."""
+    try:
+        return open_regular(path)
+    except OSError as error:
+        reason = (
+            "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        )
+        raise TeacherError(f"{path}: {reason}; name a .safetensors or PyTorch file") from None
+
+
+def unpickle(file: BinaryIO, path: Path) -> object:
+    """What PyTorch saved, tensors and plain containers only. Raises TeacherError, which names `path`."""
     try:
         with warnings.catch_warnings(action="ignore"):  # of unusual pickles, which it then reads or refuses
-            content: object = torch.load(path, map_location="cpu", weights_only=True)
+            content: object = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError:
         raise TeacherError(
             f"{path}: holds more than tensors, or no PyTorch file, and loading that could run code; "

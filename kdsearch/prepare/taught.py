@@ -18,6 +18,7 @@ from kdsearch.engine.evaluate import Score, evaluate
 from kdsearch.engine.training import Labelled, Training
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import TeacherError
+from kdsearch.files import expanded
 from kdsearch.models.count import count_parameters
 from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.models.weights import load_weights, read_weights, to_bytes
@@ -100,7 +101,7 @@ def taught(lesson: Lesson) -> Taught:
 
 def read_checkpoint(lesson: Lesson) -> Teacher:
     """The teacher from its file: torchvision's own state dict, or one that kdsearch wrote."""
-    path = Path(lesson.config.checkpoint or "").expanduser()
+    path = expanded(lesson.config.checkpoint or "")
     weights = read_weights(path)
     teacher = lesson.network()
     load_weights(teacher if "mean" in weights else teacher.net, weights, str(path))

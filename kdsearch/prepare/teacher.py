@@ -1,13 +1,14 @@
 """A study's teachers: made once, then kept with the study."""
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, TeacherError
+from kdsearch.files import expanded
 from kdsearch.models.count import count_parameters
 from kdsearch.models.teachers import Teacher
 from kdsearch.models.weights import to_bytes
@@ -98,7 +99,7 @@ def _prepared(lesson: Lesson, teacher: Teacher, record: StudyRecord) -> Ready:
     stored = record.file(weights_file(name))
     if stored is None:
         _store(record, lesson, taught(lesson))
-    elif checkpoint and Path(checkpoint).expanduser().exists():
+    elif checkpoint and os.access(expanded(checkpoint), os.F_OK):
         _check_same(lesson, stored)
     weights = fill_teacher(record, name, teacher, lesson.device)
     facts = record.file(_facts_file(name, sha256(weights)))

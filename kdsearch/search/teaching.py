@@ -11,7 +11,7 @@ from kdsearch.device import choose_device
 from kdsearch.errors import IdentityError, TeacherError, UsageError
 from kdsearch.models.count import count_parameters
 from kdsearch.models.teachers import offered
-from kdsearch.models.weights import from_bytes, load_weights
+from kdsearch.models.weights import from_bytes, load_weights, open_weights
 from kdsearch.places import cache_root
 from kdsearch.prepare.stored import weights_file
 from kdsearch.prepare.taught import (
@@ -124,8 +124,7 @@ def import_teacher(
     """Reads a checkpoint as the study's teacher, scores it, writes it as safetensors. Raises TeacherError."""
     replaced = request.replaced_values()
     name = _one_of(load_study(request.study, replaced), name)
-    if not file.is_file():
-        raise TeacherError(f"{file}: no such file; name a .safetensors or PyTorch file")
+    open_weights(file).close()  # so that a wrong name is said before images are read
     target.check()
     own = {"checkpoint": str(file.absolute()), "pretrained": False}
     own_values = {f"{place_of(name)}.{key}": value for key, value in own.items()}

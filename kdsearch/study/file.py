@@ -10,6 +10,7 @@ from kdsearch.data.request import DataConfig
 from kdsearch.distill import LOSSES
 from kdsearch.engine.training import Training
 from kdsearch.errors import StudyFileError
+from kdsearch.files import read_text
 from kdsearch.models.families import FAMILIES
 from kdsearch.study.architecture import SEARCHED, Architecture, common_layers
 from kdsearch.study.distillation import Distillation, check_student_layers, loss_names
@@ -35,6 +36,7 @@ SPACES: dict[str, type[Record]] = {
     "distillation": Distillation,
 }
 NESTED = ("families", "losses", "teachers")
+SEEDS = range(2**63)  # TOML has no larger integer, and NumPy takes no negative seed
 HEAD: dict[str, type] = {"name": str, "description": str, "seed": int}
 
 
@@ -145,6 +147,8 @@ def _head(file: str, key: str, tables: Mapping[str, Any]) -> Any:
         raise StudyFileError(
             f"{file}: {key} = {value!r}: must be {'an integer' if key == 'seed' else 'text'}"
         )
+    if key == "seed" and value not in SEEDS:
+        raise StudyFileError(f"{file}: seed = {value}: must be from 0 to {SEEDS[-1]}")
     if key == "name" and (not value or set(str(value)) & set("/\\\n\t")):
         raise StudyFileError(f"{file}: name = {value!r}: must not be empty or hold a slash or a line break")
     return value
@@ -191,7 +195,10 @@ def load_study(name: str, replaced: Mapping[str, Any]) -> Study:
     file, text = _read(name)
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # also for a number of thousands of digits, nests of brackets
         raise StudyFileError(f"{file}: not valid TOML: {error}") from None
     for key, value in replaced.items():
         _replace(file, tables, key, value)
@@ -200,12 +207,7 @@ def load_study(name: str, replaced: Mapping[str, Any]) -> Study:
 
 def _read(name: str) -> tuple[str, str]:
     if name.endswith(".toml") or "/" in name:
-        try:
-            return Path(name).name, Path(name).read_text(encoding="utf-8")
-        except OSError as error:
-            raise StudyFileError(f"{name}: cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise StudyFileError(f"{name}: not a text file in UTF-8") from None
+        return Path(name).name, read_text(Path(name), StudyFileError)
     known = shipped()
     if name not in known:
         names = ", ".join(nearest_first(name, list(known)))

@@ -145,7 +145,8 @@ def test_the_list_has_torchvision_s_names_and_sizes():
 
 def test_a_file_that_is_not_there_and_a_place_that_cannot_be_written_are_said_first(here):
     assert (
-        refused("import", ".", "mine.toml") == "Error: .: no such file; name a .safetensors or PyTorch file"
+        refused("import", ".", "mine.toml")
+        == "Error: .: cannot be read (Is a directory); name a .safetensors or PyTorch file"
     )
     (here / "file").touch()
     line = refused("train", "mine.toml", "--out", "file/x.safetensors")

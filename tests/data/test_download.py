@@ -1,4 +1,5 @@
 import hashlib
+import os
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -45,6 +46,17 @@ def test_a_file_is_downloaded_once_with_progress(served, progress):
     assert sum(done == total for _, done, total in progress.steps) == 1
     (folder / "set.bin").unlink()
     assert located(archive(url + "set.bin"), None, progress) == path
+
+
+@pytest.mark.timeout(30)  # whoever opens a pipe waits for a writer
+def test_what_is_no_file_in_the_place_of_a_published_one_is_named(tmp_path, progress):
+    os.mkfifo(tmp_path / "set.bin")
+    with pytest.raises(DataError, match=r"set\.bin: cannot be read \(Is a named pipe\); put the published"):
+        located(archive(), tmp_path, progress)
+    (tmp_path / "set.bin").unlink()
+    (tmp_path / "set.bin").symlink_to("gone")
+    with pytest.raises(DataError, match=r"set\.bin: cannot be read \(No such file or directory\); put"):
+        located(archive(), tmp_path, progress)
 
 
 def test_the_next_mirror_is_tried(served, progress):

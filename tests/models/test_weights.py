@@ -1,3 +1,4 @@
+import os
 import pickle
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def test_a_file_of_something_else_is_one_line(path, content):
 
 
 def test_a_folder_is_no_file(tmp_path):
-    with pytest.raises(TeacherError, match="no such file"):
+    with pytest.raises(TeacherError, match="Is a directory"):
         read_weights(tmp_path)
 
 
@@ -126,6 +127,22 @@ def test_a_folder_is_no_file(tmp_path):
 def test_a_file_without_a_state_dict_says_where_it_looked(path, content):
     torch.save(content, path)
     with pytest.raises(TeacherError, match="no state dict in it; looked at the top and under state_dict, "):
+        read_weights(path)
+
+
+@pytest.mark.timeout(30)  # whoever opens a pipe waits for a writer
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_named_pipe_is_no_file(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"teacher{suffix}")
+    with pytest.raises(TeacherError, match=rf"teacher{suffix}: cannot be read \(Is a named pipe\); name a"):
+        read_weights(tmp_path / f"teacher{suffix}")
+
+
+def test_a_file_that_may_not_be_read_is_no_damaged_one(state, without_privileges, shared_folder):
+    path = shared_folder / "teacher.pt"
+    torch.save(state, path)
+    path.chmod(0)
+    with without_privileges(), pytest.raises(TeacherError, match=r"cannot be read \(Permission denied\)"):
         read_weights(path)
 
 

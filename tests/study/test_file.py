@@ -200,6 +200,13 @@ MISTAKES = {
         '[run]\nworkers = "many"',
         'mine.toml [run]: workers = \'many\': must be "auto", or a number from 1 on as text, such as "4"',
     ),
+    "a negative seed": ("seed = -1", "mine.toml: seed = -1: must be from 0 to 9223372036854775807"),
+    "a seed beyond 63 bits": (f"seed = {2**63}", f"mine.toml: seed = {2**63}: must be from 0 to {2**63 - 1}"),
+    "a number of thousands of digits": (
+        f"seed = {'9' * 5000}",
+        "mine.toml: not valid TOML: Exceeds the limit",
+    ),
+    "brackets in thousands": (f"seed = {'[' * 5000}", "mine.toml: not valid TOML: "),
     "a seed that is no number": ('seed = "a"', "mine.toml: seed = 'a': must be an integer"),
     "a name that is no text": ("name = 3", "mine.toml: name = 3: must be text"),
     "a name with a slash": (
@@ -246,7 +253,7 @@ def test_a_folder_is_no_study_file(tmp_path):
 def test_a_file_that_is_no_text_is_named(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_bytes(b'name = "\xff\xfe"')
-    with pytest.raises(StudyFileError, match=r"mine\.toml: not a text file in UTF-8$"):
+    with pytest.raises(StudyFileError, match=r"mine\.toml: not a text file in UTF-8; save it"):
         load_study(str(file), {})
 
 

@@ -23,6 +23,12 @@ def test_a_value_is_toml_or_else_text(text, value):
     assert parse_setting(text) == (text.partition("=")[0].strip(), value)
 
 
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000])
+def test_a_value_that_toml_gives_up_on_is_one_line(value):
+    with pytest.raises(StudyFileError, match=r"^--set seed: not a value of TOML \("):
+        parse_setting(f"seed={value}")
+
+
 @pytest.mark.parametrize("text", ["training.epochs", "=20", "", " = 3"])
 def test_what_sets_nothing_is_told_the_form(text):
     with pytest.raises(StudyFileError, match=r"write table\.key=value, as in --set training\.epochs=20$"):
