@@ -1,25 +1,31 @@
 """The one way in which an image file becomes pixels: for search, validation, export and prediction."""
 
-import struct
+import errno
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
+from kdsearch.data.formats import FORMATS
 from kdsearch.data.image_set import ImageSet
 from kdsearch.data.scratch import picked, scratch
 from kdsearch.errors import DataError
+from kdsearch.files import open_regular
 from kdsearch.progress import Progress
 
-DECODE_VERSION = 2  # part of the cache's key: raise it when the same file gives other pixels, or other files
+DECODE_VERSION = 3  # part of the cache's key: raise it when the same file gives other pixels, or other files
 
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+BITS_PER_SAMPLE = 258  # TIFF's tag
+LEADS_NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+NO_SYSTEM_ERROR = {None, errno.EINVAL}  # the latter from a seek to where a damaged file says that more lies
 
 
 class CorruptImageError(DataError):
@@ -30,20 +36,48 @@ def decode(file: Path | BinaryIO, size: int) -> Tensor:
     """The image as uint8 C x size x size; C is 1 for gray files, else 3.
 
     Turned as its EXIF data say, transparency on white, 16 bits scaled to 8; the centre square, resized with
-    antialiasing (bilinear). Raises CorruptImageError, or DataError where the system refuses to read the file.
+    antialiasing (bilinear). Raises CorruptImageError, also for a link that leads nowhere; DataError where the
+    system refuses to read the file, or has no memory for it.
     """
-    name = file if isinstance(file, Path) else getattr(file, "name", "image")
+    if not isinstance(file, Path):
+        return decode_open(file, size, getattr(file, "name", "image"))
     try:
-        with Image.open(file) as opened:
+        with open_regular(file) as opened:
+            return decode_open(opened, size, str(file))
+    except OSError as error:
+        if file.is_symlink() and error.errno in LEADS_NOWHERE:
+            raise CorruptImageError(
+                f"{file}: a link that leads nowhere; mend or remove it, or set data.skip_corrupt = true"
+            ) from None
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def decode_open(file: BinaryIO, size: int, name: str) -> Tensor:
+    """What `decode` returns, of an open file that errors call `name`."""
+    try:
+        with Image.open(file, formats=tuple(FORMATS)) as opened:
             opened.draft(None, (2 * size, 2 * size))  # a large JPEG need not be decoded in full
+            check_range(opened)
             return torch.from_numpy(fitted(opaque(ImageOps.exif_transpose(opened)), size))
-    except BROKEN as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise DataError(f"{name}: cannot be read ({error.strerror})") from error
-        reason = str(error).replace(repr(str(name)), "file")
-        raise CorruptImageError(
-            f"{name}: not a readable image ({reason}); remove it, or set data.skip_corrupt = true"
-        ) from error
+    except MemoryError:
+        raise DataError(f"{name}: there is no memory for an image of its size; remove it") from None
+    except UnidentifiedImageError:
+        reason = f"it is none of {', '.join(FORMATS)}"
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in NO_SYSTEM_ERROR:
+            raise
+        reason = str(error) or type(error).__name__
+    raise CorruptImageError(
+        f"{name}: not a readable image ({reason}); remove it, or set data.skip_corrupt = true"
+    )
+
+
+def check_range(image: Image.Image) -> None:
+    """Raises ValueError for pixels of which no black and white are known."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    if isinstance(image, TiffImageFile) and image.mode == "I" and 32 in image.tag_v2.get(BITS_PER_SAMPLE, ()):
+        raise ValueError("32-bit integer pixels have no known range")
 
 
 def opaque(image: Image.Image) -> Image.Image:
@@ -51,8 +85,6 @@ def opaque(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits, which Pillow also hands out as 32
         scaled = np.asarray(image).astype(np.float64).clip(0, 65535) / 257
         return Image.fromarray(scaled.round().astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
     mode = "L" if image.mode in {"1", "L", "LA"} else "RGB"
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
@@ -83,6 +115,16 @@ class Decoded(NamedTuple):
     kept: Tensor
 
 
+@contextmanager
+def decoding_threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads that finish only the images they are at, when an error or a signal ends the block."""
+    threads = ThreadPoolExecutor()
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
 def decode_all(
     files: Sequence[Path], size: int, progress: Progress, task: str, *, skip_corrupt: bool
 ) -> Decoded:
@@ -103,7 +145,7 @@ def decode_all(
         return len(image)
 
     channels = np.zeros(len(files), int)
-    with warnings.catch_warnings(), ThreadPoolExecutor() as threads:
+    with warnings.catch_warnings(), decoding_threads() as threads:
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata in images that it reads well
         for index, found in enumerate(threads.map(into_place, range(len(files)))):
             channels[index] = found

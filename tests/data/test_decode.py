@@ -1,4 +1,7 @@
 import io
+import os
+import signal
+import sys
 
 import numpy as np
 import pytest
@@ -6,6 +9,7 @@ import torch
 from PIL import Image
 
 from kdsearch.data.decode import CorruptImageError, decode, decode_all, resized
+from kdsearch.data.formats import FORMATS
 from kdsearch.data.image_set import ImageSet
 from kdsearch.errors import DataError
 
@@ -126,6 +130,82 @@ def test_a_broken_file_is_named(tmp_path):
             decode(path, 8)
         assert str(caught.value).startswith(f"{path}: ")
         assert "\n" not in str(caught.value)
+
+
+def test_a_file_is_read_as_one_of_the_named_formats_alone(tmp_path):
+    for kind in ("EPS", "TGA", "ICO"):  # the first would go through Ghostscript
+        path = tmp_path / f"{kind}.png"
+        Image.fromarray(RED_LEFT).save(path, kind)
+        with pytest.raises(CorruptImageError, match=r"it is none of JPEG, PNG, .*AVIF\); remove it"):
+            decode(path, 8)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_each_format_may_have_the_suffix_of_another(tmp_path, kind):
+    path = tmp_path / "lying.png"
+    Image.fromarray(RED_LEFT).save(path, kind)
+    assert decode(path, 8).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("damaged", [0, 40])
+def test_whatever_a_reader_raises_makes_a_corrupt_image(tmp_path, damaged):
+    content = bytearray(stored(Image.fromarray(RED_LEFT), "AVIF").getvalue())
+    start = content.find(b"mdat") + 6
+    content[start : start + damaged] = bytes(damaged)
+    path = tmp_path / "served.jpg"
+    path.write_bytes(content)
+    if damaged:
+        with pytest.raises(CorruptImageError, match=r"served\.jpg: not a readable image \(Failed to decode"):
+            decode(path, 8)
+    else:
+        assert decode(path, 8).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(np.int32, "32-bit integer"), (np.float32, "floating-point")])
+def test_pixels_without_a_known_range_are_refused(tmp_path, dtype, kind):
+    path = tmp_path / "wide.tif"
+    Image.fromarray(np.arange(256).reshape(16, 16).astype(dtype)).save(path)
+    with pytest.raises(CorruptImageError, match=f"{kind} pixels have no known range"):
+        decode(path, 8)
+
+
+@pytest.mark.parametrize("target", ["gone.jpg", "link.jpg", "text/inside.jpg"])
+def test_a_link_that_leads_nowhere_is_a_corrupt_image(tmp_path, target):
+    (tmp_path / "text").write_text("text")
+    (tmp_path / "link.jpg").symlink_to(target)
+    with pytest.raises(CorruptImageError, match=r"link\.jpg: a link that leads nowhere; .*data.skip_corrupt"):
+        decode(tmp_path / "link.jpg", 8)
+
+
+@pytest.mark.timeout(30)  # whoever opens a pipe waits for a writer
+def test_a_named_pipe_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(DataError, match=r"pipe\.jpg: cannot be read \(Is a named pipe\)"):
+        decode(tmp_path / "pipe.jpg", 8)
+
+
+class Counted(list):
+    """Files that raise a signal when the twentieth of them is asked for."""
+
+    asked = 0
+
+    def __getitem__(self, index):
+        self.asked += 1
+        if self.asked == 20:
+            signal.raise_signal(signal.SIGTERM)
+        return super().__getitem__(index)
+
+
+def test_a_signal_ends_the_decoding_at_the_images_it_is_at(tmp_path, progress):
+    Image.fromarray(RED_LEFT).resize((1000, 1000)).save(tmp_path / "a.png")
+    files = Counted([tmp_path / "a.png"] * 20_000)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with pytest.raises(SystemExit):
+            decode_all(files, 8, progress, "decode", skip_corrupt=False)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert files.asked < 100
 
 
 def test_a_missing_file_is_not_a_corrupt_one(tmp_path):
