@@ -1,10 +1,13 @@
 """Images in folders: which split and class each file belongs to, by names alone."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from kdsearch.data.formats import SUFFIXES
+from kdsearch.data.passed_over import BESIDE, BROKEN, EMPTY, STRAY, PassedOver, told
+from kdsearch.data.walk import Content, Inode, ancestors, content, images_below, inode
 from kdsearch.errors import DataError
 
 SPLITS = {
@@ -12,8 +15,10 @@ SPLITS = {
     "validation": {"validation", "valid", "val"},
     "test": {"evaluation", "testing", "test"},
 }
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
-CLASS_ID = re.compile(r"0*(\d+)_.+")  # Food-11's 3_17.jpg is class 3
+DEEPEST = (
+    8  # folders around the data: far more than anyone makes by mistake, and an end for a link that circles
+)
+CLASS_ID = re.compile(r"(\d+)_.+")  # Food-11's 3_17.jpg is class 3
 
 Files = dict[str, list[Path]]  # by class: a folder's name, or the number in CLASS_ID
 
@@ -25,99 +30,204 @@ class Layout(NamedTuple):
     training: Path
     validation: Path | None
     test: Path | None
+    passed: list[PassedOver]  # folders beside the splits
+
+
+class Listing(NamedTuple):
+    """The images of one split, and what in its folder is none of them."""
+
+    files: Files
+    passed: list[PassedOver]
 
 
 def layout(root: Path) -> Layout:
-    """Finds the splits by their folders' usual names. Raises DataError where only training is not there."""
-    if not root.is_dir():
-        raise DataError(f"--data {root}: no such folder")
-    found = {
-        split: folder
-        for split, names in SPLITS.items()
-        for folder in folders(root)
-        if folder.name.lower() in names
-    }
-    if found and "training" not in found:
-        other = next(iter(found.values()))
-        raise DataError(f"{root}: has {other.name!r} but no folder named 'train' or 'training' beside it")
-    return Layout(root, found.get("training", root), found.get("validation"), found.get("test"))
+    """Finds the splits by their folders' usual names.
+
+    Raises DataError where only training is not there, where two folders are one split, and where a lone
+    training folder may be a class among others, or what would be a class has splits of its own.
+    """
+    inner = content(root)
+    found = {split: one_of(inner, names) for split, names in SPLITS.items()}
+    splits = [folder for folder in found.values() if folder is not None]
+    beside = [folder for folder in inner.folders if folder not in splits] if splits else []
+    if splits and found["training"] is None:
+        raise DataError(
+            f"{root}: has {splits[0].name!r} but no folder named 'train' or 'training' beside it; "
+            "name one so, or rename that one if it is a class"
+        )
+    if len(splits) == 1 and (classes := [folder for folder in beside if holds_images(folder)]):
+        raise DataError(
+            f"{root}: {splits[0].name!r} is taken for the training split, and {quoted(classes)} beside it "
+            f"would be left out; rename {splits[0].name!r} if it is a class, or give --data {splits[0]}"
+        )
+    if not splits:
+        check_no_splits_below(inner.folders)
+    passed = [PassedOver(folder, BESIDE) for folder in beside]
+    return Layout(root, found["training"] or root, found["validation"], found["test"], passed)
 
 
-def folders(root: Path) -> list[Path]:
-    """The visible folders in `root`, by name."""
-    return sorted(path for path in root.iterdir() if path.is_dir() and not hidden(path.relative_to(root)))
+def one_of(inner: Content, names: Collection[str]) -> Path | None:
+    """The folder with one of these names in any case. Raises DataError for two, and for a broken link."""
+    found = [folder for folder in inner.folders if folder.name.lower() in names]
+    broken = [path for path, why in inner.passed if why == BROKEN and path.name.lower() in names]
+    if broken:
+        raise DataError(f"{broken[0]}: is a link that leads nowhere; mend or remove it")
+    if len(found) > 1:
+        raise DataError(f"{found[0].parent}: {quoted(found)} are one split; keep one of them")
+    return found[0] if found else None
 
 
-def images(folder: Path, *, deep: bool) -> list[Path]:
-    """The visible image files in `folder`, by path."""
-    found = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(
-        path for path in found if path.suffix.lower() in SUFFIXES and not hidden(path.relative_to(folder))
-    )
+def check_no_splits_below(folders: list[Path]) -> None:
+    """Raises DataError for a folder that would be a class, but holds training and another split."""
+    for folder in folders:
+        names = {each.name.lower(): each.name for each in content(folder).folders}
+        training, *others = (known & names.keys() for known in SPLITS.values())
+        if training and any(others):
+            splits = ", ".join(repr(names[name]) for name in sorted(training.union(*others)))
+            raise DataError(
+                f"{folder}: would be a class, but holds the splits {splits}; "
+                f"give --data {folder}, or put the class folders into split folders"
+            )
 
 
-def hidden(path: Path) -> bool:
-    """What systems and archivers leave behind."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+def deeper(folder: Path) -> Path | None:
+    """The first folder, down from one folder alone to the next, that holds several."""
+    for _ in range(DEEPEST):
+        inner = content(folder).folders
+        if len(inner) != 1:
+            return folder if inner else None
+        folder = inner[0]
+    return None
 
 
-def listing(folder: Path) -> Files:
+def holds_images(folder: Path) -> bool:
+    """Whether there are images in the folder or in one in it, as far as it can be read."""
+    try:
+        inner = content(folder)
+        return bool(inner.images) or any(content(each).images for each in inner.folders)
+    except DataError:
+        return False
+
+
+def quoted(folders: Iterable[Path]) -> str:
+    """The names of some folders: the first three, and how many more."""
+    names = [repr(folder.name) for folder in folders]
+    rest = [f"{len(names) - 3} more"] if len(names) > 3 else []
+    *before, last = names[:3] + rest
+    return f"{', '.join(before)} and {last}" if before else last
+
+
+def listing(folder: Path, root: Path) -> Listing:
     """The files of one split by class: from its class folders, or where it has none from names CLASS_ID.jpg.
 
     Classes come in the order of their numbers, or of their names where one is not a number. Raises DataError
-    for a folder without images, a class folder without images, and a file name that tells no class.
+    for a folder without images, a class folder without images, a file name that tells no class, and whatever
+    can be understood in two ways.
     """
-    named = {path.name: images(path, deep=True) for path in folders(folder)}
-    files = named or dict(by_number(images(folder, deep=False)))
-    if not any(files.values()):
-        raise DataError(
-            f"{folder}: no images found; expected CLASS/*.jpg or CLASS_ID.jpg there, or in folders "
-            "training, validation and evaluation (train, val, test) there"
-        )
-    for name, members in files.items():
-        if not members:
-            raise DataError(f"{folder / name}: class {name!r} has no images; add some, or remove the folder")
-    order = sorted(files, key=int) if all(name.isdecimal() for name in files) else sorted(files)
-    return {name: files[name] for name in order}
+    inner = content(folder)
+    for path, why in inner.passed:
+        if why == BROKEN and not path.suffix:
+            raise DataError(f"{path}: is a link that leads nowhere; mend or remove it")
+    above = ancestors(root, folder)
+    check_class_folders(inner.folders, above)
+    below = {path: images_below(path, above) for path in inner.folders}
+    passed = [*inner.passed, *(each for found in below.values() for each in found.passed)]
+    if any(found.images for found in below.values()):
+        passed += [PassedOver(path, STRAY) for path in stray(inner)]
+        files = {path.name: found.images for path, found in below.items()}
+    else:
+        passed += [PassedOver(path, EMPTY) for path in inner.folders]
+        files = by_number(inner.images)
+    check_found(folder, files, passed)
+    return Listing(in_order(files), passed)
 
 
-def by_number(paths: list[Path]) -> Iterator[tuple[str, list[Path]]]:
-    """The classes in file names and their files."""
+def check_class_folders(folders: list[Path], above: set[Inode]) -> None:
+    """Raises DataError for a class that is a link to what holds it, and for two that are one folder."""
+    known: dict[Inode, Path] = {}
+    for path in folders:
+        if (mark := inode(path)) in above:
+            raise DataError(f"{path}: is a link to a folder that it lies in; remove it")
+        if mark in known:
+            raise DataError(
+                f"{path.parent}: classes {quoted([known[mark], path])} are the same folder; remove one"
+            )
+        known[mark] = path
+
+
+def stray(inner: Content) -> list[Path]:
+    """The images beside class folders. Raises DataError where their names tell classes as well."""
+    for path in inner.images:
+        if CLASS_ID.fullmatch(path.stem):
+            raise DataError(
+                f"{path.parent}: images such as {path.name!r} tell their class by name, and folders such as "
+                f"{inner.folders[0].name!r} hold images too; move one kind elsewhere"
+            )
+    return inner.images
+
+
+def by_number(paths: list[Path]) -> Files:
+    """The classes in file names and their files. Raises DataError for a name without a class."""
     groups: Files = {}
     for path in paths:
         match = CLASS_ID.fullmatch(path.stem)
         if match is None:
             raise DataError(f"{path}: its name tells no class, so it has no label; expected CLASS_ID.jpg")
-        groups.setdefault(match[1], []).append(path)
-    yield from groups.items()
+        groups.setdefault(str(int(match[1])), []).append(path)
+    return groups
 
 
-def class_names(root: Path, keys: list[str]) -> tuple[str, ...]:
-    """The classes' names: from lines `NUMBER<TAB>NAME` of `classes.txt` where there is one, else the keys.
+def check_found(folder: Path, files: Files, passed: list[PassedOver]) -> None:
+    """Raises DataError for a split or a class without images, and for two spellings of one number."""
+    if not any(files.values()):
+        raise DataError(
+            f"{folder}: no images found{instead(passed, folder)}; expected CLASS/*.jpg or CLASS_ID.jpg "
+            "there, or in folders training, validation and evaluation (train, val, test) there"
+        )
+    for name, members in files.items():
+        if not members:
+            path = folder / name
+            among = [each for each in passed if path in each.path.parents]
+            raise DataError(
+                f"{path}: class {name!r} has no images{instead(among, path)}; add some, or remove the folder"
+            )
+    if numbered(files):
+        spelled: dict[int, str] = {}
+        for name in files:
+            other = spelled.setdefault(int(name), name)
+            if other != name:
+                raise DataError(f"{folder}: classes {other!r} and {name!r} are one number; rename one")
 
-    Raises DataError for a line of another form and for a class in it that has no images.
-    """
-    path = root / "classes.txt"
-    if not path.is_file() or not all(key.isdecimal() for key in keys):
-        return tuple(keys)
-    names = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            key, tab, name = line.strip().partition("\t")
-            if not tab or not key.isdecimal():
-                raise DataError(
-                    f"{path}, line {number}: expected NUMBER, a tab, NAME; found {line.strip()!r}"
-                )
-            names[str(int(key))] = name.strip()
-    for key, name in names.items():
-        if key not in keys:
-            raise DataError(f"{path}: class {key} ({name}) has no images; add some, or remove the line")
-    return tuple(names.get(key, key) for key in keys)
+
+def instead(passed: list[PassedOver], folder: Path) -> str:
+    """What was found where images should be, and which suffixes those would have."""
+    if not passed:
+        return ""
+    return f" but {', '.join(told(passed, folder))}; read are {', '.join(SUFFIXES)}"
+
+
+def numbered(keys: Iterable[str]) -> bool:
+    """Whether all classes are numbers."""
+    return all(key.isdecimal() for key in keys)
+
+
+def in_order(files: Files) -> Files:
+    """By number, or by name where one is not a number."""
+    order = sorted(files, key=int) if numbered(files) else sorted(files)
+    return {name: files[name] for name in order}
+
+
+def spelled_as(training: Files, files: Files) -> Files:
+    """`files` with training's spelling of the numbers: 01 and 1 are one class."""
+    if not (numbered(training) and numbered(files)):
+        return files
+    spelling = {int(key): key for key in training}
+    return {spelling.get(int(key), key): members for key, members in files.items()}
 
 
 def compare_classes(training: Files, other: Files, folder: Path) -> None:
     """Raises DataError for the first class that only one of two splits has; `folder` is the other split's."""
-    for key in sorted(training.keys() ^ other.keys()):
+    for key in in_order({key: [] for key in training.keys() ^ other.keys()}):
         where, missing = ("training", folder.name) if key in training else (folder.name, "training")
         raise DataError(
             f"{folder.parent}: class {key!r} is in {where} but not in {missing} "

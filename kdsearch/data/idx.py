@@ -10,11 +10,11 @@ from torchvision.datasets import MNIST
 
 from kdsearch.data.download import Archive, located
 from kdsearch.data.image_set import ImageSet
-from kdsearch.data.source import Parts
+from kdsearch.data.source import Parts, Source
 from kdsearch.progress import Progress
 
 
-class IdxSet:
+class IdxSet(Source):
     """MNIST, FashionMNIST or KMNIST: 28 x 28 gray, with a test split, without a validation split."""
 
     def __init__(self, dataset: type[MNIST], folder: Path | None) -> None:

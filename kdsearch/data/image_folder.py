@@ -1,16 +1,19 @@
 """A user's own folder of images as a source."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from kdsearch.cache import digest
+from kdsearch.data.class_names import class_names, unused_names
 from kdsearch.data.decode import decode_all
-from kdsearch.data.folders import Files, class_names, compare_classes, layout, listing
+from kdsearch.data.folders import Files, compare_classes, deeper, layout, listing, spelled_as
 from kdsearch.data.image_set import WINDOW, ImageSet
+from kdsearch.data.passed_over import told
 from kdsearch.data.request import DataConfig
-from kdsearch.data.source import Parts
+from kdsearch.data.source import Parts, Source
 from kdsearch.data.split import pixel_hashes
 from kdsearch.errors import DataError
 from kdsearch.progress import Progress
@@ -19,27 +22,42 @@ DEFAULT_SIZE = 128
 
 
 class Read(NamedTuple):
-    """One split's images, and the files they came from."""
+    """One split's images, the files they came from, and the hashes of their pixels."""
 
     images: ImageSet
     files: list[Path]
+    hashes: list[bytes]
     skipped: int
 
 
-class ImageFolder:
+class ImageFolder(Source):
     """Class folders, inside split folders or not, or split folders of CLASS_ID.jpg (Food-11's layout)."""
 
     def __init__(self, root: Path, config: DataConfig) -> None:
         self.config = config
         self.layout = layout(root)
-        self.training = listing(self.layout.training)
-        self.classes = class_names(root, list(self.training))
+        training = listing(self.layout.training, root)
+        self.training, self.passed = training.files, {"": self.layout.passed, "training": training.passed}
+        keys = list(self.training)
+        self.classes = class_names(root, keys)
+        self.passed[""] += unused_names(root, keys)
         if len(self.classes) < 2:
-            raise DataError(f"{self.layout.training}: only one class ({self.classes[0]!r}); two are needed")
+            raise DataError(
+                f"{self.layout.training}: only one class ({self.classes[0]!r}); two are needed{self.hint()}"
+            )
         self.validation: Files | None = None
         if self.layout.validation is not None:
-            self.validation = listing(self.layout.validation)
+            found = listing(self.layout.validation, root)
+            self.validation, self.passed["validation"] = spelled_as(self.training, found.files), found.passed
             compare_classes(self.training, self.validation, self.layout.validation)
+
+    def hint(self) -> str:
+        """Where the classes may be, if there is a folder too many around them."""
+        below = deeper(self.layout.training)
+        if below is None or below == self.layout.training:
+            return ""
+        cure = f"try --data {below}" if self.layout.training == self.layout.root else "move these up"
+        return f"; {below} holds several folders: {cure}"
 
     def identity(self) -> object:
         """Names, sizes and times of the files that a search may see, and the class names."""
@@ -47,8 +65,16 @@ class ImageFolder:
         files = [
             path for part in (self.training, self.validation or {}) for each in part.values() for path in each
         ]
-        stats = [(path.relative_to(root).as_posix(), path.stat()) for path in files]
+        stats = [(path.relative_to(root).as_posix(), stat(path)) for path in files]
         return digest(self.classes, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+
+    def left_out(self) -> list[str]:
+        """What lies in the folders of training and validation, and is not read."""
+        return [
+            f"{f'{split}: ' if split else ''}{', '.join(told(passed, self.layout.root))}"
+            for split, passed in self.passed.items()
+            if passed
+        ]
 
     def search(self, progress: Progress) -> Parts:
         """Training and, where there is a folder for it, validation.
@@ -57,11 +83,13 @@ class ImageFolder:
         """
         train = self.read(self.training, "training", progress)
         if self.validation is None:
-            return Parts(train.images, None, train.skipped)
+            return Parts(train.images, None, train.skipped, in_two_classes([train], self.layout.root))
         validation = self.read(self.validation, "validation", progress)
-        note = self.compare(train, validation)
+        notes = [self.compare(train, validation), in_two_classes([train, validation], self.layout.root)]
         return Parts(
-            *same_channels(train.images, validation.images), train.skipped + validation.skipped, note
+            *same_channels(train.images, validation.images),
+            train.skipped + validation.skipped,
+            "; ".join(filter(None, notes)),
         )
 
     def test(self, progress: Progress) -> ImageSet:
@@ -71,7 +99,10 @@ class ImageFolder:
             raise DataError(
                 f"{self.layout.root}: no test images: no folder evaluation, testing or test there"
             )
-        files = listing(folder)
+        found = listing(folder, self.layout.root)
+        if found.passed:
+            progress.say(f"left out: test: {', '.join(told(found.passed, self.layout.root))}")
+        files = spelled_as(self.training, found.files)
         for key in sorted(files.keys() - self.training.keys()):
             raise DataError(f"{folder}: class {key!r} is not in training")
         return self.read(files, "test", progress).images
@@ -91,12 +122,13 @@ class ImageFolder:
             if not (labels == keys.index(key)).any():
                 raise DataError(f"{files[key][0].parent}: no image of class {key!r} in {split} could be read")
         kept = [paths[index] for index in decoded.kept.tolist()]
-        return Read(ImageSet(decoded.images, labels, self.classes), kept, len(paths) - len(kept))
+        images = ImageSet(decoded.images, labels, self.classes)
+        return Read(images, kept, list(pixel_hashes(images.images)), len(paths) - len(kept))
 
     def compare(self, train: Read, validation: Read) -> str:
         """A note on images that are in both splits. Raises DataError where the study does not allow them."""
-        known = dict(zip(pixel_hashes(train.images.images), train.files, strict=True))
-        found = zip(pixel_hashes(validation.images.images), validation.files, strict=True)
+        known = dict(zip(train.hashes, train.files, strict=True))
+        found = zip(validation.hashes, validation.files, strict=True)
         pairs = [(known[each], file) for each, file in found if each in known]
         if not pairs:
             return ""
@@ -107,6 +139,30 @@ class ImageFolder:
             f"{pairs[0][0]} and {pairs[0][1]} are the same image, in training and validation{more}; "
             "remove one, or set data.allow_duplicates = true"
         )
+
+
+def stat(path: Path) -> os.stat_result:
+    """Of the file, or of the link itself where it leads nowhere."""
+    try:
+        return path.stat()
+    except OSError:
+        return path.lstat()
+
+
+def in_two_classes(reads: list[Read], root: Path) -> str:
+    """A note on pictures of which there are copies in two classes; naming two of the files."""
+    known: dict[bytes, tuple[int, Path]] = {}
+    pairs: dict[bytes, tuple[Path, Path]] = {}
+    for read in reads:
+        for each, label, file in zip(read.hashes, read.images.labels.tolist(), read.files, strict=True):
+            other, copy = known.setdefault(each, (label, file))
+            if other != label:
+                pairs.setdefault(each, (copy, file))
+    if not pairs:
+        return ""
+    one, two = (path.relative_to(root).as_posix() for path in next(iter(pairs.values())))
+    lie = "pictures lie" if len(pairs) > 1 else "picture lies"
+    return f"{len(pairs)} {lie} in two classes, for example {one} and {two}"
 
 
 def same_channels(train: ImageSet, validation: ImageSet) -> tuple[ImageSet, ImageSet]:

@@ -20,7 +20,7 @@ from kdsearch.progress import Progress
 DIGITS_TEST = 360  # a fifth of the 1,797
 
 
-class Digits:
+class Digits(Source):
     """1,797 scanned digits, 8 x 8 gray, that come with scikit-learn; values 0..16 become 0..255.
 
     They have no test split of their own, so a seeded stratified fifth is set aside; no two are identical.

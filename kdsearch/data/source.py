@@ -26,3 +26,7 @@ class Source(Protocol):
 
     def test(self, progress: Progress) -> ImageSet:
         """The test split. Raises DataError where there is none, or none with labels."""
+
+    def left_out(self) -> list[str]:
+        """What the user may take for images of a search, and is none; found by names alone."""
+        return []

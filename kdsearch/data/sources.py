@@ -8,10 +8,12 @@ from kdsearch.data.decode import DECODE_VERSION, resized
 from kdsearch.data.image_folder import ImageFolder
 from kdsearch.data.image_set import ImageSet, SearchSets
 from kdsearch.data.named import NAMED
+from kdsearch.data.passed_over import counted
 from kdsearch.data.request import DataConfig
 from kdsearch.data.source import Parts, Source
 from kdsearch.data.split import hold_out, subset
 from kdsearch.errors import DataError
+from kdsearch.files import expanded
 from kdsearch.progress import Progress
 
 FOLDER = "folder"
@@ -19,9 +21,9 @@ FOLDER = "folder"
 
 def find_source(config: DataConfig, seed: int) -> Source:
     """The source that the config names. Raises DataError for an unknown name or a missing folder."""
-    folder = Path(config.path).expanduser() if config.path is not None else None
-    if folder is not None and not folder.is_dir():
-        raise DataError(f"--data {folder}: no such folder")
+    folder = expanded(config.path) if config.path is not None else None
+    if folder is not None:
+        check_folder(folder)
     if config.name in NAMED:
         return NAMED[config.name](folder, seed)
     if config.name != FOLDER:
@@ -33,34 +35,57 @@ def find_source(config: DataConfig, seed: int) -> Source:
     return ImageFolder(folder, config)
 
 
+def check_folder(folder: Path) -> None:
+    """Raises DataError where there is no such folder, or none that may be looked at."""
+    try:
+        found = folder.is_dir()
+    except OSError as error:
+        raise DataError(f"--data {folder}: cannot be read ({error.strerror})") from None
+    if not found:
+        raise DataError(f"--data {folder}: no such folder")
+
+
 def load_search_sets(config: DataConfig, seed: int, progress: Progress) -> SearchSets:
     """The images that a search may see, decoded once for each machine; opens no test image.
 
-    The same config, seed and files give the same sets, from the cache or not. Raises DataError.
+    The same config, seed and files give the same sets, from the cache or not. Says in one line what was left
+    out, and in another what is odd about the images. Raises DataError.
     """
     source = find_source(config, seed)
     settings = config.model_dump(exclude={"path"})
     folder = entry("data", digest(settings, seed, source.identity(), DECODE_VERSION))
     with locked(folder):
         if folder.exists():
-            return SearchSets.open(folder)
-        parts = source.search(progress)
-        train, validation, note = divided(parts, config, seed)
-        return SearchSets.make(folder, train, validation, note, parts.skipped)
+            sets = SearchSets.open(folder)
+        else:
+            parts = source.search(progress)
+            train, validation, note = divided(parts, config, seed)
+            sets = SearchSets.make(folder, train, validation, note, parts.skipped)
+    left_out = source.left_out()
+    if sets.skipped:
+        left_out.append(counted(sets.skipped, "damaged image{s} or link{s} to none"))
+    if left_out:
+        progress.say(f"left out: {'; '.join(left_out)}")
+    if sets.note:
+        progress.say(sets.note)
+    return sets
 
 
 def divided(parts: Parts, config: DataConfig, seed: int) -> tuple[ImageSet, ImageSet, str]:
     """Holds out a validation set where there is none, then draws the training images that are wanted."""
-    train, validation, note = in_size(parts.train, config), parts.validation, parts.note
+    train, validation, notes = in_size(parts.train, config), parts.validation, [parts.note]
     if validation is None:
-        train, validation, stayed = hold_out(train, config.validation, seed)
+        try:
+            train, validation, stayed = hold_out(train, config.validation, seed)
+        except DataError as error:
+            raise DataError(f"{error} ({parts.note})" if parts.note else str(error)) from None
         if stayed:
-            note = (
+            notes.append(
                 f"{stayed} images drawn for validation are copies of training images, so they train instead"
             )
     if config.train_images is not None:
         train = subset(train, config.train_images, seed)
-    return train, in_size(validation, config), note
+    return train, in_size(validation, config), "; ".join(filter(None, notes))
 
 
 def load_test_set(config: DataConfig, seed: int, progress: Progress) -> ImageSet:

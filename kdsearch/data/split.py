@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -54,9 +55,10 @@ class Held(NamedTuple):
 def hold_out(images: ImageSet, fraction: float, seed: int) -> Held:
     """Holds out that fraction (rounded up) of the images, stratified; exact copies of a training image stay.
 
+    The fraction is the decimal that was written: 0.07 of 100 images are 7, though floats make it 8.
     Raises DataError where a class has too few images to stand on both sides.
     """
-    chosen, rest = draw(images.labels, math.ceil(fraction * len(images)), seed)
+    chosen, rest = draw(images.labels, math.ceil(Fraction(str(fraction)) * len(images)), seed)
     known = set(pixel_hashes(images.select(rest).images))
     copies = torch.tensor([each in known for each in pixel_hashes(images.images[chosen])], dtype=torch.bool)
     rest = torch.cat([rest, chosen[copies]]).sort().values

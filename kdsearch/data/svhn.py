@@ -7,11 +7,11 @@ from torchvision.datasets import SVHN
 
 from kdsearch.data.download import Archive, located
 from kdsearch.data.image_set import ImageSet
-from kdsearch.data.source import Parts
+from kdsearch.data.source import Parts, Source
 from kdsearch.progress import Progress
 
 
-class SvhnSet:
+class SvhnSet(Source):
     """32 x 32 colour, classes 0 to 9, with a test split, without a validation split; `extra` is not used."""
 
     def __init__(self, dataset: type[SVHN], folder: Path | None) -> None:

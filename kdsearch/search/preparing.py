@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -17,6 +16,7 @@ from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
 from kdsearch.errors import TeacherError
+from kdsearch.files import expanded
 from kdsearch.prepare.bench import Prepared
 from kdsearch.prepare.stored import weights_file
 from kdsearch.prepare.teacher import Ready, check_teachers, prepare_teachers
@@ -75,10 +75,6 @@ def prepare(request: Request, channel: Channel) -> None:
     if found is None or not identity.is_whole(found):  # a mistake in a study that exists cannot be mended
         embeddings = check_teachers(study, sets, device, channel)
         found = _create(storage, study, facts, embeddings, channel)
-    if sets.note:
-        channel.say(sets.note)
-    if sets.skipped:
-        channel.say(f"{sets.skipped} files that are no images were left out")
     finished = finished_count(found)
     given = request.trials or request.settings.get("run.trials")
     target = identity.settle_target(found, given, finished, study.run.trials)
@@ -155,7 +151,7 @@ def _make_views(builder: ViewBuilder, prepared: Prepared, channel: Channel) -> N
 def _keep_places(found: optuna.Study, study: Study) -> None:
     """Where images and MLflow are, for the commands that come later; no URI with a password."""
     if study.data.path is not None:
-        found.set_user_attr("data_path", str(Path(study.data.path).expanduser().resolve()))
+        found.set_user_attr("data_path", str(expanded(study.data.path).resolve()))
     uri = study.run.tracking_uri
     if uri is not None and uri == without_password(uri):
         found.set_user_attr("tracking_uri", uri)

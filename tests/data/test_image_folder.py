@@ -81,6 +81,111 @@ def test_a_folder_without_a_size_is_decoded_at_128(food, progress):
     assert load_search_sets(default, 0, progress).train.images.shape[-2:] == (128, 128)
 
 
+def test_a_folder_too_many_around_the_data_is_named(tmp_path, draw_images):
+    draw_images(
+        tmp_path, *(f"food/food/{name}/a.png" for name in ("train/cat", "train/dog", "val/cat", "val/dog"))
+    )
+    with pytest.raises(DataError, match=r"only one class \('food'\); .*: try --data .*/food/food$"):
+        ImageFolder(tmp_path, config(tmp_path))
+    with pytest.raises(DataError, match=r"food: would be a class, but holds .* give --data .*/food/food, or"):
+        ImageFolder(tmp_path / "food", config(tmp_path / "food"))
+
+
+def test_a_folder_too_many_inside_a_split_is_named(tmp_path, draw_images):
+    draw_images(tmp_path, "train/all/cat/a.png", "train/all/dog/a.png")
+    with pytest.raises(
+        DataError, match=r"only one class \('all'\); .*train/all holds several .*: move these up$"
+    ):
+        ImageFolder(tmp_path, config(tmp_path))
+
+
+def test_one_line_says_what_was_left_out_and_says_it_again(food, progress):
+    (food / "training" / "New folder").mkdir()
+    for name in ("a.txt", "b.txt", "none"):
+        (food / "training" / name).write_bytes(b"")
+    (food / "training" / "3_1.png").write_bytes(b"garbage")
+    (food / "validation" / "5_0.png").unlink()
+    (food / "validation" / "5_0.png").symlink_to("gone")
+    for _ in range(2):
+        load_search_sets(config(food, skip_corrupt=True), 0, progress)
+    line = (
+        "left out: training: 3 files not named like an image (.txt 2, no suffix 1), "
+        "1 folder without images (training/New folder); 2 damaged images or links to none"
+    )
+    assert progress.said == [line, line]
+    (food / "validation" / "later.heic").write_bytes(b"")
+    load_search_sets(config(food, skip_corrupt=True), 0, progress)
+    assert "validation: 1 file not named like an image (.heic 1)" in progress.said[-1]
+
+
+def test_a_folder_that_is_all_images_says_nothing(food, progress):
+    load_search_sets(config(food), 0, progress)
+    load_test_set(config(food), 0, progress)
+    assert progress.said == []
+
+
+def test_what_the_test_folder_holds_besides_images_is_said_when_it_is_read(food, progress):
+    (food / "evaluation" / "labels.csv").write_text("labels")
+    load_search_sets(config(food), 0, progress)
+    assert progress.said == []
+    load_test_set(config(food), 0, progress)
+    assert progress.said == ["left out: test: 1 file not named like an image (.csv 1)"]
+
+
+def test_numbers_are_the_same_classes_however_many_zeros_they_have(tmp_path, progress, draw_images):
+    draw_images(
+        tmp_path / "numbers",
+        *(f"train/{name}/{index}.png" for name in ("0", "1") for index in range(3)),
+        *(f"{split}/{name}/a.png" for split in ("val", "test") for name in ("00", "01")),
+    )
+    sets = load_search_sets(config(tmp_path / "numbers"), 0, progress)
+    assert sets.validation.labels.tolist() == [0, 1]
+    assert sets.train.classes == ("0", "1")
+    assert load_test_set(config(tmp_path / "numbers"), 0, progress).labels.tolist() == [0, 1]
+
+
+def test_a_link_to_nothing_is_an_error_unless_the_study_skips_it(food, progress):
+    link = food / "training" / "3_1.png"
+    image = link.rename(food / "annexed.png")
+    link.symlink_to("gone")
+    with pytest.raises(DataError, match=r"3_1\.png: a link that leads nowhere; mend or remove it"):
+        load_search_sets(config(food), 0, progress)
+    sets = load_search_sets(config(food, skip_corrupt=True), 0, progress)
+    assert (len(sets.train), sets.skipped) == (32, 1)
+    link.unlink()
+    link.symlink_to(image)
+    assert len(load_search_sets(config(food, skip_corrupt=True), 0, progress).train) == 33
+
+
+def test_pictures_in_two_classes_are_counted_and_a_pair_is_named(tmp_path, progress, draw_images):
+    draw_images(tmp_path / "pets", *(f"{name}/{index}.png" for name in ("cat", "dog") for index in range(20)))
+    for index in range(3):
+        shutil.copy(tmp_path / f"pets/cat/{index}.png", tmp_path / f"pets/dog/copy{index}.png")
+    sets = load_search_sets(config(tmp_path / "pets"), 0, progress)
+    note = "3 pictures lie in two classes, for example cat/0.png and dog/copy0.png"
+    assert sets.note is not None
+    assert sets.note.startswith(note)
+    assert progress.said == [sets.note]
+
+
+def test_pictures_in_two_classes_are_told_of_given_splits_too(food, progress):
+    shutil.copy(food / "training" / "2_1.png", food / "training" / "3_9.png")
+    note = "1 picture lies in two classes, for example training/2_1.png and training/3_9.png"
+    assert load_search_sets(config(food), 0, progress).note == note
+
+
+def test_a_class_that_lies_in_another_one_says_so(tmp_path, progress, draw_images):
+    draw_images(tmp_path / "pets", *(f"cat/{index}.png" for index in range(40)))
+    (tmp_path / "pets" / "few").mkdir()
+    for index in range(3):
+        shutil.copy(tmp_path / f"pets/cat/{index}.png", tmp_path / f"pets/few/{index}.png")
+    with pytest.raises(
+        DataError,
+        match=r"class 'few': its 3 images are too few .* \(3 pictures lie in two classes, for example",
+    ):
+        load_search_sets(config(tmp_path / "pets"), 0, progress)
+
+
 def test_a_single_class_is_an_error(tmp_path, draw_images):
     with pytest.raises(DataError, match=r"only one class \('cat'\)"):
         ImageFolder(draw_images(tmp_path, "cat/a.png"), config(tmp_path))
@@ -118,7 +223,11 @@ def test_images_in_both_splits_are_an_error_unless_the_study_allows_them(food, p
     ):
         load_search_sets(config(food), 0, progress)
     sets = load_search_sets(config(food, allow_duplicates=True), 0, progress)
-    assert sets.note == "2 of 24 validation images are also in training"
+    assert sets.note == (
+        "2 of 24 validation images are also in training; 1 picture lies in two classes, for example "
+        "training/4_1.png and validation/6_9.png"
+    )
+    assert progress.said == [sets.note]
 
 
 def test_a_gray_split_beside_a_coloured_one_gets_three_equal_channels(food, progress):

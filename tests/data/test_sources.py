@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kdsearch.data.request import DataConfig
-from kdsearch.data.sources import load_search_sets, load_test_set
+from kdsearch.data.sources import find_source, load_search_sets, load_test_set
 from kdsearch.data.split import count_copies, pixel_hashes
 from kdsearch.errors import DataError
 from kdsearch.progress import Silence
@@ -88,6 +88,21 @@ def test_a_source_that_is_not_there_is_one_line(config, message):
         with pytest.raises(DataError, match=message) as caught:
             load(config, 0, SILENCE)
         assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_may_not_be_looked_at_is_one_line(shared_folder, without_privileges):
+    (shared_folder / "closed").mkdir(mode=0)
+    config = DataConfig(name="folder", path=str(shared_folder / "closed" / "data"))
+    with (
+        without_privileges(),
+        pytest.raises(DataError, match=r"^--data .*cannot be read \(Permission denied\)$"),
+    ):
+        find_source(config, 0)
+
+
+def test_a_home_that_is_not_there_is_no_such_folder():
+    with pytest.raises(DataError, match=r"^--data ~nobody-of-this-name/x: no such folder$"):
+        find_source(DataConfig(name="folder", path="~nobody-of-this-name/x"), 0)
 
 
 def test_fashion_mnist_as_published(real_data):

@@ -44,6 +44,11 @@ def test_the_share_held_out_is_rounded_up():
     assert (len(held.train), len(held.validation), held.stayed) == (16, 5, 0)
 
 
+def test_a_share_whose_product_is_inexact_holds_out_no_image_too_many():
+    assert 0.07 * 100 > 7
+    assert len(hold_out(image_set([50, 50]), 0.07, 0).validation) == 7
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_copies_of_training_images_are_not_held_out(seed):
     twice = image_set([20, 20])

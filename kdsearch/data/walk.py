@@ -1,0 +1,113 @@
+"""What lies in a folder: folders and regular files, through links too; nothing is opened."""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from kdsearch.data.formats import SUFFIXES
+from kdsearch.data.passed_over import BACK, BROKEN, DEVICE, OTHER, PIPE, SOCKET, PassedOver
+from kdsearch.errors import DataError
+
+LEFT_BEHIND = {  # by systems, archivers and network drives
+    "__MACOSX",
+    "@eaDir",
+    "#recycle",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+    "Thumbs.db",
+    "desktop.ini",
+}
+NO_FILES = {stat.S_IFIFO: PIPE, stat.S_IFSOCK: SOCKET, stat.S_IFCHR: DEVICE, stat.S_IFBLK: DEVICE}
+
+Inode = tuple[int, int]
+
+
+class Content(NamedTuple):
+    """The visible folders, the image files, and what is passed over; each by path.
+
+    A link named like an image that leads nowhere stands among the images: it is an image that is missing.
+    """
+
+    folders: list[Path]
+    images: list[Path]
+    passed: list[PassedOver]
+
+
+def content(folder: Path) -> Content:
+    """What lies in the folder itself. Raises DataError where it cannot be read."""
+    found = Content([], [], [])
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not (entry.name.startswith(".") or entry.name in LEFT_BEHIND):
+                    sort_in(found, Path(entry.path), kind(entry))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
+    return Content(sorted(found.folders), sorted(found.images), sorted(found.passed))
+
+
+def kind(entry: os.DirEntry[str]) -> int:
+    """The file type, that of the target for a link; 0 for a link that leads nowhere."""
+    try:
+        return stat.S_IFMT(entry.stat().st_mode)
+    except OSError:
+        if entry.is_symlink():
+            return 0
+        raise
+
+
+def sort_in(found: Content, path: Path, file_type: int) -> None:
+    """Puts the path where it belongs."""
+    if file_type == stat.S_IFDIR:
+        found.folders.append(path)
+    elif file_type in NO_FILES:
+        found.passed.append(PassedOver(path, NO_FILES[file_type]))
+    elif path.suffix.lower() in SUFFIXES:
+        found.images.append(path)
+    else:
+        found.passed.append(PassedOver(path, OTHER if file_type else BROKEN))
+
+
+def images_below(folder: Path, above: Iterable[Inode]) -> Content:
+    """The images in the folder and all folders below it, each folder once; Content's folders stay empty.
+
+    Linked folders come after all others, so that a folder is read at its own place. One in `above` is not
+    read: a link to it would take in the images of other classes, or go on for ever. Raises DataError.
+    """
+    images: list[Path] = []
+    passed: list[PassedOver] = []
+    known, pending = set(above), deque([folder])
+    while pending:
+        place = pending.popleft()
+        if (mark := inode(place)) in known:
+            passed.append(PassedOver(place, BACK))
+            continue
+        known.add(mark)
+        inner = content(place)
+        images += inner.images
+        passed += inner.passed
+        for each in inner.folders:
+            if each.is_symlink():
+                pending.append(each)
+            else:
+                pending.appendleft(each)
+    return Content([], sorted(images), sorted(passed))
+
+
+def inode(folder: Path) -> Inode:
+    """What two paths share when they lead to the same folder. Raises DataError."""
+    try:
+        found = folder.stat()
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
+    return found.st_dev, found.st_ino
+
+
+def ancestors(*folders: Path) -> set[Inode]:
+    """The inodes of the folders and of all folders above them."""
+    resolved = (folder.resolve() for folder in folders)
+    return {inode(each) for folder in resolved for each in (folder, *folder.parents)}
