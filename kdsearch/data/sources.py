@@ -36,13 +36,15 @@ def find_source(config: DataConfig, seed: int) -> Source:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises DataError where there is no such folder, or none that may be looked at."""
+    """Raises DataError where there is no such folder, or none that may be looked into."""
     try:
-        found = folder.is_dir()
+        there, is_folder = folder.exists(), folder.is_dir()
+        if is_folder:
+            (folder / "..").stat()  # the system looks into the folder for it
     except OSError as error:
         raise DataError(f"--data {folder}: cannot be read ({error.strerror})") from None
-    if not found:
-        raise DataError(f"--data {folder}: no such folder")
+    if not is_folder:
+        raise DataError(f"--data {folder}: {'is no folder' if there else 'no such folder'}")
 
 
 def load_search_sets(config: DataConfig, seed: int, progress: Progress) -> SearchSets:

@@ -37,7 +37,7 @@ def pretrained(name: str) -> Pretrained:
     """
     weights = models.get_model_weights(name).DEFAULT
     path = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(weights.url).path).name)
-    if not path.is_file():
+    if not path.exists():
         _download(name, weights, path)
     read_weights(path)  # torchvision would run code in the file: this refuses one that has any
     try:

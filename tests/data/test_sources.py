@@ -92,12 +92,16 @@ def test_a_source_that_is_not_there_is_one_line(config, message):
 
 def test_a_folder_that_may_not_be_looked_at_is_one_line(shared_folder, without_privileges):
     (shared_folder / "closed").mkdir(mode=0)
-    config = DataConfig(name="folder", path=str(shared_folder / "closed" / "data"))
-    with (
-        without_privileges(),
-        pytest.raises(DataError, match=r"^--data .*cannot be read \(Permission denied\)$"),
-    ):
-        find_source(config, 0)
+    for name, place in (("folder", "closed/data"), ("CIFAR10", "closed")):
+        config = DataConfig(name=name, path=str(shared_folder / place))
+        with without_privileges(), pytest.raises(DataError, match=r"^--data .* read \(Permission denied\)$"):
+            find_source(config, 0)
+
+
+def test_a_file_is_no_folder_of_images(tmp_path):
+    (tmp_path / "images.tar").write_bytes(b"")
+    with pytest.raises(DataError, match=r"^--data .*images.tar: is no folder$"):
+        find_source(DataConfig(name="folder", path=str(tmp_path / "images.tar")), 0)
 
 
 def test_a_home_that_is_not_there_is_no_such_folder():
