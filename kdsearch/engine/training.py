@@ -216,7 +216,11 @@ class Training:
         return tensors, rest
 
     def load_state_dict(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken. Raises KeyError or RuntimeError for another network's."""
+        """Goes on where `state_dict` was taken.
+
+        Raises whatever reading another network's, device's or version's state raises (`checkpoint.UNUSABLE`);
+        what was loaded until then makes this training useless.
+        """
         groups: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             group, name = key.split("/", 1)
@@ -229,6 +233,8 @@ class Training:
         self.results = [EpochResult.model_validate(result) for result in rest["results"]]
         self.sums = {name: t.to(self.device) for name, t in groups.get("sums", {}).items()}
         self.random = groups["random"]["state"]
+        with self._own_random():
+            pass  # that of another kind of device is an error here, not in the next epoch
         if self._finish_is_due:
             return
         if len(self.results) >= self.first_epochs:
@@ -243,6 +249,6 @@ class Training:
             index, name = key.split(".", 1)
             like = parameters[int(index)]
             # Files hold rows in order; the optimizer's fast path wants the parameter's own memory format.
-            shaped = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+            shaped = torch.empty_like(like).copy_(tensor) if tensor.dim() else tensor
             state.setdefault(int(index), {})[name] = shaped
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +19,7 @@ from kdsearch.errors import CacheClearedError
 from kdsearch.models.published import PublishedConfig
 from kdsearch.models.student import StudentConfig, build_student
 from kdsearch.models.width import solve_width
+from kdsearch.progress import Silence
 from kdsearch.study.budget import fitting
 from kdsearch.study.file import Study
 from kdsearch.study.trial_config import TrialConfig
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from kdsearch.prepare.stored import LiveTeacher
 
 
+SILENCE = Silence()
 Student = TypeVar("Student", StudentConfig, PublishedConfig)
 
 
@@ -47,9 +49,15 @@ class Bench:
     """Study, images, views and record; makes the training and the checkpoint of a slot."""
 
     def __init__(
-        self, study: Study, prepared: Prepared, record: StudyRecord, stop: Callable[[], bool]
+        self,
+        study: Study,
+        prepared: Prepared,
+        record: StudyRecord,
+        stop: Callable[[], bool],
+        say: Callable[[str], None] = SILENCE.say,
     ) -> None:
         self.record, self.stop = record, stop
+        self.say = cache(say)  # the same line once
         self.bank = prepared.bank
         self.device = torch.device(prepared.device)
         self.checkpoints = prepared.checkpoints
@@ -110,8 +118,7 @@ class Bench:
 
         A study that was deleted and made anew has another identity, and takes nothing of the old one's.
         """
-        path = self.checkpoints / f"slot-{slot.place}-{slot.attempt}.safetensors"
-        return Checkpoint(path, f"{self.identity} {key}")
+        return Checkpoint(self.checkpoints / slot.checkpoint, f"{self.identity} {key}", self.say)
 
     @cached_property
     def identity(self) -> str:
