@@ -26,7 +26,10 @@ class InterruptedTrainingError(Exception):
 
 
 class Labelled(NamedTuple):
-    """Validation images, uint8 N x C x H x W, with labels N, on the training's device."""
+    """Validation images, uint8 N x C x H x W, with labels N.
+
+    The labels are on the training's device; the images too, unless there was no room for them.
+    """
 
     images: Tensor
     labels: Tensor
@@ -73,7 +76,7 @@ class Training:
     ) -> None:
         self.config, self.batches, self.validation = config, batches, validation
         self.answer, self.stop = answer, stop
-        self.device = validation.images.device
+        self.device = validation.labels.device
         self.network = convert_conv2d_weight_memory_format(network.to(self.device), torch.channels_last)
         self.objective = objective.to(self.device)
         self.first_epochs = config.epochs - config.finish_epochs
@@ -83,7 +86,7 @@ class Training:
         self.results: list[EpochResult] = []
         self.step = 0  # within the epoch that len(results) numbers
         self.sums: dict[str, Tensor] = {}
-        with seeded(seed):
+        with seeded(seed, self.device):
             self.random = self._random_state()
 
     @property
@@ -184,7 +187,7 @@ class Training:
     @contextmanager
     def _own_random(self) -> Iterator[None]:
         """Dropout draws from torch's global generator: in this training's own state, kept between epochs."""
-        with forked():
+        with forked(self.device):
             if self.device.type == "cuda":
                 torch.cuda.set_rng_state(self.random, self.device)
             else:

@@ -10,7 +10,7 @@ import torch
 
 from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
-from kdsearch.device import seeded
+from kdsearch.device import placed, seeded
 from kdsearch.engine.checkpoint import Checkpoint
 from kdsearch.engine.lean import compiler_back, in_place
 from kdsearch.engine.training import InterruptedTrainingError, Labelled, Training
@@ -43,6 +43,8 @@ class Prepared(Record):
     bank: ViewBank
     checkpoints: Path
     device: str
+    sharing: int = 1  # workers of this machine that share the device
+    threads: int = 1  # of the CPU, for each worker
 
 
 class Bench:
@@ -71,7 +73,7 @@ class Bench:
         self.live_teachers: dict[str, LiveTeacher] = {}
         self.labels = sets.train.labels.to(self.device)
         self.validation = Labelled(
-            sets.validation.images.to(self.device), sets.validation.labels.to(self.device)
+            placed(sets.validation.images, self.device), sets.validation.labels.to(self.device)
         )
 
     def normalised(self, student: Student) -> Student:

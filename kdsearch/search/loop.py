@@ -13,6 +13,7 @@ from optuna import TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from kdsearch.device import choose_device, share
 from kdsearch.engine.lean import give_memory_back, stay_lean
 from kdsearch.engine.training import InterruptedTrainingError
 from kdsearch.errors import CacheClearedError
@@ -47,8 +48,8 @@ def work_process(connection: Connection, job: Job) -> None:
     with child(connection) as (channel, stop):
         stay_lean()
         prepared = Prepared.model_validate(job.prepared)
-        if not prepared.device.startswith("cuda"):
-            torch.set_num_threads(1)
+        torch.set_num_threads(prepared.threads)
+        share(choose_device(prepared.device), prepared.sharing)
         storage = open_storage(job.storage, check=False)  # as the preparing process has
         study = open_study(storage, job.study)
         bench = Bench(stored_study(study), prepared, StudyRecord(job.storage, job.study), stop, channel.say)
