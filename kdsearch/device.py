@@ -4,14 +4,20 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from torch import Tensor
 
 from kdsearch.errors import UsageError
 
+CPU = torch.device("cpu")
 ALLOWED = "allowed: auto, cpu, cuda, cuda:0, ..."
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU; any other name is torch's. Raises UsageError."""
+    """`auto` is CUDA where there is one, else the CPU; any other name is torch's. Raises UsageError.
+
+    A GPU that is named by its number becomes the process's current one: pinned memory and the handles of
+    CUDA's libraries belong to that, and would take half a GiB of the first GPU as well.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -23,6 +29,8 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count() or "no"
         raise UsageError(f"--device {name}: PyTorch sees {found} CUDA device here; --device cpu needs none")
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
     return device
 
 
@@ -33,17 +41,62 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+def exact(device: torch.device) -> AbstractContextManager[object]:
+    """Float32 in full: left to itself, cuDNN rounds the inputs of convolutions to 10 bits (TF32)."""
+    if device.type != "cuda":
+        return nullcontext()
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
+
+
+def share(device: torch.device, workers: int) -> None:
+    """Gives this process one part in `workers` of a GPU's memory: what is too large fails alone."""
+    if device.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(1 / workers, device)
+
+
+def has_room(device: torch.device, size: int) -> bool:
+    """Whether `size` bytes may stay on the device: on a GPU, in half of what this process may still take.
+
+    What its allocator holds and does not use counts as free.
+    """
+    if device.type != "cuda":
+        return True
+    free, total = torch.cuda.mem_get_info(device)
+    used, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+    own = torch.cuda.get_per_process_memory_fraction(device) * total - used
+    return size <= min(own, free + reserved - used) / 2
+
+
+def placed(images: Tensor, device: torch.device) -> Tensor:
+    """The images on `device` where that has room for them, else as they are."""
+    return images.to(device) if has_room(device, images.nbytes) else images
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on `device`; to a GPU without waiting for the copy."""
+    if device.type == "cuda" and not tensor.is_cuda:
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Torch's global generators, seeded inside the block and as they were after it."""
-    with forked():
-        torch.manual_seed(seed)
+def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
+    """Torch's global generators of CPU and `device`, seeded inside the block and as they were after it."""
+    with forked(device):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 
-def forked() -> AbstractContextManager[None]:
-    """Torch's global generators, on all devices, are after the block as they were before it."""
-    return torch.random.fork_rng(devices=range(torch.cuda.device_count()))
+def forked(device: torch.device) -> AbstractContextManager[None]:
+    """Torch's global generators of CPU and `device` are after the block as they were before it.
+
+    A GPU is touched only where it is that device: to ask one for its generator's state starts CUDA.
+    """
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [], device_type="cuda")
 
 
 def describe(device: torch.device) -> str:

@@ -122,7 +122,7 @@ def delete(study: str, *, storage: str = STORAGE, tracking_uri: str | None = Non
         Mirror(uri, study_row(found), record).delete_runs()
     except KdsearchError as error:
         left.append(f"{error}; the study's runs stay in MLflow")
-    delete_checkpoints(storage, study)
+    delete_checkpoints(record, storage)
     record.delete()
     remove_study(found)  # last: a delete that was broken off can be repeated
     return left

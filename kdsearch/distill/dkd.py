@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import kl_div, log_softmax, one_hot
+from torch.nn.functional import kl_div, log_softmax
 
 from kdsearch.config import Range, Record
 from kdsearch.distill.loss import Loss
@@ -47,7 +47,9 @@ class DKD(Loss):
     def _parted(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities, B x 2 of target and all others, B x (C - 1) of the others among themselves."""
         logits = scaled(logits, self.config.temperature, self.config.standardise)
-        is_target = one_hot(labels, logits.shape[1]).bool()
-        others = logits[~is_target].view(len(logits), -1)
-        both = torch.stack([logits[is_target], others.logsumexp(1)], 1)
+        target = labels.unsqueeze(1)
+        columns = torch.arange(logits.shape[1] - 1, device=labels.device)
+        # Not by a mask: a GPU would have to count it before the next operation could be launched.
+        others = logits.gather(1, columns + (columns >= target))
+        both = torch.cat([logits.gather(1, target), others.logsumexp(1, keepdim=True)], 1)
         return log_softmax(both, dim=1), log_softmax(others, dim=1)

@@ -21,7 +21,7 @@ def cosines(embedding: Tensor) -> Tensor:
     return unit @ unit.T
 
 
-def angles(embedding: Tensor, anchors: Tensor) -> Tensor:
+def angles(embedding: Tensor, anchors: slice) -> Tensor:
     """Cosines of the angles at each of A anchors between the ways to all pairs of embeddings, A x B x B.
 
     0, without a gradient, where an embedding is or equals the anchor.
@@ -33,6 +33,6 @@ def angles(embedding: Tensor, anchors: Tensor) -> Tensor:
     return ways @ ways.transpose(1, 2)
 
 
-def anchor_chunks(batch: int) -> Iterator[Tensor]:
-    """The indices of a batch, so many at once that their angles fit into memory."""
-    yield from torch.split(torch.arange(batch), ANCHORS)
+def anchor_chunks(batch: int) -> Iterator[slice]:
+    """The rows of a batch, so many at once that their angles fit into memory."""
+    yield from (slice(start, start + ANCHORS) for start in range(0, batch, ANCHORS))

@@ -62,6 +62,6 @@ def _relative(embedding: Tensor) -> Tensor:
     return apart / (apart.sum() / max(1, len(apart))).clamp_min(1e-12)
 
 
-def _angle_loss(ours: Tensor, theirs: Tensor, anchors: Tensor) -> Tensor:
+def _angle_loss(ours: Tensor, theirs: Tensor, anchors: slice) -> Tensor:
     """Summed over the anchors' triplets; both sides agree where two of the three are one image."""
     return smooth_l1_loss(angles(ours, anchors), angles(theirs, anchors), reduction="sum")

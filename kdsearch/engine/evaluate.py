@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from kdsearch.device import autocast
+from kdsearch.device import exact, moved
 from kdsearch.models.student import as_input
 from kdsearch.outputs import Outputs
 
@@ -25,18 +25,23 @@ class Score(NamedTuple):
 
 @torch.inference_mode()
 def answer_all(network: nn.Module, answer: Answer, images: Tensor) -> Tensor:
-    """The logits, float32 N x C, of uint8 images N x C x H x W on the images' device, in evaluation mode."""
+    """The logits of uint8 images N x C x H x W, in evaluation mode: N x C, on the network's device.
+
+    In float32 on every device, as what is exported computes: bfloat16 has 8 bits, and the logits of many
+    images would tie.
+    """
     network.eval()
-    batches = -(-len(images) // BATCH[images.device.type])
+    device = next(network.parameters()).device
+    batches = -(-len(images) // BATCH[device.type])
     size = -(-len(images) // batches)  # even ones: each size has compiled kernels of its own
-    with autocast(images.device):
-        logits = [answer(network, as_input(batch)).logits.float() for batch in torch.split(images, size)]
-    return torch.cat(logits)
+    with exact(device):
+        parts = (moved(batch, device) for batch in torch.split(images, size))
+        return torch.cat([answer(network, as_input(part)).logits for part in parts])
 
 
 @torch.inference_mode()
 def evaluate(network: nn.Module, answer: Answer, images: Tensor, labels: Tensor) -> Score:
-    """Scores the network on uint8 images N x C x H x W with labels N."""
+    """Scores the network on uint8 images N x C x H x W with labels N, these on the network's device."""
     logits = answer_all(network, answer, images)
     correct = (logits.argmax(dim=1) == labels).float().mean()
     loss, accuracy = torch.stack([cross_entropy(logits, labels), correct]).tolist()

@@ -85,6 +85,7 @@ def in_place(network: nn.Module) -> nn.Module:
 def give_memory_back() -> None:
     """Returns what the last student left to the system: its blocks rarely fit the next one's shapes."""
     gc.collect()
+    torch.cuda.empty_cache()  # for the other workers of a GPU; without one it does nothing
     gc.freeze()  # what outlives a trial stays: the next collection need not look at stored trials
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others have none, and less need
     if trim is not None:

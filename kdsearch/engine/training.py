@@ -26,7 +26,10 @@ class InterruptedTrainingError(Exception):
 
 
 class Labelled(NamedTuple):
-    """Validation images, uint8 N x C x H x W, with labels N, on the training's device."""
+    """Validation images, uint8 N x C x H x W, with labels N.
+
+    The labels are on the training's device; the images too, unless there was no room for them.
+    """
 
     images: Tensor
     labels: Tensor
@@ -73,7 +76,7 @@ class Training:
     ) -> None:
         self.config, self.batches, self.validation = config, batches, validation
         self.answer, self.stop = answer, stop
-        self.device = validation.images.device
+        self.device = validation.labels.device
         self.network = convert_conv2d_weight_memory_format(network.to(self.device), torch.channels_last)
         self.objective = objective.to(self.device)
         self.first_epochs = config.epochs - config.finish_epochs
@@ -83,7 +86,7 @@ class Training:
         self.results: list[EpochResult] = []
         self.step = 0  # within the epoch that len(results) numbers
         self.sums: dict[str, Tensor] = {}
-        with seeded(seed):
+        with seeded(seed, self.device):
             self.random = self._random_state()
 
     @property
@@ -184,7 +187,7 @@ class Training:
     @contextmanager
     def _own_random(self) -> Iterator[None]:
         """Dropout draws from torch's global generator: in this training's own state, kept between epochs."""
-        with forked():
+        with forked(self.device):
             if self.device.type == "cuda":
                 torch.cuda.set_rng_state(self.random, self.device)
             else:
@@ -216,7 +219,11 @@ class Training:
         return tensors, rest
 
     def load_state_dict(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken. Raises KeyError or RuntimeError for another network's."""
+        """Goes on where `state_dict` was taken.
+
+        Raises whatever reading another network's, device's or version's state raises (`checkpoint.UNUSABLE`);
+        what was loaded until then makes this training useless.
+        """
         groups: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             group, name = key.split("/", 1)
@@ -229,6 +236,8 @@ class Training:
         self.results = [EpochResult.model_validate(result) for result in rest["results"]]
         self.sums = {name: t.to(self.device) for name, t in groups.get("sums", {}).items()}
         self.random = groups["random"]["state"]
+        with self._own_random():
+            pass  # that of another kind of device is an error here, not in the next epoch
         if self._finish_is_due:
             return
         if len(self.results) >= self.first_epochs:
@@ -243,6 +252,6 @@ class Training:
             index, name = key.split(".", 1)
             like = parameters[int(index)]
             # Files hold rows in order; the optimizer's fast path wants the parameter's own memory format.
-            shaped = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+            shaped = torch.empty_like(like).copy_(tensor) if tensor.dim() else tensor
             state.setdefault(int(index), {})[name] = shaped
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})

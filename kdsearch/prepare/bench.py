@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,7 +10,7 @@ import torch
 
 from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
-from kdsearch.device import seeded
+from kdsearch.device import placed, seeded
 from kdsearch.engine.checkpoint import Checkpoint
 from kdsearch.engine.lean import compiler_back, in_place
 from kdsearch.engine.training import InterruptedTrainingError, Labelled, Training
@@ -19,6 +19,7 @@ from kdsearch.errors import CacheClearedError
 from kdsearch.models.published import PublishedConfig
 from kdsearch.models.student import StudentConfig, build_student
 from kdsearch.models.width import solve_width
+from kdsearch.progress import Silence
 from kdsearch.study.budget import fitting
 from kdsearch.study.file import Study
 from kdsearch.study.trial_config import TrialConfig
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from kdsearch.prepare.stored import LiveTeacher
 
 
+SILENCE = Silence()
 Student = TypeVar("Student", StudentConfig, PublishedConfig)
 
 
@@ -41,15 +43,23 @@ class Prepared(Record):
     bank: ViewBank
     checkpoints: Path
     device: str
+    sharing: int = 1  # workers of this machine that share the device
+    threads: int = 1  # of the CPU, for each worker
 
 
 class Bench:
     """Study, images, views and record; makes the training and the checkpoint of a slot."""
 
     def __init__(
-        self, study: Study, prepared: Prepared, record: StudyRecord, stop: Callable[[], bool]
+        self,
+        study: Study,
+        prepared: Prepared,
+        record: StudyRecord,
+        stop: Callable[[], bool],
+        say: Callable[[str], None] = SILENCE.say,
     ) -> None:
         self.record, self.stop = record, stop
+        self.say = cache(say)  # the same line once
         self.bank = prepared.bank
         self.device = torch.device(prepared.device)
         self.checkpoints = prepared.checkpoints
@@ -63,7 +73,7 @@ class Bench:
         self.live_teachers: dict[str, LiveTeacher] = {}
         self.labels = sets.train.labels.to(self.device)
         self.validation = Labelled(
-            sets.validation.images.to(self.device), sets.validation.labels.to(self.device)
+            placed(sets.validation.images, self.device), sets.validation.labels.to(self.device)
         )
 
     def normalised(self, student: Student) -> Student:
@@ -110,8 +120,7 @@ class Bench:
 
         A study that was deleted and made anew has another identity, and takes nothing of the old one's.
         """
-        path = self.checkpoints / f"slot-{slot.place}-{slot.attempt}.safetensors"
-        return Checkpoint(path, f"{self.identity} {key}")
+        return Checkpoint(self.checkpoints / slot.checkpoint, f"{self.identity} {key}", self.say)
 
     @cached_property
     def identity(self) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kdsearch.cache import digest, entry, locked, making
 from kdsearch.config import Record
 from kdsearch.data.image_set import ImageSet, SearchSets
-from kdsearch.device import seeded
+from kdsearch.device import placed, seeded
 from kdsearch.distill.objective import Objective
 from kdsearch.engine.evaluate import Score, evaluate
 from kdsearch.engine.training import Labelled, Training
@@ -188,7 +188,7 @@ def _training(lesson: Lesson, teacher: Teacher) -> Training:
 
 
 def _labelled(images: ImageSet, device: torch.device) -> Labelled:
-    return Labelled(images.images.to(device), images.labels.to(device))
+    return Labelled(placed(images.images, device), images.labels.to(device))
 
 
 def _taught(

@@ -11,6 +11,7 @@ from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, UsageError
 from kdsearch.search.samplers import make_pruner
+from kdsearch.search.state import delete_checkpoints
 from kdsearch.search.storage import StudyStorage
 from kdsearch.study.budget import fitting
 from kdsearch.study.file import Study
@@ -141,7 +142,10 @@ def create_study(storage: StudyStorage, study: Study, data: DataFacts, views: in
     """The study in the storage, created with all that identifies it unless it is there."""
     try:
         found = optuna.create_study(study_name=study.name, storage=storage, direction="maximize")
-        StudyRecord(storage.engine, study.name).delete()  # of a study that somebody deleted by other means
+        record = StudyRecord(storage.engine, study.name)
+        if record.files():  # of a study that somebody deleted by other means
+            delete_checkpoints(record, study.run.storage)
+        record.delete()
     except DuplicatedStudyError:
         found = optuna.load_study(study_name=study.name, storage=storage)
     facts = {

@@ -13,6 +13,7 @@ from optuna import TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from kdsearch.device import choose_device, share
 from kdsearch.engine.lean import give_memory_back, stay_lean
 from kdsearch.engine.training import InterruptedTrainingError
 from kdsearch.errors import CacheClearedError
@@ -23,7 +24,16 @@ from kdsearch.search.failures import check_failures
 from kdsearch.search.identity import open_study, stored_study
 from kdsearch.search.messages import DATABASE_GONE, OVERHEAD, Channel, Job, Spent
 from kdsearch.search.recipes import baselines
-from kdsearch.search.slots import FINISHED, MARK, SurplusTrialError, mark_of, missing_places, slot_of
+from kdsearch.search.slots import (
+    FINISHED,
+    MARK,
+    SurplusTrialError,
+    mark_of,
+    missing_places,
+    of_place,
+    slot_of,
+)
+from kdsearch.search.state import remove_spent
 from kdsearch.search.storage import LOST, open_storage
 from kdsearch.search.takeover import Takeover
 from kdsearch.search.trial import run_trial
@@ -38,11 +48,11 @@ def work_process(connection: Connection, job: Job) -> None:
     with child(connection) as (channel, stop):
         stay_lean()
         prepared = Prepared.model_validate(job.prepared)
-        if not prepared.device.startswith("cuda"):
-            torch.set_num_threads(1)
+        torch.set_num_threads(prepared.threads)
+        share(choose_device(prepared.device), prepared.sharing)
         storage = open_storage(job.storage, check=False)  # as the preparing process has
         study = open_study(storage, job.study)
-        bench = Bench(stored_study(study), prepared, StudyRecord(job.storage, job.study), stop)
+        bench = Bench(stored_study(study), prepared, StudyRecord(job.storage, job.study), stop, channel.say)
         channel.send(Spent("start-up of workers", time.time() - job.told))
         try:
             Worker(study, bench, job, channel, Takeover(study, storage)).work()
@@ -168,4 +178,4 @@ class Worker:
         if trial.state == TrialState.FAIL and mark == "interrupted":
             retry(self.study, trial)
         elif slot and (trial.state in FINISHED or mark == "failed"):
-            self.bench.checkpoint(slot).remove()
+            remove_spent(self.bench.checkpoints, of_place(trials, slot.place))

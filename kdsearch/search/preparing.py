@@ -26,7 +26,7 @@ from kdsearch.search.lookup import LAST_RUN, choose_study
 from kdsearch.search.messages import LATER_VIEWS, Channel, Created, Request, Spent
 from kdsearch.search.messages import Ready as ViewsReady
 from kdsearch.search.results import finished_count
-from kdsearch.search.state import checkpoint_folder
+from kdsearch.search.state import adopt_checkpoints, check_state, remove_abandoned, remove_spent
 from kdsearch.search.storage import StudyStorage, open_storage
 from kdsearch.study.budget import check_budget
 from kdsearch.study.file import Study, load_study
@@ -62,6 +62,8 @@ def prepare(request: Request, channel: Channel) -> None:
     study = _joined(request) if request.join else load_study(request.study, request.replaced_values())
     device = choose_device(study.run.device)
     tracking_uri(study.run.tracking_uri)  # a wrong one is said now
+    if request.views:
+        check_state()
     storage = open_storage(study.run.storage, create=True)
     found = identity.find_study(storage, study.name)
     if found is not None:
@@ -81,6 +83,7 @@ def prepare(request: Request, channel: Channel) -> None:
     found.set_user_attr(LAST_RUN, time.time())
     _keep_places(found, study)
     run = study.run
+    checkpoints = _clean_state(found, run.storage)
     cuda = torch.cuda.device_count() if str(device) == "cuda" else int(device.type == "cuda")
     where = run.storage, run.tracking_uri, run.workers
     channel.send(Created(study.name, *where, target, finished, cuda))
@@ -89,9 +92,16 @@ def prepare(request: Request, channel: Channel) -> None:
     ready = _teach(study, found, sets, device, channel)
     if request.views:
         bank = bank_of(study, found, sets, ready, device)
-        checkpoints = checkpoint_folder(run.storage, study.name)
         prepared = Prepared(data=sets.folder, bank=bank, checkpoints=checkpoints, device=str(device))
         _make_views(builder_of(study, sets, bank, ready), prepared, channel)
+
+
+def _clean_state(found: optuna.Study, storage: str) -> Path:
+    """The folder of the study's checkpoints, without those that killed workers left for nobody."""
+    folder = adopt_checkpoints(StudyRecord(storage, found.study_name), storage)
+    remove_spent(folder, found.get_trials(deepcopy=False))
+    remove_abandoned()
+    return folder
 
 
 def _teach(

@@ -1,16 +1,44 @@
-"""Where checkpoints lie: not a cache, since nothing else can make them again."""
+"""Where checkpoints lie, not in a cache, since nothing else can make them again; and when they go."""
 
+import re
 import shutil
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
 
 from kdsearch.cache import digest
-from kdsearch.places import state_root
+from kdsearch.places import STATE, check_writable, state_root
+from kdsearch.search.slots import FINISHED, mark_of, slot_of
+from kdsearch.tracking.record import StudyRecord
+
+ABANDONED_DAYS = 60
+STUDY_FOLDER = re.compile("[0-9a-f]{20}|[0-9a-f]{32}")  # the URL's digest, until version 0.1.0; an identity
 
 
-def checkpoint_folder(storage: str, study: str) -> Path:
-    """The folder of one study's checkpoints; databases are told apart without their passwords."""
+def check_state() -> None:
+    """Raises UsageError where no checkpoint could be written."""
+    check_writable(state_root(), f"let {STATE} name a folder that can be written to")
+
+
+def checkpoint_folder(record: StudyRecord) -> Path:
+    """The folder of one study's checkpoints: the study's own, however its database is addressed."""
+    return state_root() / record.identity()
+
+
+def adopt_checkpoints(record: StudyRecord, storage: str) -> Path:
+    """`checkpoint_folder`, with what an earlier version left in a folder that it named after `storage`."""
+    folder, earlier = checkpoint_folder(record), _folder_of_url(storage, record.study)
+    if earlier.is_dir() and not folder.exists():
+        with suppress(OSError):  # another machine that shares the state was first
+            earlier.rename(folder)
+    return folder
+
+
+def _folder_of_url(storage: str, study: str) -> Path:
     url = make_url(storage)
     where = (
         str(Path(url.database).resolve())
@@ -20,6 +48,44 @@ def checkpoint_folder(storage: str, study: str) -> Path:
     return state_root() / digest(url.drivername.split("+")[0], where, url.port, url.database, study)
 
 
-def delete_checkpoints(storage: str, study: str) -> None:
-    """Removes the study's checkpoints on this machine."""
-    shutil.rmtree(checkpoint_folder(storage, study), ignore_errors=True)
+def remove_spent(folder: Path, trials: Sequence[FrozenTrial]) -> None:
+    """Removes the checkpoints that none of these trials will resume.
+
+    They are those of places that are finished, of attempts that failed, and of all but a place's latest
+    attempt: nobody asks for these again, on any machine, so nobody's work is lost even where a worker that
+    was taken for dead still writes one.
+    """
+    slots = {slot for trial in trials if (slot := slot_of(trial))}
+    latest = {slot.place: slot.attempt for slot in sorted(slots)}
+    finished = {slot.place for trial in trials if trial.state in FINISHED and (slot := slot_of(trial))}
+    failed = {slot_of(trial) for trial in trials if mark_of(trial) == "failed"}
+    spent = {
+        Path(slot.checkpoint).stem  # the next file, half written, is called so as well
+        for slot in slots
+        if slot.place in finished or slot in failed or slot.attempt < latest[slot.place]
+    }
+    with suppress(OSError):  # no folder yet; or a share that is gone: the next run cleans up
+        for file in list(folder.iterdir()):
+            if file.stem in spent:
+                file.unlink(missing_ok=True)
+
+
+def remove_abandoned() -> None:
+    """Removes checkpoints that nobody has written for ABANDONED_DAYS.
+
+    Their study was deleted on another machine, or with its database. A running trial writes its own every
+    half minute, so the age proves that none is in use, whoever shares the folder.
+    """
+    with suppress(OSError):
+        for file in list(state_root().glob("*/slot-*-*.*")):
+            days = (time.time() - file.stat().st_mtime) / 86400
+            if STUDY_FOLDER.fullmatch(file.parent.name) and days > ABANDONED_DAYS:
+                file.unlink(missing_ok=True)
+                with suppress(OSError):  # not empty
+                    file.parent.rmdir()
+
+
+def delete_checkpoints(record: StudyRecord, storage: str) -> None:
+    """Removes the study's checkpoints on this machine; to be called before the record goes."""
+    for folder in (checkpoint_folder(record), _folder_of_url(storage, record.study)):
+        shutil.rmtree(folder, ignore_errors=True)

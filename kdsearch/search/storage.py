@@ -234,7 +234,7 @@ def _create_tables(url: str) -> None:
                 connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
                 StudyStorage(url, create=True).engine.dispose()
         elif engine.url.database:
-            with FileLock(f"{engine.url.database}.lock"):
+            with FileLock(f"{Path(engine.url.database).resolve()}.lock"):  # one, whatever leads to the file
                 StudyStorage(url, create=True).engine.dispose()
     finally:
         engine.dispose()

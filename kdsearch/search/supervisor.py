@@ -11,7 +11,7 @@ import optuna
 from kdsearch.errors import ReportedError, SearchError, StoppedError, StorageError
 from kdsearch.progress import Watch
 from kdsearch.search.child import Child
-from kdsearch.search.machine import count_workers
+from kdsearch.search.machine import count_workers, share_of
 from kdsearch.search.messages import (
     DATABASE_GONE,
     LATER_VIEWS,
@@ -152,8 +152,7 @@ class Supervisor:
     def _job(self, index: int, prepared: dict[str, Any]) -> Job:
         assert self.created is not None, "a study is created before its views"
         name, storage, cuda = self.created.name, self.created.storage, self.created.cuda_devices
-        device = f"cuda:{index % cuda}" if prepared["device"] == "cuda" else prepared["device"]
-        place = {**prepared, "device": device}
+        place = prepared | share_of(index, len(self.workers), prepared["device"], cuda)
         return Job(name, storage, place, index, len(self.workers), self.since, time.time())
 
     def _worker(self, index: int) -> Child | None:

@@ -1,6 +1,7 @@
 """One trial, from its slot to its accuracy."""
 
 import math
+from functools import partial
 from itertools import chain
 
 from optuna import TrialPruned
@@ -27,7 +28,7 @@ def run_trial(trial: Trial, bench: Bench, target: int) -> float:
     """Train the student that `trial` asks for; returns its validation accuracy at the last epoch, 0 to 1.
 
     Raises TrialPruned; SurplusTrialError or DuplicateTrialError before any training; InterruptedTrainingError
-    after the state has been saved.
+    after the state has been saved, or could not be.
     """
     trials = trial.study.get_trials(deepcopy=False)
     held = trials[trial.number]  # with all that it inherited from the trial that it continues
@@ -35,7 +36,8 @@ def run_trial(trial: Trial, bench: Bench, target: int) -> float:
     trial.study.sampler = make_sampler(bench.study.search.sampler, bench.seed(slot))
     config = suggest_config(trial, bench)
     refuse_duplicate(trial, slot, config)
-    training = bench.training(config, slot)
+    checkpoint = bench.checkpoint(slot, config.key)
+    training = checkpoint.resume(partial(bench.training, config, slot))
     params = count_parameters(training.network)
     assert params <= bench.study.max_params, f"solve_width let {params} through"
     if "student" not in held.user_attrs:
@@ -44,8 +46,6 @@ def run_trial(trial: Trial, bench: Bench, target: int) -> float:
 
     asked = range(warmup_epochs(config.training.epochs), config.training.epochs - 1)
     stopping = Stopping(trial, held, asked, is_audited(bench, slot))
-    checkpoint = bench.checkpoint(slot, config.key)
-    checkpoint.resume(training)
     try:
         for result in chain(tuple(training.results), bench.timed(training)):
             bench.record.epoch(*slot, result)

@@ -11,3 +11,8 @@ class Slot(NamedTuple):
 
     place: int
     attempt: int
+
+    @property
+    def checkpoint(self) -> str:
+        """The name of its checkpoint's file."""
+        return f"slot-{self.place}-{self.attempt}.safetensors"

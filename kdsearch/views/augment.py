@@ -36,6 +36,6 @@ class Augmentation:
         """Augments uint8 images B x C x H x W; the result depends on images, config, seed alone."""
         channels = images.shape[1]
         pixels = images.float().div(255).expand(-1, 3, -1, -1)  # colour jitter wants three channels
-        with seeded(seed):
+        with seeded(seed, images.device):
             changed: Tensor = self.steps(pixels)
         return changed[:, :channels].clamp(0, 1).mul(255).round().byte()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from kdsearch.data.image_set import WINDOW
+from kdsearch.device import has_room, moved
 from kdsearch.outputs import Outputs
 from kdsearch.views.bank import Answers, View, ViewBank
 
@@ -52,13 +53,6 @@ def shuffled(images: int, steps: int, seed: int, epoch: int) -> tuple[Tensor, ..
     return torch.split(order[: size * steps], size)
 
 
-def moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on `device`; to a GPU without waiting for the copy."""
-    if device.type == "cuda" and not tensor.is_cuda:
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
-
-
 class ViewBatches:
     """Epoch e reads view e mod V of the bank, waiting for it where it is still being made.
 
@@ -82,6 +76,7 @@ class ViewBatches:
         self.bank, self.labels, self.seed, self.wait = bank, labels, seed, wait
         self.teachers, self.reads, self.live = teachers, reads, live
         self.steps = -(-len(labels) // batch_size)
+        self.resident: bool | None = None  # whether views are copied to the GPU whole; None: not settled yet
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from number `start` on, on the labels' device."""
@@ -104,9 +99,14 @@ class ViewBatches:
             yield Batch(images, self.labels[here], Outputs(logits, embedding, hints))
 
     def _placed(self, view: View) -> View:
-        """The view on the GPU, where half of its free memory holds it; else as it is."""
+        """The view on the GPU, where that had room for the first one; else as it is.
+
+        All views have one size, so a training settles this once: every epoch then takes as long.
+        """
         device = self.labels.device
-        if device.type != "cuda" or view.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        if self.resident is None:
+            self.resident = has_room(device, view.nbytes)
+        if device.type == "cpu" or not self.resident:
             return view
         answers = {
             name: Answers(*(field.to(device) for field in stored)) for name, stored in view.answers.items()

@@ -4,12 +4,16 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from kdsearch.device import moved
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.batches import Batch, derived_seed, shuffled
 
 
 class FreshBatches:
-    """Augmented training images without a teacher's answers, on the device that `images` are on."""
+    """Augmented training images without a teacher's answers, on the labels' device.
+
+    The images may lie elsewhere, where that device has no room for them.
+    """
 
     def __init__(
         self, images: Tensor, labels: Tensor, augment: Augmentation, batch_size: int, seed: int
@@ -21,5 +25,8 @@ class FreshBatches:
         """The batches of one epoch from number `start` on."""
         order = shuffled(len(self.labels), self.steps, self.seed, epoch)
         for step, rows in list(enumerate(order))[start:]:
-            images = self.augment(self.images[rows], derived_seed(self.seed, "fresh", epoch, step))
-            yield Batch(images, self.labels[rows], None)
+            here = moved(rows, self.labels.device)
+            there = here if self.images.device == here.device else rows
+            images = moved(self.images.index_select(0, there), here.device)
+            images = self.augment(images, derived_seed(self.seed, "fresh", epoch, step))
+            yield Batch(images, self.labels[here], None)

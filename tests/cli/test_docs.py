@@ -184,3 +184,9 @@ def test_links_lead_somewhere():
 @pytest.mark.parametrize("shipped", sorted(path.stem for path in PROJECT.glob("studies/*.toml")))
 def test_shipped_studies_stand_in_the_data_page(shipped):
     assert f"`{shipped}`" in PAGES["data.md"]
+
+
+def test_the_page_on_gpus_names_every_test_that_needs_one_and_no_other():
+    source = (PROJECT / "tests" / "engine" / "test_cuda.py").read_text(encoding="utf-8")
+    tests = set(re.findall(r"^def (test_\w+)", source, re.MULTILINE))
+    assert tests == set(re.findall(r"`(test_\w+)`", PAGES["gpu.md"]))

@@ -1,7 +1,14 @@
 """What a CPU cannot show; skipped by name without a GPU."""
 
+from functools import partial
+
 import pytest
 import torch
+
+from kdsearch.device import has_room, seeded, share
+from kdsearch.engine.checkpoint import Checkpoint
+from kdsearch.engine.evaluate import evaluate
+from kdsearch.engine.lean import give_memory_back
 
 pytestmark = [
     pytest.mark.gpu,
@@ -13,6 +20,10 @@ pytestmark = [
 def deterministic():
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         yield
+
+
+def answer(net, images):
+    return net(images)
 
 
 def finish(training):
@@ -63,9 +74,75 @@ def test_no_step_waits_for_the_device(training):
 def test_a_view_that_fits_lies_on_the_device_and_another_one_gives_the_same_batches(training, monkeypatch):
     batches = training(device="cuda").batches
     resident = list(batches.epoch(0))
-    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (0, 0))
-    assert batches._placed(batches.bank.view(0)) is batches.bank.view(0)
-    for one, other in zip(resident, batches.epoch(0), strict=True):
+    assert batches.resident
+    monkeypatch.setattr("kdsearch.views.batches.has_room", lambda device, size: False)
+    gathered = training(device="cuda").batches
+    assert gathered._placed(gathered.bank.view(0)) is gathered.bank.view(0)
+    for one, other in zip(resident, gathered.epoch(0), strict=True):
         assert {one.images.device.type, other.images.device.type} == {"cuda"}
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.teacher.logits, other.teacher.logits)
+
+
+def test_validation_images_that_did_not_fit_give_the_same_scores(training, numbers):
+    resident, other = training(device="cuda"), training(device="cuda")
+    other.validation = other.validation._replace(images=other.validation.images.cpu())
+    assert numbers(finish(other)) == numbers(finish(resident))
+
+
+def test_scores_are_those_of_float32(training, validation):
+    run = finish(training(device="cuda"))
+    here = evaluate(run.final, answer, *(tensor.cuda() for tensor in validation))
+    there = evaluate(run.final.cpu(), answer, *validation)
+    assert here.loss == pytest.approx(there.loss, rel=1e-5)
+    assert here.accuracy == there.accuracy
+
+
+def test_a_checkpoint_is_continued_on_its_own_kind_of_device_alone(training, tmp_path, numbers):
+    said = []
+    checkpoint = Checkpoint(tmp_path / "slot-0-0.safetensors", "key", said.append)
+    run = training(device="cuda")
+    next(iter(run))
+    checkpoint.save(run, now=True)
+    begun = checkpoint.resume(training)
+    assert numbers(finish(begun)) == numbers(finish(training()))
+    assert "cuda; this is format" in said[0]
+    resumed = checkpoint.resume(partial(training, seed=1, weights=1, device="cuda"))
+    assert len(resumed.results) == 1
+    assert numbers(finish(resumed)) == numbers(finish(training(device="cuda")))
+
+
+def test_random_numbers_of_one_device_leave_the_others_alone():
+    device = torch.device("cuda", torch.cuda.device_count() - 1)
+    before = [torch.cuda.get_rng_state(number) for number in range(torch.cuda.device_count())]
+    drawn = []
+    for _ in range(2):
+        with seeded(3, device):
+            drawn.append(torch.rand(2, device=device))
+    assert torch.equal(*drawn)
+    for number, state in enumerate(before):
+        assert torch.equal(torch.cuda.get_rng_state(number), state)
+
+
+def test_what_the_allocator_holds_counts_as_free():
+    device = torch.device("cuda", torch.cuda.current_device())
+    size = torch.cuda.mem_get_info(device)[0] // 4
+    assert has_room(device, size)
+    held = torch.empty(3 * size, dtype=torch.uint8, device=device)
+    assert not has_room(device, size)
+    del held
+    assert has_room(device, size)
+    give_memory_back()
+    assert torch.cuda.memory_reserved(device) < size
+
+
+def test_a_worker_s_share_of_a_gpu_is_its_limit():
+    device = torch.device("cuda", torch.cuda.current_device())
+    total = torch.cuda.mem_get_info(device)[1]
+    share(device, 4)
+    try:
+        assert not has_room(device, total // 8 + 1)
+        with pytest.raises(torch.OutOfMemoryError):
+            torch.empty(total // 3, dtype=torch.uint8, device=device)
+    finally:
+        share(device, 1)

@@ -131,10 +131,11 @@ def worker(url, prepared):
     def make(stop=lambda: False, name="small", prepared=prepared):
         storage = open_storage(url)
         study = identity.open_study(storage, name)
-        bench = Bench(identity.stored_study(study), prepared, StudyRecord(url, name), stop)
         heard, said = Pipe(duplex=False)
+        channel = Channel(said)
+        bench = Bench(identity.stored_study(study), prepared, StudyRecord(url, name), stop, channel.say)
         job = Job(name, url, {}, 0, 1, len(study.trials), 0.0)
-        made = Worker(study, bench, job, Channel(said), Takeover(study, storage))
+        made = Worker(study, bench, job, channel, Takeover(study, storage))
         made.heard = heard
         return made
 

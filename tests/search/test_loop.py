@@ -116,6 +116,63 @@ def test_a_finished_trial_leaves_no_checkpoint_and_an_interrupted_one_does(creat
     assert list(prepared.checkpoints.iterdir()) == []
 
 
+def test_a_trial_that_is_stopped_and_cannot_be_saved_waits_with_its_parameters(
+    create, worker, prepared, outcome
+):
+    study = create(2)
+    prepared.checkpoints.write_text("in the folder's place")
+    stopped = worker(stop=stop_after(4))
+    stopped.work()
+    failed, waiting = study.trials
+    assert (mark_of(failed), waiting.state) == ("interrupted", TrialState.WAITING)
+    assert waiting.params == failed.params
+    assert slot_of(waiting) == (0, 0)
+    (line,) = lines(stopped)
+    assert line == (
+        f"{prepared.checkpoints / 'slot-0-0.safetensors'}: the trial could not be saved (File exists); "
+        "it resumes from its beginning"
+    )
+    prepared.checkpoints.unlink()
+    worker().work()
+    resumed = outcome(study)
+    optuna.delete_study(study_name="small", storage=study._storage)
+    again = create(2)
+    worker().work()
+    assert resumed == outcome(again)
+
+
+def test_checkpoints_that_cannot_be_written_fail_no_trial_and_are_said_once(
+    create, worker, prepared, monkeypatch
+):
+    monkeypatch.setattr("kdsearch.engine.checkpoint.EVERY", 0.0)
+    study = create(2)
+    prepared.checkpoints.write_text("in the folder's place")
+    unsaved = worker()
+    unsaved.work()
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+    assert lines(unsaved) == [
+        f"{prepared.checkpoints}: no checkpoint can be written (File exists); training goes on, unsaved"
+    ]
+
+
+def test_a_damaged_checkpoint_fails_no_trial_and_changes_no_number(create, worker, prepared, outcome):
+    study = create(2)
+    worker(stop=stop_after(4)).work()
+    path = prepared.checkpoints / "slot-0-0.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    resuming = worker()
+    resuming.work()
+    assert lines(resuming) == [f"{path}: cannot be used (damaged); the trial begins anew"]
+    assert [mark_of(trial) for trial in study.trials] == ["interrupted", None, None]
+    resumed = outcome(study)
+    optuna.delete_study(study_name="small", storage=study._storage)
+    again = create(2)
+    worker().work()
+    assert resumed == outcome(again)
+
+
 def test_failing_trials_stop_the_run_with_the_last_reason(create, worker):
     study = create(9, budget={"max_params": 100}, student={"depth_1": 3})
     with pytest.raises(SearchError, match=r"^5 trials in a row failed; the last one: UsageError: family"):
@@ -173,8 +230,7 @@ def test_one_worker_waits_for_a_trial_that_may_have_lost_its_worker_and_says_so(
     study.ask()
     alone = worker()
     alone.work()
-    said = [message.text for message in iter_messages(alone.heard) if isinstance(message, Say)]
-    assert said == ["trial 0 may have lost its worker; waiting for it, at most 4 s"]
+    assert lines(alone) == ["trial 0 may have lost its worker; waiting for it, at most 4 s"]
     assert [(slot_of(trial), mark_of(trial)) for trial in study.trials] == [
         ((0, 0), "lost"),
         ((0, 0), None),
@@ -182,6 +238,10 @@ def test_one_worker_waits_for_a_trial_that_may_have_lost_its_worker_and_says_so(
     ]
 
 
-def iter_messages(heard):
-    while heard.poll():
-        yield heard.recv()
+def lines(worker):
+    """What the user is told."""
+    said = []
+    while worker.heard.poll():
+        message = worker.heard.recv()
+        said += [message.text] if isinstance(message, Say) else []
+    return said

@@ -73,3 +73,10 @@ def test_a_worker_that_starts_while_the_database_is_away_waits_for_it():
         storage = opened.result(PATIENCE)
         assert [study.study_name for study in storage.get_all_studies()] == ["there"]
         storage.engine.dispose()
+
+
+def test_a_database_has_one_lock_whatever_leads_to_it(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.db").symlink_to(tmp_path / "there" / "kdsearch.db")
+    open_storage(f"sqlite:///{tmp_path / 'link.db'}", create=True).engine.dispose()
+    assert list(tmp_path.rglob("*.lock")) == [tmp_path / "there" / "kdsearch.db.lock"]

@@ -164,3 +164,36 @@ def test_a_derived_seed_depends_on_all_its_parts():
     assert len(seeds) == 4
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert derived_seed(0, "order", 1) == derived_seed(0, "order", 1)
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_a_training_settles_once_whether_its_views_move_to_its_device(bank, labels, monkeypatch, room):
+    asked = []
+
+    def has_room(device, size):
+        asked.append((device.type, size))
+        return room
+
+    monkeypatch.setattr("kdsearch.views.batches.has_room", has_room)
+    there = labels.to("meta")  # a device that is not the CPU, on every machine
+    batches = ViewBatches(
+        bank, there, 16, 3, teachers=["teacher"], reads=("logits",), wait=lambda number: None
+    )
+    for epoch in range(3):
+        for batch in batches.epoch(epoch):
+            places = batch.images, batch.labels, batch.teacher.logits
+            assert {tensor.device.type for tensor in places} == {"meta"}
+    assert asked == [("meta", bank.view(0).nbytes)]
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_fresh_batches_are_augmented_on_the_labels_device(bank, labels, device):
+    seen = []
+
+    def augment(images, seed):
+        seen.append(images.device.type)
+        return images
+
+    fresh = FreshBatches(bank.view(0).images.to(device), labels.to("meta"), augment, 16, seed=3)
+    assert {batch.labels.device.type for batch in fresh.epoch(0)} == {"meta"}
+    assert set(seen) == {"meta"}

@@ -1,0 +1,20 @@
+import joblib
+import pytest
+
+from kdsearch.search.machine import share_of
+
+
+@pytest.mark.parametrize(
+    ("worker", "share"),
+    [
+        ((3, 4, "cpu", 0), ("cpu", 4, 1)),
+        ((0, 2, "cuda", 2), ("cuda:0", 1, 4)),
+        ((1, 2, "cuda", 2), ("cuda:1", 1, 4)),
+        ((2, 3, "cuda", 2), ("cuda:0", 2, 2)),
+        ((3, 4, "cuda:1", 1), ("cuda:1", 4, 2)),
+        ((9, 10, "cuda", 1), ("cuda:0", 10, 1)),
+    ],
+)
+def test_workers_share_gpus_and_cores(monkeypatch, worker, share):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
+    assert tuple(share_of(*worker).values()) == share
