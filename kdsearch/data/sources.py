@@ -3,10 +3,10 @@
 from difflib import get_close_matches
 from pathlib import Path
 
-from kdsearch.cache import digest, entry, locked
+from kdsearch.cache import check_cache, digest, entry, locked, sound
 from kdsearch.data.decode import DECODE_VERSION, resized
 from kdsearch.data.image_folder import ImageFolder
-from kdsearch.data.image_set import ImageSet, SearchSets
+from kdsearch.data.image_set import VERSION, ImageSet, SearchSets
 from kdsearch.data.named import NAMED
 from kdsearch.data.request import DataConfig
 from kdsearch.data.source import Parts, Source
@@ -36,13 +36,15 @@ def find_source(config: DataConfig, seed: int) -> Source:
 def load_search_sets(config: DataConfig, seed: int, progress: Progress) -> SearchSets:
     """The images that a search may see, decoded once for each machine; opens no test image.
 
-    The same config, seed and files give the same sets, from the cache or not. Raises DataError.
+    The same config, seed and files give the same sets, from the cache or not: there every byte of them is
+    proved. Raises DataError, or UsageError where the cache cannot be written to.
     """
+    check_cache()
     source = find_source(config, seed)
     settings = config.model_dump(exclude={"path"})
-    folder = entry("data", digest(settings, seed, source.identity(), DECODE_VERSION))
+    folder = entry("data", digest(settings, seed, source.identity(), DECODE_VERSION, VERSION))
     with locked(folder):
-        if folder.exists():
+        if sound(folder, progress.say):
             return SearchSets.open(folder)
         parts = source.search(progress)
         train, validation, note = divided(parts, config, seed)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kdsearch.cache import digest, entry, locked, making
+from kdsearch.cache import check, digest, entry, locked, making, sound
 from kdsearch.config import Record
 from kdsearch.data.image_set import ImageSet, SearchSets
 from kdsearch.device import seeded
@@ -30,7 +30,7 @@ from kdsearch.views.augment import Augmentation
 from kdsearch.views.batches import derived_seed
 from kdsearch.views.fresh import FreshBatches
 
-VERSION = 3  # part of the cache key: raise it when the same settings train another teacher
+VERSION = 4  # part of the cache key: raise it when the same settings train another teacher
 WEIGHTS, FACTS = "teacher.safetensors", "facts.json"  # the files of a cache entry
 
 
@@ -130,21 +130,26 @@ def cache_entry(lesson: Lesson) -> Path:
 
 
 def read_entry(path: Path) -> Taught:
-    """What is in a cache entry."""
+    """What is in a cache entry, proved. Raises CacheDamagedError."""
+    check(path, wholly=True)
     facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
     return Taught((path / WEIGHTS).read_bytes(), TeacherFacts.model_validate(facts))
 
 
 def trained_once(lesson: Lesson) -> Taught:
-    """From the cache, where another study has trained the same teacher on the same data, else trained now."""
+    """From the cache, where another study has trained the same teacher on the same data, else trained now.
+
+    Raises KdsearchError before the training where the disk has no room for it.
+    """
     path = cache_entry(lesson)
     with locked(path):
-        if not path.exists():
-            made = _train(lesson)
-            with making(path, len(made.weights) + 2**20) as folder:
+        if not sound(path, lesson.progress.say):
+            size = sum(tensor.nbytes for tensor in lesson.network().state_dict().values())
+            with making(path, size + 2**20) as folder:
+                made = _train(lesson)
                 (folder / WEIGHTS).write_bytes(made.weights)
                 (folder / FACTS).write_text(made.facts.model_dump_json(), encoding="utf-8")
-    return read_entry(path)
+        return read_entry(path)
 
 
 def _train(lesson: Lesson) -> Taught:

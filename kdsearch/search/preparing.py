@@ -13,6 +13,7 @@ from typing import NoReturn
 import optuna
 import torch
 
+from kdsearch.cache import check_cache, hold
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
@@ -62,6 +63,7 @@ def prepare(request: Request, channel: Channel) -> None:
     study = _joined(request) if request.join else load_study(request.study, request.replaced_values())
     device = choose_device(study.run.device)
     tracking_uri(study.run.tracking_uri)  # a wrong one is said now
+    check_cache()
     storage = open_storage(study.run.storage, create=True)
     found = identity.find_study(storage, study.name)
     if found is not None:
@@ -145,6 +147,9 @@ def builder_of(study: Study, sets: SearchSets, bank: ViewBank, ready: Mapping[st
 
 
 def _make_views(builder: ViewBuilder, prepared: Prepared, channel: Channel) -> None:
+    """Makes all views in order, or proves those that are there; workers can begin with the first."""
+    prepared.bank.folder.mkdir(parents=True, exist_ok=True)
+    hold(prepared.bank.folder)
     for number in range(prepared.bank.count):
         with spent(channel, "first view" if number == 0 else LATER_VIEWS):
             builder.build(number, channel)

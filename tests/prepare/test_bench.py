@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from kdsearch.cache import making
 from kdsearch.engine.training import InterruptedTrainingError, Training
 from kdsearch.errors import CacheClearedError
 from kdsearch.models.count import count_parameters, parameters_of
@@ -23,14 +24,14 @@ TIMES = {"seconds", "images_per_second", "finished_at"}
 def add_view(bank, sets, number):
     """A view of the real images, as they are, with random answers."""
     random = np.random.default_rng(number)
-    bank.path(number).mkdir(parents=True)
     arrays = {
         "images": sets.train.images.numpy(),
         "teacher.logits": random.normal(size=(40, 10)).astype(np.float16),
         "teacher.embedding": random.normal(size=(40, 4)).astype(np.float16),
     }
-    for name, array in arrays.items():
-        np.save(bank.path(number) / f"{name}.npy", array)
+    with making(bank.path(number), 0) as folder:
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array)
 
 
 @pytest.fixture
