@@ -161,6 +161,39 @@ def check(path: Path, *, wholly: bool) -> None:
         raise CacheDamagedError(f"{file}: damaged (not what kdsearch writes)") from None
 
 
+def is_held(path: Path) -> bool:
+    """Whether a living process holds what is there."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def clear(path: Path) -> bool:
+    """Removes the entry, what is half made beside it, and its lock; False where a living process has it."""
+    try:
+        with locked(path, wait=False):
+            if path.exists():
+                if is_held(path):
+                    return False
+                discard(path)
+            lock_file(path).unlink(missing_ok=True)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def names_in(folder: Path) -> set[str]:
+    """The entries of a folder: those that are there, and those of which a lock or half an entry is left."""
+    hidden = re.compile(r"\.(.+)\.(lock|[a-z0-9_]{8})")
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return {found[1] if (found := hidden.fullmatch(name)) else name for name in names}
+
+
 def sound(path: Path, say: Callable[[str], None]) -> bool:
     """Whether the entry is there and proved wholly; a damaged one is said in a line and removed.
 

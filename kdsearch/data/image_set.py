@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdsearch.cache import check, digest, making
+from kdsearch.cache import check, digest, hold, making
 from kdsearch.data.scratch import blank, mapped, picked
 from kdsearch.errors import CacheDamagedError
 
@@ -116,6 +116,7 @@ class SearchSets(NamedTuple):
         Raises CacheDamagedError.
         """
         check(folder, wholly=False)
+        hold(folder)
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         train, validation = (ImageSet.open(folder / part) for part in ("train", "validation"))
         return cls(train, validation, meta["note"], meta["skipped"], folder)

@@ -4,13 +4,17 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from kdsearch.cache import check_cache, digest, entry, locked, sound
+from kdsearch.data.cifar import CifarSet
 from kdsearch.data.decode import DECODE_VERSION, resized
+from kdsearch.data.download import Archive
+from kdsearch.data.idx import IdxSet
 from kdsearch.data.image_folder import ImageFolder
 from kdsearch.data.image_set import VERSION, ImageSet, SearchSets
 from kdsearch.data.named import NAMED
 from kdsearch.data.request import DataConfig
 from kdsearch.data.source import Parts, Source
 from kdsearch.data.split import hold_out, subset
+from kdsearch.data.svhn import SvhnSet
 from kdsearch.errors import DataError
 from kdsearch.progress import Progress
 
@@ -41,14 +45,31 @@ def load_search_sets(config: DataConfig, seed: int, progress: Progress) -> Searc
     """
     check_cache()
     source = find_source(config, seed)
-    settings = config.model_dump(exclude={"path"})
-    folder = entry("data", digest(settings, seed, source.identity(), DECODE_VERSION, VERSION))
+    folder = data_entry(config, seed, source)
     with locked(folder):
         if sound(folder, progress.say):
             return SearchSets.open(folder)
         parts = source.search(progress)
         train, validation, note = divided(parts, config, seed)
         return SearchSets.make(folder, train, validation, note, parts.skipped)
+
+
+def data_entry(config: DataConfig, seed: int, source: Source) -> Path:
+    """Where the two sets lie, once they have been made."""
+    settings = config.model_dump(exclude={"path"})
+    return entry("data", digest(settings, seed, source.identity(), DECODE_VERSION, VERSION))
+
+
+def archives_of(source: Source) -> tuple[Archive, ...]:
+    """The published files that a source is read from, those of the test split too."""
+    match source:
+        case IdxSet():
+            return tuple(source.archives)
+        case SvhnSet():
+            return tuple(source.archives.values())
+        case CifarSet():
+            return (source.archive,)
+    return ()
 
 
 def divided(parts: Parts, config: DataConfig, seed: int) -> tuple[ImageSet, ImageSet, str]:

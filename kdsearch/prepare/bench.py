@@ -59,7 +59,6 @@ class Bench:
         self.device = torch.device(prepared.device)
         self.checkpoints = prepared.checkpoints
         sets = SearchSets.open(prepared.data)
-        hold(prepared.data)
         hold(self.bank.folder)
         self.fingerprint = sets.fingerprint
         self.classes = len(sets.train.classes)

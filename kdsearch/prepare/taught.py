@@ -73,9 +73,8 @@ class Lesson(NamedTuple):
 
     @property
     def seed(self) -> int:
-        """Of its weights and its batches: two teachers with the same settings are two, not one."""
-        name = () if self.name == ONLY else (self.name,)
-        return derived_seed(self.study.seed, "teacher", *name)
+        """Of its weights and its batches."""
+        return teacher_seed(self.study, self.name)
 
     def network(self, *, from_pretrained: bool = False) -> Teacher:
         """The teacher with its first weights, torchvision's if `from_pretrained`. Raises TeacherError."""
@@ -85,6 +84,11 @@ class Lesson(NamedTuple):
             return build_teacher(
                 self.config.model, *shape, *train.mean_std(), head=head, from_pretrained=from_pretrained
             )
+
+
+def teacher_seed(study: Study, name: str) -> int:
+    """Two teachers with the same settings are two, not one."""
+    return derived_seed(study.seed, "teacher", *(() if name == ONLY else (name,)))
 
 
 def answer(teacher: nn.Module, images: Tensor) -> Outputs:
@@ -123,10 +127,16 @@ def scored(lesson: Lesson, teacher: Teacher) -> Score:
 
 def cache_entry(lesson: Lesson) -> Path:
     """Where the trained teacher lies, once it has been trained."""
-    settings = lesson.config.model_dump(exclude={"checkpoint", "allow_smaller"})
-    augmentation = lesson.study.augmentation.model_dump(), Augmentation.VERSION
-    origin = lesson.sets.fingerprint, settings, augmentation, lesson.seed, lesson.device.type, VERSION
-    return entry("teachers", digest(*origin))
+    return entry_of(lesson.study, lesson.name, lesson.sets.fingerprint, lesson.device.type)
+
+
+def entry_of(study: Study, name: str, images: str, device: str) -> Path:
+    """Where a study's teacher lies that was trained on images of this fingerprint, on such a device."""
+    settings = study.teachers[name].model_dump(exclude={"checkpoint", "allow_smaller"})
+    augmentation = study.augmentation.model_dump(), Augmentation.VERSION
+    return entry(
+        "teachers", digest(images, settings, augmentation, teacher_seed(study, name), device, VERSION)
+    )
 
 
 def read_entry(path: Path) -> Taught:

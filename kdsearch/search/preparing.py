@@ -127,9 +127,8 @@ def bank_of(
 ) -> ViewBank:
     """The views of a study whose teachers are ready, made or not."""
     prints = {name: each.facts.fingerprint for name, each in ready.items()}
-    origin = sets.fingerprint, prints, study.augmentation.model_dump(), study.seed
     return ViewBank(
-        folder=bank_folder(*origin, device=device),
+        folder=views_folder(study, sets.fingerprint, prints, device),
         count=found.user_attrs["views"],
         classes=len(sets.train.classes),
         teachers={
@@ -137,6 +136,11 @@ def bank_of(
             for name, each in ready.items()
         },
     )
+
+
+def views_folder(study: Study, images: str, teachers: Mapping[str, str], device: torch.device) -> Path:
+    """Where the views of images and teachers of these fingerprints lie."""
+    return bank_folder(images, teachers, study.augmentation.model_dump(), study.seed, device=device)
 
 
 def builder_of(study: Study, sets: SearchSets, bank: ViewBank, ready: Mapping[str, Ready]) -> ViewBuilder:
