@@ -1,17 +1,34 @@
-"""Files that can be made again: a folder for each kind, an entry for each key, written once, atomically."""
+"""Files that can be made again: a folder for each kind, an entry for each key, written once, atomically.
 
+What can be made again is never believed without proof: an entry carries the sizes and checksums of its files.
+"""
+
+import fcntl
 import hashlib
 import json
+import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from errno import EDQUOT, EFBIG, ENOSPC
+from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from secrets import token_hex
 
-from filelock import FileLock
+import xxhash
+from pydantic import TypeAdapter
 
-from kdsearch.errors import KdsearchError
-from kdsearch.places import cache_root
+from kdsearch.errors import CacheDamagedError, KdsearchError, UsageError
+from kdsearch.places import CACHE, cache_root, check_writable
+
+SUMS = "sums.json"  # of an entry: for each file, by its path in there, bytes and XXH3
+SMALL = 2**20  # bytes of a file whose sum is compared at each opening
+FULL = (ENOSPC, EDQUOT, EFBIG)
+MORE_ROOM = f"free some, or let {CACHE} name a folder on a larger disk"
+OWN_FOLDER = f"let {CACHE} name a folder that can be written to"
+NOTES = TypeAdapter(dict[str, tuple[int, str]])
+CHUNK = 2**20
 
 
 def digest(*parts: object) -> str:
@@ -25,30 +42,192 @@ def entry(kind: str, *names: str) -> Path:
     return cache_root().joinpath(kind, *names)
 
 
+def check_cache() -> None:
+    """Raises UsageError where the cache cannot be written to, so that it is said before anything is made."""
+    check_writable(cache_root(), OWN_FOLDER)
+
+
+def amount(size: int) -> str:
+    """Bytes as a user reads them: GiB, or whole MiB where that would be less than one, rounded up."""
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{-(-size // 2**20)} MiB"
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds the entry's file lock: one process of this machine at a time."""
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Holds the entry's file lock: one process of this machine at a time.
+
+    What processes that were killed have left half made beside the entry is removed. Raises BlockingIOError
+    where another process holds the lock and `wait` is off.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        yield
+    name, how = lock_file(path), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
+    while True:
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, how)
+            if _is_at(descriptor, name):  # else its last holder removed it with the entry
+                for left in leftovers(path):
+                    remove(left)
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def lock_file(path: Path) -> Path:
+    """Where the entry's lock lies."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What is half made, or half removed, beside the entry: nobody's while its lock is held."""
+    half = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")
+    return [each for each in path.parent.iterdir() if half.fullmatch(each.name)]
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{token_hex(4)}")
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@cache
+def hold(path: Path) -> int | None:
+    """Keeps an entry, or a folder of them, from being cleared for as long as this process lives.
+
+    Returns the descriptor of its shared lock; None where it is gone, or the file system has no such locks.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except OSError:
+        return None
+    return descriptor
 
 
 @contextmanager
 def making(path: Path, size: int) -> Iterator[Path]:
     """A temporary folder that becomes the entry `path` when the block ends well, and vanishes otherwise.
 
-    `size` is what it will take, in bytes. Raises KdsearchError when the disk has less than that free.
+    `size` is what it will take, in bytes. Raises KdsearchError when the disk has less than that free, or is
+    full before the block has ended.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
-    if size > free:
+    missing = size - shutil.disk_usage(path.parent).free
+    if missing > 0:
         raise KdsearchError(
-            f"{path.parent}: {(size - free) / 2**30:.1f} GiB too little free disk for the cache; "
-            "free some, or let KDSEARCH_CACHE name a folder on a larger disk"
+            f"{path.parent}: {amount(missing)} too little free disk for the cache; {MORE_ROOM}"
         )
-    temporary = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary = _beside(path)
+    temporary.mkdir()
     try:
         yield temporary
+        files = sorted(file for file in temporary.rglob("*") if file.is_file())
+        notes = {file.relative_to(temporary).as_posix(): (file.stat().st_size, _sum(file)) for file in files}
+        (temporary / SUMS).write_bytes(NOTES.dump_json(notes))
         temporary.rename(path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise KdsearchError(f"{path.parent}: no room for the cache ({error.strerror}); {MORE_ROOM}") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check(path: Path, *, wholly: bool) -> None:
+    """Compares an entry with what was noted when it was made: all sizes, and the sums of the small files.
+
+    `wholly` compares the sums of all files. Raises CacheDamagedError, or UsageError for what may not be read.
+    """
+    file = path / SUMS
+    try:
+        notes = NOTES.validate_json(file.read_bytes())
+        for name, (size, noted) in notes.items():
+            file = path / name
+            if file.stat().st_size != size:
+                raise CacheDamagedError(f"{file}: damaged ({file.stat().st_size:,} bytes, not {size:,})")
+            if (wholly or size <= SMALL) and _sum(file) != noted:
+                raise CacheDamagedError(f"{file}: damaged (its checksum differs)")
+    except PermissionError:  # another user's cache: sound for all that is known
+        raise UsageError(f"{file}: cannot be read (Permission denied); {OWN_FOLDER}") from None
+    except OSError as error:
+        raise CacheDamagedError(f"{file}: damaged ({error.strerror})") from None
+    except ValueError:
+        raise CacheDamagedError(f"{file}: damaged (not what kdsearch writes)") from None
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds what is there."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def clear(path: Path) -> bool:
+    """Removes the entry, what is half made beside it, and its lock; False where a living process has it."""
+    try:
+        with locked(path, wait=False):
+            if path.exists():
+                if is_held(path):
+                    return False
+                discard(path)
+            lock_file(path).unlink(missing_ok=True)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def names_in(folder: Path) -> set[str]:
+    """The entries of a folder: those that are there, and those of which a lock or half an entry is left."""
+    hidden = re.compile(r"\.(.+)\.(lock|[a-z0-9_]{8})")
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return {found[1] if (found := hidden.fullmatch(name)) else name for name in names}
+
+
+def sound(path: Path, say: Callable[[str], None]) -> bool:
+    """Whether the entry is there and proved wholly; a damaged one is said in a line and removed.
+
+    Called while its lock is held.
+    """
+    if not path.exists():
+        return False
+    try:
+        check(path, wholly=True)
+    except CacheDamagedError as error:
+        say(f"{error}; removed, to be made anew")
+        discard(path)
+        return False
+    return True
+
+
+def discard(path: Path) -> None:
+    """Removes the entry: at once for all who look for it. Raises OSError where that is not allowed."""
+    gone = path.rename(_beside(path))
+    remove(gone)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, as far as that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sum(file: Path) -> str:
+    """XXH3, 128 bits, as hex digits."""
+    content, room = xxhash.xxh3_128(), bytearray(CHUNK)
+    with file.open("rb", buffering=0) as opened:
+        while count := opened.readinto(room):
+            content.update(memoryview(room)[:count])
+    return content.hexdigest()

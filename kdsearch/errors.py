@@ -41,6 +41,10 @@ class CacheClearedError(KdsearchError):
     """Somebody cleared the cache while a search read it."""
 
 
+class CacheDamagedError(KdsearchError):
+    """A file of the cache is not what was written there; it can be made again."""
+
+
 class NothingFinishedError(KdsearchError):
     """The study has no finished trial that could be exported."""
 

@@ -11,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from kdsearch.cache import making
+from kdsearch.progress import Silence
 from kdsearch.views.bank import ViewBank
 
 hypothesis.settings.register_profile("kdsearch", deadline=None)
@@ -39,14 +41,14 @@ def bank(tmp_path_factory):
     )
     for number in range(made.count):
         random = np.random.default_rng(number)
-        made.path(number).mkdir()
         arrays = {
             "images": random.integers(0, 256, (40, 3, 8, 8), np.uint8),
             "teacher.logits": random.normal(0, 3, (40, 5)).astype(np.float16),
             "teacher.embedding": random.normal(0, 1, (40, 6)).astype(np.float16),
         }
-        for name, array in arrays.items():
-            np.save(made.path(number) / f"{name}.npy", array)
+        with making(made.path(number), 0) as folder:
+            for name, array in arrays.items():
+                np.save(folder / f"{name}.npy", array)
     return made
 
 
@@ -94,3 +96,44 @@ def without_privileges():
             os.seteuid(user)
 
     return block
+
+
+def _change(file, edit):
+    content = bytearray(file.read_bytes())
+    file.write_bytes(edit(content))
+
+
+def _flipped(content, at):
+    content[at] ^= 0x5A
+    return content
+
+
+DAMAGES = {
+    "noise": lambda file: _change(file, lambda content: _flipped(content, len(content) * 2 // 3)),
+    "header": lambda file: _change(file, lambda content: _flipped(content, 0)),
+    "cut": lambda file: _change(file, lambda content: content[: len(content) // 2]),
+    "longer": lambda file: _change(file, lambda content: content + b"0"),
+    "empty": lambda file: _change(file, lambda content: b""),
+    "gone": lambda file: file.unlink(),
+}
+
+
+@pytest.fixture(params=sorted(DAMAGES))
+def damage(request):
+    """Does something to a file that no program should believe."""
+    return DAMAGES[request.param]
+
+
+class Heard(Silence):
+    """Progress that keeps what is said."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
+
+
+@pytest.fixture
+def heard():
+    return Heard()

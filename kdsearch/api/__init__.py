@@ -6,6 +6,8 @@ of it.
 
 from typing import TYPE_CHECKING
 
+from kdsearch.api.machine import cache as cache
+from kdsearch.api.machine import clear_cache as clear_cache
 from kdsearch.api.machine import views as views
 from kdsearch.api.outcomes import export_best as export_best
 from kdsearch.api.outcomes import show as show
@@ -25,6 +27,8 @@ from kdsearch.api.teachers import train_teachers as train_teachers
 from kdsearch.search.overrides import Overrides as Overrides
 
 if TYPE_CHECKING:
+    from kdsearch.deliver.cached import CachedEntry as CachedEntry
+    from kdsearch.deliver.cached import CacheReport as CacheReport
     from kdsearch.deliver.network import NetworkTable as NetworkTable
     from kdsearch.deliver.views import ViewsReport as ViewsReport
     from kdsearch.deliver.winner import Exported as Exported

@@ -1,4 +1,4 @@
-"""What lies on this machine: the views of a study."""
+"""What lies on this machine: the views of a study, and the cache."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ from kdsearch.api.studies import STORAGE
 from kdsearch.progress import Progress, Silence
 
 if TYPE_CHECKING:
+    from kdsearch.deliver.cached import CachedEntry, CacheReport
     from kdsearch.deliver.views import ViewsReport
 
 
@@ -23,3 +24,20 @@ def views(
 
     found, record = find(study, storage)
     return look_at_views(found, record, progress or Silence(), data=data, on=device)
+
+
+def cache(*, storage: str = STORAGE) -> "CacheReport":
+    """What this machine's cache holds, and which studies in the database need it. Raises StorageError."""
+    from kdsearch.deliver.cached import look_at_cache
+
+    return look_at_cache(storage)
+
+
+def clear_cache(*, storage: str = STORAGE) -> "tuple[CachedEntry, ...]":
+    """Removes what no study in the database needs and no living process holds; returns what was removed.
+
+    Raises UsageError where the database has no study, StorageError.
+    """
+    from kdsearch.deliver.cached import clear_cache as clear
+
+    return clear(storage)

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from kdsearch.cli.cache import cache
 from kdsearch.cli.delete import delete
 from kdsearch.cli.export_best import export_best
 from kdsearch.cli.init import init
@@ -47,5 +48,19 @@ def main() -> None:
     """
 
 
-for _command in (run, train, worker, init, status, show, export_best, views, studies, delete, sync, teacher):
+for _command in (
+    run,
+    train,
+    worker,
+    init,
+    status,
+    show,
+    export_best,
+    views,
+    cache,
+    studies,
+    delete,
+    sync,
+    teacher,
+):
     main.add_command(_command)

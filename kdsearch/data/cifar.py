@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torchvision.datasets import CIFAR10
 
-from kdsearch.cache import entry, locked, making
+from kdsearch.cache import entry, locked, making, sound
 from kdsearch.data.download import Archive, located
 from kdsearch.data.image_set import ImageSet
 from kdsearch.data.source import Parts, Source
@@ -65,7 +65,7 @@ class CifarSet(Source):
         packed = located(self.archive, self.folder, progress)
         unpacked = entry("unpacked", self.archive.md5)
         with locked(unpacked):
-            if not unpacked.exists():
+            if not sound(unpacked, progress.say):
                 with making(unpacked, 2 * packed.stat().st_size) as temporary, tarfile.open(packed) as tar:
                     tar.extractall(temporary, filter="data")
         return unpacked

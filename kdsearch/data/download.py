@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.request import build_opener
 
-from kdsearch.cache import entry, locked, making
+from kdsearch.cache import discard, entry, locked, making
 from kdsearch.errors import DataError
 from kdsearch.files import open_regular
 from kdsearch.progress import Progress
@@ -60,10 +60,14 @@ def checked(path: Path, archive: Archive) -> Path:
 
 
 def downloaded(archive: Archive, progress: Progress) -> Path:
-    """The file in the cache, downloaded by the first that asks. Raises DataError with the last reason."""
+    """The file in the cache, downloaded by the first that asks, and again where it is damaged.
+
+    Raises DataError with the last reason.
+    """
     folder = entry("downloads", archive.md5)
     reason = "no address known"
     with locked(folder):
+        _prove(folder, archive, progress)
         for url in archive.urls:
             if folder.exists():
                 break
@@ -77,6 +81,17 @@ def downloaded(archive: Archive, progress: Progress) -> Path:
             "fetch it some other way and name its folder with --data"
         )
     return folder / archive.filename
+
+
+def _prove(folder: Path, archive: Archive, progress: Progress) -> None:
+    """Removes the entry where its file is not the published one; the published sum is the proof."""
+    if not folder.exists():
+        return
+    try:
+        checked(folder / archive.filename, archive)
+    except (DataError, OSError):
+        progress.say(f"{folder / archive.filename}: damaged; removed, to be downloaded anew")
+        discard(folder)
 
 
 def download(url: str, archive: Archive, folder: Path, progress: Progress) -> None:

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdsearch.cache import digest, making
-from kdsearch.data.scratch import picked
+from kdsearch.cache import check, digest, hold, making
+from kdsearch.data.scratch import blank, mapped, picked
+from kdsearch.errors import CacheDamagedError
 
 Triple = tuple[float, float, float]
 
+VERSION = 1  # part of the cache's key: raise it when the files of an entry change
 WINDOW = 2**16  # images of a larger set that are shuffled together
 
 
@@ -72,19 +74,23 @@ class ImageSet:
         return type(self)(picked(self.images, indices), self.labels[indices], self.classes)
 
     def save(self, folder: Path) -> None:
-        """Writes `images.npy`, `labels.npy` and `meta.json` into a new folder."""
+        """Writes `images.npy`, `labels.npy` and `meta.json` into a new folder.
+
+        Raises OSError when the disk is full.
+        """
         folder.mkdir(parents=True)
-        np.save(folder / "images.npy", self.images.numpy())
-        np.save(folder / "labels.npy", self.labels.numpy())
+        blank(folder / "images.npy", tuple(self.images.shape), np.uint8).copy_(self.images)
+        blank(folder / "labels.npy", tuple(self.labels.shape), np.int64).copy_(self.labels)
         meta = {"classes": self.classes, "fingerprint": self.fingerprint, "mean_std": self.mean_std()}
         (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """What `save` wrote, its pixels memory-mapped: processes of one machine share them."""
+        """What `save` wrote, its pixels memory-mapped. Raises CacheDamagedError where it cannot be that."""
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="c"))
-        labels = torch.from_numpy(np.load(folder / "labels.npy"))
+        images, labels = mapped(folder / "images.npy"), mapped(folder / "labels.npy").clone()
+        if images.dtype != torch.uint8 or images.ndim != 4 or len(images) != len(labels):
+            raise CacheDamagedError(f"{folder / 'images.npy'}: damaged (no images of these labels)")
         mean, std = map(tuple, meta["mean_std"])
         return cls(images, labels, tuple(meta["classes"]), Known(meta["fingerprint"], (mean, std)))
 
@@ -105,7 +111,12 @@ class SearchSets(NamedTuple):
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """What `make` wrote."""
+        """What `make` wrote: sizes, labels and facts are compared, pixels only by those who asked `sound`.
+
+        Raises CacheDamagedError.
+        """
+        check(folder, wholly=False)
+        hold(folder)
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         train, validation = (ImageSet.open(folder / part) for part in ("train", "validation"))
         return cls(train, validation, meta["note"], meta["skipped"], folder)

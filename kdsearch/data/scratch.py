@@ -1,15 +1,18 @@
-"""Room for images while sets are made of them: as large as the disk, not as memory."""
+"""Arrays on the disk: room for images while sets are made of them, and the files that hold them then."""
 
 import math
 import mmap
 import os
+from pathlib import Path
 from tempfile import TemporaryFile
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 from torch import Tensor
 
-from kdsearch.errors import DataError
+from kdsearch.cache import MORE_ROOM, amount
+from kdsearch.errors import CacheDamagedError, DataError
 from kdsearch.places import cache_root
 
 ROWS = 4096  # copied at once
@@ -26,10 +29,7 @@ def scratch(shape: tuple[int, ...]) -> Tensor:
         try:
             os.posix_fallocate(file.fileno(), 0, max(1, size))
         except OSError as error:
-            raise DataError(
-                f"{root}: {size / 2**30:.1f} GiB for images: {error.strerror}; free some, "
-                "or let KDSEARCH_CACHE name a folder on a larger disk"
-            ) from None
+            raise DataError(f"{root}: {amount(size)} for images: {error.strerror}; {MORE_ROOM}") from None
         room = np.frombuffer(mmap.mmap(file.fileno(), max(1, size)), np.uint8)
     return torch.from_numpy(room[:size].reshape(shape))
 
@@ -40,3 +40,23 @@ def picked(images: Tensor, indices: Tensor) -> Tensor:
     for part, into in zip(torch.split(indices, ROWS), torch.split(found, ROWS), strict=True):
         into.copy_(images[part])
     return found
+
+
+def blank(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Tensor:
+    """A new .npy file, mapped into memory to be written.
+
+    Its room on the disk is taken now: a disk that fills up under a mapped file kills the process that writes.
+    Raises OSError when the disk is full.
+    """
+    mapped = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return torch.from_numpy(mapped)
+
+
+def mapped(path: Path) -> Tensor:
+    """A .npy file, mapped into memory: processes of one machine share its pages. Raises CacheDamagedError."""
+    try:
+        return torch.from_numpy(np.load(path, mmap_mode="c"))
+    except (OSError, ValueError, EOFError, TypeError) as error:
+        raise CacheDamagedError(f"{path}: damaged ({error})".splitlines()[0]) from None

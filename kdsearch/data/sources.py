@@ -3,15 +3,19 @@
 from difflib import get_close_matches
 from pathlib import Path
 
-from kdsearch.cache import digest, entry, locked
+from kdsearch.cache import check_cache, digest, entry, locked, sound
+from kdsearch.data.cifar import CifarSet
 from kdsearch.data.decode import DECODE_VERSION, resized
+from kdsearch.data.download import Archive
+from kdsearch.data.idx import IdxSet
 from kdsearch.data.image_folder import ImageFolder
-from kdsearch.data.image_set import ImageSet, SearchSets
+from kdsearch.data.image_set import VERSION, ImageSet, SearchSets
 from kdsearch.data.named import NAMED
 from kdsearch.data.passed_over import counted
 from kdsearch.data.request import DataConfig
 from kdsearch.data.source import Parts, Source
 from kdsearch.data.split import hold_out, subset
+from kdsearch.data.svhn import SvhnSet
 from kdsearch.errors import DataError
 from kdsearch.files import expanded
 from kdsearch.progress import Progress
@@ -50,14 +54,15 @@ def check_folder(folder: Path) -> None:
 def load_search_sets(config: DataConfig, seed: int, progress: Progress) -> SearchSets:
     """The images that a search may see, decoded once for each machine; opens no test image.
 
-    The same config, seed and files give the same sets, from the cache or not. Says in one line what was left
-    out, and in another what is odd about the images. Raises DataError.
+    The same config, seed and files give the same sets, from the cache or not: there every byte of them is
+    proved. Says in one line what was left out, and in another what is odd about the images. Raises DataError,
+    or UsageError where the cache cannot be written to.
     """
+    check_cache()
     source = find_source(config, seed)
-    settings = config.model_dump(exclude={"path"})
-    folder = entry("data", digest(settings, seed, source.identity(), DECODE_VERSION))
+    folder = data_entry(config, seed, source)
     with locked(folder):
-        if folder.exists():
+        if sound(folder, progress.say):
             sets = SearchSets.open(folder)
         else:
             parts = source.search(progress)
@@ -71,6 +76,24 @@ def load_search_sets(config: DataConfig, seed: int, progress: Progress) -> Searc
     if sets.note:
         progress.say(sets.note)
     return sets
+
+
+def data_entry(config: DataConfig, seed: int, source: Source) -> Path:
+    """Where the two sets lie, once they have been made."""
+    settings = config.model_dump(exclude={"path"})
+    return entry("data", digest(settings, seed, source.identity(), DECODE_VERSION, VERSION))
+
+
+def archives_of(source: Source) -> tuple[Archive, ...]:
+    """The published files that a source is read from, those of the test split too."""
+    match source:
+        case IdxSet():
+            return tuple(source.archives)
+        case SvhnSet():
+            return tuple(source.archives.values())
+        case CifarSet():
+            return (source.archive,)
+    return ()
 
 
 def divided(parts: Parts, config: DataConfig, seed: int) -> tuple[ImageSet, ImageSet, str]:

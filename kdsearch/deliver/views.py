@@ -1,18 +1,21 @@
 """The views that this machine has of a study, and whether they are what they should be."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
 
+from kdsearch.cache import check
 from kdsearch.config import Record
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
-from kdsearch.errors import UsageError
+from kdsearch.errors import CacheDamagedError, UsageError
 from kdsearch.prepare.teacher import prepare_teachers
 from kdsearch.progress import Progress
 from kdsearch.search.identity import DataFacts, check_data, study_at
 from kdsearch.search.preparing import bank_of, builder_of
 from kdsearch.tracking.record import StudyRecord
+from kdsearch.views.bank import ViewBank
 
 ROWS = 64  # that are made again
 # On the CPU half precision and another order of sums stay at 0.002. On CUDA teachers answer in bfloat16: its
@@ -28,17 +31,17 @@ class ViewsReport(Record):
     count: int  # that the study wants
     made: tuple[int, ...]
     size: int  # bytes of those made
-    checked: int | None = None  # the view of which some rows were made again
+    checked: int | None = None  # the view of which some rows were made again; all are proved by their sums
     gap: float | None = None  # of a logit, over the largest or 1
 
 
 def look_at_views(
     found: optuna.Study, record: StudyRecord, progress: Progress, *, data: str | None, on: str
 ) -> ViewsReport:
-    """Lists the views made on the device `on`, and makes ROWS rows of the last one again.
+    """Lists the views made on the device `on`, proves each by its sums, and makes ROWS rows of the last anew.
 
     By the study's own teachers. Raises UsageError before these are there, and where a view is not what it
-    should be.
+    should be; CacheDamagedError for views whose files have changed.
     """
     study = study_at(found, data)
     if "teachers" not in found.user_attrs:
@@ -49,6 +52,7 @@ def look_at_views(
     ready = prepare_teachers(study, sets, record, device, progress)
     bank = bank_of(study, found, sets, ready, device)
     made = tuple(number for number in range(bank.count) if bank.exists(number))
+    _prove(bank, made, progress)
     report = ViewsReport(
         study=study.name,
         folder=bank.folder,
@@ -65,3 +69,19 @@ def look_at_views(
             f"{gap:.2g}); remove {bank.folder}, and 'kdsearch run' makes the views anew"
         )
     return report.model_copy(update={"checked": made[-1], "gap": gap})
+
+
+def _prove(bank: ViewBank, made: Sequence[int], progress: Progress) -> None:
+    damaged = []
+    for done, number in enumerate(made):
+        progress.step("views proved", done, len(made))
+        try:
+            check(bank.path(number), wholly=True)
+        except CacheDamagedError as error:
+            damaged.append(str(error))
+    progress.step("views proved", len(made), len(made))
+    if damaged:
+        which = (
+            f"{len(damaged)} of {len(made)} views are damaged" if len(damaged) > 1 else "a view is damaged"
+        )
+        raise CacheDamagedError(f"{which}: {', '.join(damaged)}; 'kdsearch run' makes it anew")

@@ -1,13 +1,17 @@
 """What all trials of a worker share."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import psutil
 import torch
+from pydantic import Field
 
+from kdsearch.cache import hold
 from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
 from kdsearch.device import placed, seeded
@@ -15,7 +19,7 @@ from kdsearch.engine.checkpoint import Checkpoint
 from kdsearch.engine.lean import compiler_back, in_place
 from kdsearch.engine.training import InterruptedTrainingError, Labelled, Training
 from kdsearch.epoch import EpochResult
-from kdsearch.errors import CacheClearedError
+from kdsearch.errors import CacheClearedError, CacheDamagedError, KdsearchError
 from kdsearch.models.published import PublishedConfig
 from kdsearch.models.student import StudentConfig, build_student
 from kdsearch.models.width import solve_width
@@ -45,6 +49,7 @@ class Prepared(Record):
     device: str
     sharing: int = 1  # workers of this machine that share the device
     threads: int = 1  # of the CPU, for each worker
+    maker: int = Field(default_factory=os.getpid)  # the process that goes on making and proving views
 
 
 class Bench:
@@ -60,10 +65,11 @@ class Bench:
     ) -> None:
         self.record, self.stop = record, stop
         self.say = cache(say)  # the same line once
-        self.bank = prepared.bank
+        self.bank, self.maker = prepared.bank, prepared.maker
         self.device = torch.device(prepared.device)
         self.checkpoints = prepared.checkpoints
         sets = SearchSets.open(prepared.data)
+        hold(self.bank.folder)
         self.fingerprint = sets.fingerprint
         self.classes = len(sets.train.classes)
         self.image_size: int = sets.train.images.shape[-1]
@@ -143,10 +149,21 @@ class Bench:
         return derived_seed(self.study.seed, "trial", *slot)
 
     def _wait_for_view(self, number: int) -> None:
-        while not self.bank.exists(number):
-            if self.stop():
-                raise InterruptedTrainingError(f"stopped while view {number} was being made")
-            if not self.bank.exists(0):  # which was there when the workers started
-                where = self.bank.folder
-                raise CacheClearedError(f"{where}: cleared during the search; the same command makes it anew")
+        """Until the view is there and proved. Raises what ends the run where nobody makes it any more."""
+        while True:
+            in_making = psutil.pid_exists(self.maker)
+            try:
+                self.bank.view(number)
+                return
+            except CacheDamagedError as error:
+                if self.stop():
+                    raise InterruptedTrainingError(f"stopped while view {number} was being made") from None
+                if not (in_making and self.bank.exists(0)):  # which was there when the workers started
+                    raise self._unusable(number, error) from None
             time.sleep(0.05)
+
+    def _unusable(self, number: int, error: CacheDamagedError) -> KdsearchError:
+        if self.bank.exists(number):
+            return CacheDamagedError(f"{error}; the same command makes it anew")
+        where = self.bank.folder
+        return CacheClearedError(f"{where}: cleared during the search; the same command makes it anew")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kdsearch.cache import digest, entry, locked, making
+from kdsearch.cache import check, digest, entry, locked, making, sound
 from kdsearch.config import Record
 from kdsearch.data.image_set import ImageSet, SearchSets
 from kdsearch.device import placed, seeded
@@ -31,7 +31,7 @@ from kdsearch.views.augment import Augmentation
 from kdsearch.views.batches import derived_seed
 from kdsearch.views.fresh import FreshBatches
 
-VERSION = 3  # part of the cache key: raise it when the same settings train another teacher
+VERSION = 4  # part of the cache key: raise it when the same settings train another teacher
 WEIGHTS, FACTS = "teacher.safetensors", "facts.json"  # the files of a cache entry
 
 
@@ -74,9 +74,8 @@ class Lesson(NamedTuple):
 
     @property
     def seed(self) -> int:
-        """Of its weights and its batches: two teachers with the same settings are two, not one."""
-        name = () if self.name == ONLY else (self.name,)
-        return derived_seed(self.study.seed, "teacher", *name)
+        """Of its weights and its batches."""
+        return teacher_seed(self.study, self.name)
 
     def network(self, *, from_pretrained: bool = False) -> Teacher:
         """The teacher with its first weights, torchvision's if `from_pretrained`. Raises TeacherError."""
@@ -86,6 +85,11 @@ class Lesson(NamedTuple):
             return build_teacher(
                 self.config.model, *shape, *train.mean_std(), head=head, from_pretrained=from_pretrained
             )
+
+
+def teacher_seed(study: Study, name: str) -> int:
+    """Two teachers with the same settings are two, not one."""
+    return derived_seed(study.seed, "teacher", *(() if name == ONLY else (name,)))
 
 
 def answer(teacher: nn.Module, images: Tensor) -> Outputs:
@@ -124,28 +128,39 @@ def scored(lesson: Lesson, teacher: Teacher) -> Score:
 
 def cache_entry(lesson: Lesson) -> Path:
     """Where the trained teacher lies, once it has been trained."""
-    settings = lesson.config.model_dump(exclude={"checkpoint", "allow_smaller"})
-    augmentation = lesson.study.augmentation.model_dump(), Augmentation.VERSION
-    origin = lesson.sets.fingerprint, settings, augmentation, lesson.seed, lesson.device.type, VERSION
-    return entry("teachers", digest(*origin))
+    return entry_of(lesson.study, lesson.name, lesson.sets.fingerprint, lesson.device.type)
+
+
+def entry_of(study: Study, name: str, images: str, device: str) -> Path:
+    """Where a study's teacher lies that was trained on images of this fingerprint, on such a device."""
+    settings = study.teachers[name].model_dump(exclude={"checkpoint", "allow_smaller"})
+    augmentation = study.augmentation.model_dump(), Augmentation.VERSION
+    return entry(
+        "teachers", digest(images, settings, augmentation, teacher_seed(study, name), device, VERSION)
+    )
 
 
 def read_entry(path: Path) -> Taught:
-    """What is in a cache entry."""
+    """What is in a cache entry, proved. Raises CacheDamagedError."""
+    check(path, wholly=True)
     facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
     return Taught((path / WEIGHTS).read_bytes(), TeacherFacts.model_validate(facts))
 
 
 def trained_once(lesson: Lesson) -> Taught:
-    """From the cache, where another study has trained the same teacher on the same data, else trained now."""
+    """From the cache, where another study has trained the same teacher on the same data, else trained now.
+
+    Raises KdsearchError before the training where the disk has no room for it.
+    """
     path = cache_entry(lesson)
     with locked(path):
-        if not path.exists():
-            made = _train(lesson)
-            with making(path, len(made.weights) + 2**20) as folder:
+        if not sound(path, lesson.progress.say):
+            size = sum(tensor.nbytes for tensor in lesson.network().state_dict().values())
+            with making(path, size + 2**20) as folder:
+                made = _train(lesson)
                 (folder / WEIGHTS).write_bytes(made.weights)
                 (folder / FACTS).write_text(made.facts.model_dump_json(), encoding="utf-8")
-    return read_entry(path)
+        return read_entry(path)
 
 
 def _train(lesson: Lesson) -> Taught:

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from kdsearch.device import choose_device, share
 from kdsearch.engine.lean import give_memory_back, stay_lean
 from kdsearch.engine.training import InterruptedTrainingError
-from kdsearch.errors import CacheClearedError
+from kdsearch.errors import CacheClearedError, CacheDamagedError
 from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.search.child import child
 from kdsearch.search.duplicates import DuplicateTrialError
@@ -79,7 +79,7 @@ class Worker:
         self.study, self.bench, self.job, self.channel, self.take_over = study, bench, job, channel, take_over
         self.recipes = baselines(bench.study)
         self.latest: int | None = None  # the trial that it ran last, until that is settled
-        self.fatal: CacheClearedError | None = None  # what no other trial would do better
+        self.fatal: CacheClearedError | CacheDamagedError | None = None  # what no other trial would do better
         self.told: set[int] = set()  # trials that the user knows are waited for
 
     def work(self) -> None:
@@ -160,7 +160,7 @@ class Worker:
             raise
         except LOST:
             leave(DATABASE_GONE)
-        except CacheClearedError as error:
+        except (CacheClearedError, CacheDamagedError) as error:
             trial.set_user_attr(MARK, "interrupted")
             self.fatal = error
             raise

@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import optuna
 import torch
 
+from kdsearch.cache import check_cache, hold
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
@@ -62,6 +64,7 @@ def prepare(request: Request, channel: Channel) -> None:
     study = _joined(request) if request.join else load_study(request.study, request.replaced_values())
     device = choose_device(study.run.device)
     tracking_uri(study.run.tracking_uri)  # a wrong one is said now
+    check_cache()
     if request.views:
         check_state()
     storage = open_storage(study.run.storage, create=True)
@@ -131,9 +134,8 @@ def bank_of(
 ) -> ViewBank:
     """The views of a study whose teachers are ready, made or not."""
     prints = {name: each.facts.fingerprint for name, each in ready.items()}
-    origin = sets.fingerprint, prints, study.augmentation.model_dump(), study.seed
     return ViewBank(
-        folder=bank_folder(*origin, device=device),
+        folder=views_folder(study, sets.fingerprint, prints, device),
         count=found.user_attrs["views"],
         classes=len(sets.train.classes),
         teachers={
@@ -141,6 +143,11 @@ def bank_of(
             for name, each in ready.items()
         },
     )
+
+
+def views_folder(study: Study, images: str, teachers: Mapping[str, str], device: torch.device) -> Path:
+    """Where the views of images and teachers of these fingerprints lie."""
+    return bank_folder(images, teachers, study.augmentation.model_dump(), study.seed, device=device)
 
 
 def builder_of(study: Study, sets: SearchSets, bank: ViewBank, ready: Mapping[str, Ready]) -> ViewBuilder:
@@ -151,6 +158,9 @@ def builder_of(study: Study, sets: SearchSets, bank: ViewBank, ready: Mapping[st
 
 
 def _make_views(builder: ViewBuilder, prepared: Prepared, channel: Channel) -> None:
+    """Makes all views in order, or proves those that are there; workers can begin with the first."""
+    prepared.bank.folder.mkdir(parents=True, exist_ok=True)
+    hold(prepared.bank.folder)
     for number in range(prepared.bank.count):
         with spent(channel, "first view" if number == 0 else LATER_VIEWS):
             builder.build(number, channel)

@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from kdsearch.cache import check, locked, sound
 from kdsearch.config import Record
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
-from kdsearch.errors import IdentityError, TeacherError, UsageError
+from kdsearch.errors import CacheDamagedError, IdentityError, TeacherError, UsageError
 from kdsearch.models.count import count_parameters
 from kdsearch.models.teachers import offered
 from kdsearch.models.weights import from_bytes, load_weights, open_weights
@@ -158,8 +159,9 @@ def list_teachers() -> Teachers:
 def _cached(path: Path) -> tuple[float, CachedTeacher] | None:
     """When it was made, and what; None where it was cleared meanwhile, or is of another version."""
     try:
+        check(path.parent, wholly=False)
         made, facts = path.stat().st_mtime, TeacherFacts.model_validate_json(path.read_bytes())
-    except (OSError, ValueError):
+    except (CacheDamagedError, OSError, ValueError):
         return None
     told = facts.model_dump(include={"origin", "parameters", "accuracy"})
     return made, CachedTeacher(name=facts.model, folder=path.parent, **told)
@@ -201,8 +203,9 @@ def _scored(lesson: Lesson, asked: str) -> TeacherReport:
 def _found(lesson: Lesson, asked: str) -> tuple[bytes, str]:
     """The weights of a trained teacher, and where they are from. Raises TeacherError."""
     path = cache_entry(lesson)
-    if path.exists():
-        return read_entry(path).weights, "trained, from the cache"
+    with locked(path):
+        if sound(path, lesson.progress.say):
+            return read_entry(path).weights, "trained, from the cache"
     if weights := _kept(lesson):
         return weights, f"kept with study {lesson.study.name!r}"
     raise TeacherError(

@@ -2,24 +2,24 @@
 
 import os
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
 from pydantic import Field
 from torch import Tensor
 
+from kdsearch.cache import check
 from kdsearch.config import Record
+from kdsearch.data.scratch import mapped
 from kdsearch.outputs import Shapes
 
 
 class Answers(NamedTuple):
     """What one teacher says of the N images of a view."""
 
-    logits: Tensor  # float16, N x K
-    embedding: Tensor  # float16, N x D
+    logits: Tensor  # float16, or float32 where a number is too large for that, N x K
+    embedding: Tensor  # likewise, N x D
 
 
 class View(NamedTuple):
@@ -65,7 +65,7 @@ class ViewBank(Record):
         return self.path(number).exists()
 
     def view(self, number: int) -> View:
-        """View `number`, which must exist."""
+        """View `number`, proved once a process. Raises CacheDamagedError where it is not there or damaged."""
         return open_view(self.path(number), tuple(self.teachers))
 
     def read_ahead(self, number: int, rows: slice) -> None:
@@ -80,12 +80,13 @@ class ViewBank(Record):
             os.posix_fadvise(file.fileno(), start, (last - first) * each, os.POSIX_FADV_WILLNEED)
 
 
-@lru_cache(maxsize=64)
+@cache
 def open_view(path: Path, teachers: tuple[str, ...]) -> View:
-    """Maps a view's files into memory; the pages are shared by all processes that read them."""
+    """Proves a view and maps its files into memory; the pages are shared by all processes that read them.
 
-    def mapped(name: str) -> Tensor:
-        return torch.from_numpy(np.load(path / f"{name}.npy", mmap_mode="c"))
-
-    answers = {name: Answers(*(mapped(f"{name}.{field}") for field in Answers._fields)) for name in teachers}
-    return View(mapped("images"), answers)
+    Raises CacheDamagedError.
+    """
+    check(path, wholly=True)
+    columns = {name: [mapped(path / f"{name}.{field}.npy") for field in Answers._fields] for name in teachers}
+    answers = {name: Answers(*tensors) for name, tensors in columns.items()}
+    return View(mapped(path / "images.npy"), answers)

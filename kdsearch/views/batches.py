@@ -38,19 +38,28 @@ def derived_seed(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
 
 
-def shuffled(images: int, steps: int, seed: int, epoch: int) -> tuple[Tensor, ...]:
-    """The indices of one epoch's batches, all of one size: every other size costs a set of compiled kernels.
+def steps_of(images: int, batch_size: int) -> int:
+    """Batches an epoch: as few as hold all images, and none of a single one, which has no batch statistics.
 
-    Of a set that is larger than WINDOW one window after the other is shuffled, in random order, so that it is
-    read from the disk in whole pieces. Fewer than `steps` images, the last of the order, sit the epoch out.
+    So of an odd number of images in batches of two, one batch has three.
+    """
+    return max(1, min(-(-images // batch_size), images // 2))
+
+
+def shuffled(images: int, steps: int, seed: int, epoch: int) -> tuple[Tensor, ...]:
+    """The indices of one epoch's batches: each image once, in sizes that differ by at most one.
+
+    One size where the images divide evenly: every other size costs a set of compiled kernels. The larger
+    batches come first. Of a set that is larger than WINDOW one window after the other is shuffled, in random
+    order, so that it is read from the disk in whole pieces.
     """
     generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))
     windows = torch.split(torch.arange(images), WINDOW)
     if len(windows) > 1:
         windows = tuple(windows[number] for number in torch.randperm(len(windows), generator=generator))
     order = torch.cat([window[torch.randperm(len(window), generator=generator)] for window in windows])
-    size = images // steps
-    return torch.split(order[: size * steps], size)
+    size, larger = divmod(images, steps)
+    return torch.split(order, [size + 1] * larger + [size] * (steps - larger))
 
 
 class ViewBatches:
@@ -75,7 +84,7 @@ class ViewBatches:
     ) -> None:
         self.bank, self.labels, self.seed, self.wait = bank, labels, seed, wait
         self.teachers, self.reads, self.live = teachers, reads, live
-        self.steps = -(-len(labels) // batch_size)
+        self.steps = steps_of(len(labels), batch_size)
         self.resident: bool | None = None  # whether views are copied to the GPU whole; None: not settled yet
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -84,7 +93,7 @@ class ViewBatches:
         self.wait(number)
         view, device = self._placed(self.bank.view(number)), self.labels.device
         order = shuffled(len(self.labels), self.steps, self.seed, epoch)
-        windows: list[int] = (torch.stack(order)[:, 0] // WINDOW).tolist()
+        windows = [int(rows[0]) // WINDOW for rows in order]
         last = None
         for rows, window in zip(order[start:], windows[start:], strict=True):
             if window != last:

@@ -6,24 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from torch import Tensor, nn
 
-from kdsearch.cache import digest, entry, locked, making
+from kdsearch.cache import amount, digest, entry, locked, making, sound
+from kdsearch.data.scratch import blank
 from kdsearch.device import autocast
-from kdsearch.errors import UsageError
+from kdsearch.errors import TeacherError, UsageError
 from kdsearch.models.student import as_input
 from kdsearch.outputs import Outputs
 from kdsearch.places import cache_root
 from kdsearch.progress import Progress
 from kdsearch.views.augment import Augmentation
-from kdsearch.views.bank import Answers, View, ViewBank
+from kdsearch.views.bank import Answers, ViewBank
 from kdsearch.views.batches import derived_seed
 from kdsearch.views.settings import ViewsConfig
 
 CHUNK = 512  # images augmented with one seed; part of what a view is
 PIXELS = CHUNK * 64 * 64  # of the images that a teacher is asked about at once
-VERSION = 2  # part of the cache key: raise it when a view's files change
+VERSION = 3  # part of the cache key: raise it when a view's files change
 
 
 def view_bytes(images: Tensor, classes: int, embeddings: Collection[int]) -> int:
@@ -40,9 +40,8 @@ def affordable_views(config: ViewsConfig, size: int, epochs: int) -> int:
     root.mkdir(parents=True, exist_ok=True)
     room = min(config.bank_gib * 2**30, shutil.disk_usage(root).free / 2)
     if room < size:
-        missing = (size - room) / 2**30
         raise UsageError(
-            f"{root}: a view takes {size / 2**30:.2f} GiB, {missing:.2f} GiB more than there is room for; "
+            f"{root}: a view takes {amount(size)}, {amount(int(size - room))} more than there is room for; "
             "raise views.bank_gib, free disk, or let KDSEARCH_CACHE name a folder on a larger disk"
         )
     return min(config.count, epochs, int(room // size))
@@ -67,12 +66,13 @@ class ViewBuilder:
         self.bank, self.images, self.augment, self.teachers, self.seed = bank, images, augment, teachers, seed
 
     def build(self, number: int, progress: Progress) -> None:
-        """Makes view `number` unless this machine has it; a second process waits for the first."""
+        """Makes view `number` unless this machine has it, and it is proved; a second process waits.
+
+        Raises TeacherError where an answer is not finite.
+        """
         path = self.bank.path(number)
-        if path.exists():
-            return
         with locked(path):
-            if path.exists():
+            if sound(path, progress.say):
                 return
             embeddings = [each.embedding for each in self.bank.teachers.values()]
             with making(path, view_bytes(self.images, self.bank.classes, embeddings)) as folder:
@@ -101,16 +101,23 @@ class ViewBuilder:
 
     @torch.inference_mode()
     def _write(self, folder: Path, number: int, progress: Progress) -> None:
-        view = self._blank(folder)
+        task = f"view {number + 1} of {self.bank.count}"
+        images = blank(folder / "images.npy", tuple(self.images.shape), np.uint8)
         networks = {name: teacher.eval() for name, teacher in self.teachers.items()}
+        columns = {
+            (name, field): Column(folder / f"{name}.{field}.npy", (len(images), width))
+            for name, each in self.bank.teachers.items()
+            for field, width in zip(Answers._fields, (self.bank.classes, each.embedding), strict=True)
+        }
         for chunk, rows in enumerate(self._chunks()):
             pixels = self._pixels(number, chunk, rows)
             where = slice(int(rows[0]), int(rows[-1]) + 1)
-            view.images[where] = pixels
+            images[where] = pixels
             for name, teacher in networks.items():
-                for target, tensor in zip(view.answers[name], _asked(teacher, pixels), strict=True):
-                    target[where] = tensor.cpu().to(target.dtype)
-            progress.step(f"view {number + 1} of {self.bank.count}", where.stop, len(self.images))
+                for field, numbers in _asked(teacher, pixels)._asdict().items():
+                    _check_finite(numbers, f"teacher {name!r}: its {field} for {task}")
+                    columns[name, field].write(where, numbers.cpu().float())
+            progress.step(task, where.stop, len(self.images))
 
     def _chunks(self) -> tuple[Tensor, ...]:
         """The rows that are augmented together."""
@@ -119,20 +126,30 @@ class ViewBuilder:
     def _pixels(self, number: int, chunk: int, rows: Tensor) -> Tensor:
         return self.augment(self.images[rows], derived_seed(self.seed, "view", number, chunk)).cpu()
 
-    def _blank(self, folder: Path) -> View:
-        rows = len(self.images)
 
-        def blank(name: str, shape: tuple[int, ...], dtype: type[np.generic] = np.float16) -> Tensor:
-            return torch.from_numpy(open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape))
+class Column:
+    """The file of one field of a teacher's answers: float16, or float32 if a number is too large for that."""
 
-        answers = {
-            name: Answers(
-                blank(f"{name}.logits", (rows, self.bank.classes)),
-                blank(f"{name}.embedding", (rows, each.embedding)),
-            )
-            for name, each in self.bank.teachers.items()
-        }
-        return View(blank("images", tuple(self.images.shape), np.uint8), answers)
+    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
+        self.path = path
+        self.stored = blank(path, shape, np.float16)
+
+    def write(self, where: slice, numbers: Tensor) -> None:
+        """Stores float32 numbers in these rows. Raises OSError when the disk is full."""
+        if self.stored.dtype == torch.half and not numbers.half().isfinite().all():
+            wide = self.path.with_suffix(".wide")
+            stored = blank(wide, tuple(self.stored.shape), np.float32).copy_(self.stored)
+            wide.replace(self.path)
+            self.stored = stored
+        self.stored[where] = numbers.to(self.stored.dtype)
+
+
+def _check_finite(numbers: Tensor, what: str) -> None:
+    if not numbers.isfinite().all():
+        raise TeacherError(
+            f"{what} are not all finite, so no student can learn from it; lower its learning_rate, "
+            "or give another checkpoint"
+        )
 
 
 def _asked(teacher: nn.Module, pixels: Tensor) -> Answers:

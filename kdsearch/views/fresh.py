@@ -6,7 +6,7 @@ from torch import Tensor
 
 from kdsearch.device import moved
 from kdsearch.views.augment import Augmentation
-from kdsearch.views.batches import Batch, derived_seed, shuffled
+from kdsearch.views.batches import Batch, derived_seed, shuffled, steps_of
 
 
 class FreshBatches:
@@ -19,7 +19,7 @@ class FreshBatches:
         self, images: Tensor, labels: Tensor, augment: Augmentation, batch_size: int, seed: int
     ) -> None:
         self.images, self.labels, self.augment, self.seed = images, labels, augment, seed
-        self.steps = -(-len(labels) // batch_size)
+        self.steps = steps_of(len(labels), batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from number `start` on."""

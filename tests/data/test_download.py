@@ -59,6 +59,15 @@ def test_what_is_no_file_in_the_place_of_a_published_one_is_named(tmp_path, prog
         located(archive(), tmp_path, progress)
 
 
+def test_a_damaged_download_is_said_in_a_line_and_fetched_again(served, damage, heard):
+    _, url = served
+    path = located(archive(url + "set.bin"), None, heard)
+    damage(path)
+    assert located(archive(url + "set.bin"), None, heard).read_bytes() == CONTENT
+    assert heard.said == [f"{path}: damaged; removed, to be downloaded anew"]
+    assert located(archive(), None, heard) == path
+
+
 def test_the_next_mirror_is_tried(served, progress):
     _, url = served
     assert located(archive(url + "gone.bin", url + "set.bin"), None, progress).read_bytes() == CONTENT

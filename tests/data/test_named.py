@@ -108,6 +108,17 @@ def test_cifar_is_read_packed_and_unpacked(tiny_cifar, progress, place):
     assert torch.equal(source.test(progress).images, torch.from_numpy(expected[5:]))
 
 
+def test_what_is_unpacked_and_damaged_is_unpacked_again(tiny_cifar, damage, heard):
+    folder, dataset, _ = tiny_cifar
+    source = CifarSet(dataset, folder / "packed")
+    train = source.search(heard).train
+    damage(source.root(heard) / CIFAR10.base_folder / "data_batch_2")
+    again = CifarSet(dataset, folder / "packed").search(heard).train
+    assert torch.equal(again.images, train.images)
+    (line,) = heard.said
+    assert "data_batch_2: damaged (" in line
+
+
 def test_cifar_is_not_unpickled_with_another_checksum(tiny_cifar, progress):
     folder, dataset, _ = tiny_cifar
     (folder / "made" / CIFAR10.base_folder / "data_batch_1").write_bytes(b"not even a pickle")

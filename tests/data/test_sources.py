@@ -1,12 +1,17 @@
+import os
+import subprocess
+import sys
 import tarfile
 
 import pytest
 import torch
 
+from kdsearch.cache import SUMS
+from kdsearch.data.image_set import SearchSets
 from kdsearch.data.request import DataConfig
 from kdsearch.data.sources import find_source, load_search_sets, load_test_set
 from kdsearch.data.split import count_copies, pixel_hashes
-from kdsearch.errors import DataError
+from kdsearch.errors import CacheDamagedError, DataError
 from kdsearch.progress import Silence
 
 SILENCE = Silence()
@@ -43,6 +48,69 @@ def test_a_second_search_reads_the_cache(food, progress):
     progress.steps.clear()
     assert load_search_sets(config, 0, progress).folder == first.folder
     assert progress.steps == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "train/images.npy",
+        "train/labels.npy",
+        "validation/images.npy",
+        "validation/meta.json",
+        "meta.json",
+        SUMS,
+    ],
+)
+def test_damaged_images_are_said_in_a_line_and_made_again(damage, name, heard):
+    first = load_search_sets(DataConfig(), 0, SILENCE)
+    fingerprint, mean_std = first.fingerprint, first.train.mean_std()
+    pixels, labels = first.train.images.clone(), first.train.labels.clone()
+    damage(first.folder / name)
+    again = load_search_sets(DataConfig(), 0, heard)
+    (line,) = heard.said
+    assert line.startswith(f"{first.folder}/")  # damaged sums accuse another file
+    assert name == SUMS or line.startswith(f"{first.folder / name}: damaged (")
+    assert "\n" not in line
+    assert again.folder == first.folder
+    assert torch.equal(again.train.images, pixels)
+    assert torch.equal(again.train.labels, labels)
+    assert (again.fingerprint, again.train.mean_std()) == (fingerprint, mean_std)
+    load_search_sets(DataConfig(), 0, heard)
+    assert len(heard.said) == 1
+
+
+@pytest.mark.parametrize("name", ["train/labels.npy", "train/meta.json", "meta.json"])
+def test_a_worker_opens_no_damaged_labels_or_facts(damage, name):
+    folder = load_search_sets(DataConfig(), 0, SILENCE).folder
+    damage(folder / name)
+    with pytest.raises(CacheDamagedError, match="damaged"):
+        SearchSets.open(folder)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody who may not write")
+@pytest.mark.parametrize("below", ["", "kdsearch/new"])
+def test_a_cache_that_may_not_be_written_is_one_line_that_names_folder_and_variable(tmp_path, below):
+    (tmp_path / "cache").mkdir(mode=0o555)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    code = (
+        "from kdsearch.data.request import DataConfig; from kdsearch.data.sources import load_search_sets\n"
+        "from kdsearch.errors import UsageError; from kdsearch.progress import Silence; import os\n"
+        "os.setuid(54321)\n"
+        "try: load_search_sets(DataConfig(), 0, Silence())\n"
+        "except UsageError as error: print(error)"
+    )
+    where = tmp_path / "cache" / below
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "KDSEARCH_CACHE": str(where)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.startswith(f"{where}: cannot be written to (Permission denied); ")
+    assert "KDSEARCH_CACHE" in answer.stdout
+    assert answer.stdout.count("\n") == 1
 
 
 def test_the_same_files_elsewhere_are_the_same_data(food, tmp_path, progress):

@@ -1,9 +1,16 @@
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
+from kdsearch.cache import making
 from kdsearch.engine.training import InterruptedTrainingError, Training
-from kdsearch.errors import CacheClearedError
+from kdsearch.errors import CacheClearedError, CacheDamagedError
 from kdsearch.models.count import count_parameters, parameters_of
 from kdsearch.models.student import as_input
 from kdsearch.prepare.bench import Bench, Prepared
@@ -13,7 +20,7 @@ from kdsearch.study.architecture import Architecture
 from kdsearch.study.trial_config import TrialConfig
 from kdsearch.tracking.slot import Slot
 from kdsearch.views.augment import Augmentation
-from kdsearch.views.bank import Answering, ViewBank
+from kdsearch.views.bank import Answering, ViewBank, open_view
 from kdsearch.views.build import ViewBuilder
 
 TEACHERS = {"teacher": {"embedding": 4}}
@@ -23,14 +30,14 @@ TIMES = {"seconds", "images_per_second", "finished_at"}
 def add_view(bank, sets, number):
     """A view of the real images, as they are, with random answers."""
     random = np.random.default_rng(number)
-    bank.path(number).mkdir(parents=True)
     arrays = {
         "images": sets.train.images.numpy(),
         "teacher.logits": random.normal(size=(40, 10)).astype(np.float16),
         "teacher.embedding": random.normal(size=(40, 4)).astype(np.float16),
     }
-    for name, array in arrays.items():
-        np.save(bank.path(number) / f"{name}.npy", array)
+    with making(bank.path(number), 0) as folder:
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array)
 
 
 @pytest.fixture
@@ -43,8 +50,9 @@ def views(sets, tmp_path):
 
 @pytest.fixture
 def bench(study, sets, record, views, tmp_path):
-    def make(seed=0, bank=views, stop=lambda: False, **tables):
-        prepared = Prepared(data=sets.folder, bank=bank, checkpoints=tmp_path / "state", device="cpu")
+    def make(seed=0, bank=views, stop=lambda: False, maker=None, **tables):
+        places = {"data": sets.folder, "bank": bank, "checkpoints": tmp_path / "state"}
+        prepared = Prepared(**places, device="cpu", maker=maker or os.getpid())
         return Bench(study(seed=seed, **tables), prepared, record(), stop)
 
     return make
@@ -140,6 +148,59 @@ def test_a_training_waits_for_the_next_view(bench, config, sets, tmp_path):
     made = bench(bank=bank, stop=stop)
     results = list(made.training(config(made), Slot(0, 0)))
     assert [result.epoch for result in results] == [0, 1]
+
+
+@pytest.fixture
+def ended():
+    """The id of a process that has ended."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+def test_a_damaged_view_that_nobody_mends_ends_the_training_in_one_line(bench, config, views, ended, damage):
+    damage(views.path(1) / "teacher.logits.npy")
+    made = bench(maker=ended)
+    epochs = iter(made.training(config(made), Slot(0, 0)))
+    next(epochs)
+    with pytest.raises(CacheDamagedError, match=r"damaged .*; the same command makes it anew") as told:
+        next(epochs)
+    assert "\n" not in str(told.value)
+
+
+def test_a_view_that_vanished_and_that_nobody_makes_is_no_endless_wait(bench, config, views, ended):
+    shutil.rmtree(views.path(1))
+    made = bench(maker=ended)
+    with pytest.raises(CacheClearedError, match="cleared during the search"):
+        list(made.training(config(made), Slot(0, 0)))
+
+
+def test_a_damaged_view_is_not_used_before_it_was_made_again(bench, config, sets, views):
+    undisturbed = bench()
+    expected = numbers(undisturbed.training(config(undisturbed), Slot(0, 0)))
+    open_view.cache_clear()  # another process
+    whole = (views.path(1) / "teacher.logits.npy").read_bytes()
+    (views.path(1) / "teacher.logits.npy").write_bytes(whole[:-1] + b"0")
+
+    def stop():  # asked for before each of the two steps of an epoch, and while it waits
+        asked.append(None)
+        if len(asked) == 4:
+            shutil.rmtree(views.path(1))
+            add_view(views, sets, 1)
+        return False
+
+    asked = []
+    made = bench(stop=stop)
+    assert numbers(made.training(config(made), Slot(0, 0))) == expected
+
+
+def test_what_a_living_worker_reads_is_held(bench, sets, views):
+    bench()
+    for folder in (sets.folder, views.folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(descriptor)
 
 
 def test_a_training_that_waits_for_a_view_can_be_stopped(bench, config, tmp_path):

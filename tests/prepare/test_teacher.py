@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -6,12 +7,14 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torchvision import models
 
+from kdsearch.cache import SUMS
 from kdsearch.engine.evaluate import evaluate
-from kdsearch.errors import IdentityError, TeacherError
+from kdsearch.errors import IdentityError, KdsearchError, TeacherError
 from kdsearch.models.student import as_input
 from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.models.weights import from_bytes
-from kdsearch.prepare.taught import WEIGHTS, answer
+from kdsearch.places import cache_root
+from kdsearch.prepare.taught import FACTS, WEIGHTS, answer
 from kdsearch.prepare.teacher import check_teachers, prepare_teachers
 from kdsearch.progress import Silence
 from kdsearch.tracking.record import TEACHER_SLOT
@@ -93,6 +96,41 @@ def test_a_second_study_finds_it_in_the_cache(prepare, answers, record):
     assert other_facts == facts
     assert same(other, teacher)
     assert record("other").epochs(TEACHER_SLOT, 0) == list(facts.curve)
+
+
+@pytest.fixture
+def cached():
+    """The teacher's entry in the cache."""
+
+    def find():
+        (found,) = (path for path in (cache_root() / "teachers").iterdir() if not path.name.startswith("."))
+        return found
+
+    return find
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, FACTS, SUMS])
+def test_a_damaged_one_reaches_no_study_and_is_trained_again(prepare, damage, name, cached, heard):
+    teacher, facts = prepare()
+    damage(cached() / name)
+    other, other_facts = prepare("other", progress=heard)
+    (line,) = heard.said
+    assert line.startswith(f"{cached()}/")
+    assert "damaged (" in line
+    assert "\n" not in line
+    assert same(other, teacher)
+    assert (other_facts.fingerprint, other_facts.accuracy) == (facts.fingerprint, facts.accuracy)
+
+
+def test_room_for_it_is_looked_for_before_it_is_trained(prepare, answers, monkeypatch):
+    """What is free is asked of the system, once: here it is what a teacher takes, less a little."""
+    free = shutil.disk_usage(Path.cwd())
+    monkeypatch.setattr("shutil.disk_usage", lambda path: free._replace(free=2**21))
+    with pytest.raises(
+        KdsearchError, match=r"teachers: \d+ MiB too little free disk for the cache; .*KDSEARCH_CACHE"
+    ):
+        prepare()
+    assert answers == []
 
 
 def test_another_machine_reads_it_from_the_record(prepare, answers, monkeypatch, tmp_path):

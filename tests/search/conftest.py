@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 import pytest
 
+from kdsearch.cache import making
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
 from kdsearch.prepare.bench import Bench, Prepared
@@ -78,14 +79,14 @@ def answers(tmp_path_factory, data):
     bank = ViewBank(folder=tmp_path_factory.mktemp("views"), count=2, classes=10, teachers=teachers)
     for number in range(bank.count):
         random = np.random.default_rng(number)
-        bank.path(number).mkdir()
         arrays = {
             "images": sets.train.images.numpy(),
             "teacher.logits": random.normal(0, 3, (len(sets.train), 10)).astype(np.float16),
             "teacher.embedding": random.normal(0, 1, (len(sets.train), 4)).astype(np.float16),
         }
-        for name, array in arrays.items():
-            np.save(bank.path(number) / f"{name}.npy", array)
+        with making(bank.path(number), 0) as folder:
+            for name, array in arrays.items():
+                np.save(folder / f"{name}.npy", array)
     return bank
 
 

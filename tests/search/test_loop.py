@@ -1,10 +1,13 @@
 import itertools
+import shutil
+import subprocess
+import sys
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from kdsearch.errors import SearchError
+from kdsearch.errors import CacheDamagedError, SearchError
 from kdsearch.search import trial
 from kdsearch.search.messages import Say
 from kdsearch.search.slots import mark_of, slot_of
@@ -106,6 +109,34 @@ def test_an_interrupted_trial_waits_with_its_slot_and_parameters_and_is_no_death
     first = [trial for trial in study.trials if slot_of(trial) == (0, 0)]
     assert [mark_of(trial) for trial in first] == ["interrupted"] * 5 + [None]
     assert len({str(trial.params) for trial in first}) == 1
+
+
+def test_a_trial_that_meets_a_damaged_view_waits_for_it_and_changes_nothing(
+    create, worker, prepared, outcome, tmp_path
+):
+    study = create(3)
+    worker().work()
+    undisturbed = outcome(study)
+    optuna.delete_study(study_name="small", storage=study._storage)
+    again = create(3)
+    own = prepared.bank.model_copy(update={"folder": tmp_path / "own"})
+    shutil.copytree(prepared.bank.folder, own.folder)
+    file = own.path(1) / "images.npy"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()  # whoever made the views has ended
+    places = prepared.model_copy(update={"bank": own, "maker": child.pid})
+    with pytest.raises(CacheDamagedError, match=r"view-0001/images\.npy: damaged .* the same command"):
+        worker(prepared=places).work()
+    assert [(mark_of(trial), trial.state) for trial in again.trials] == [
+        ("interrupted", TrialState.FAIL),
+        (None, TrialState.WAITING),
+    ]
+    file.write_bytes(whole)
+    worker(prepared=places).work()
+    assert [trial.state for trial in again.trials].count(TrialState.FAIL) == 1
+    assert outcome(again) == undisturbed
 
 
 def test_a_finished_trial_leaves_no_checkpoint_and_an_interrupted_one_does(create, worker, prepared):

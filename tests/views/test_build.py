@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from kdsearch.cache import SUMS, making
 from kdsearch.device import seeded
-from kdsearch.errors import KdsearchError, UsageError
+from kdsearch.errors import CacheDamagedError, KdsearchError, TeacherError, UsageError
 from kdsearch.models.student import as_input
 from kdsearch.models.teachers import build_teacher
-from kdsearch.outputs import Shapes
+from kdsearch.outputs import Outputs, Shapes
 from kdsearch.progress import Silence
 from kdsearch.views.augment import Augmentation
-from kdsearch.views.bank import ViewBank, open_view
+from kdsearch.views.bank import ViewBank
 from kdsearch.views.build import CHUNK, ViewBuilder, affordable_views, view_bytes
 from kdsearch.views.settings import AugmentationConfig, ViewsConfig
 
@@ -26,7 +27,10 @@ COUNT = CHUNK + 20  # images: two chunks
 
 class Steps(Silence):
     def __init__(self):
-        self.told = []
+        self.told, self.said = [], []
+
+    def say(self, text):
+        self.said.append(text)
 
     def step(self, task, done, total, note=""):
         self.told.append((task, done, total))
@@ -104,7 +108,7 @@ def test_several_teachers_answer_the_same_pixels_which_are_stored_once(builder, 
     bank = ViewBank(folder=tmp_path / "both", count=3, classes=5, teachers=sizes)
     ViewBuilder(bank, alone.images, alone.augment, networks, alone.seed).build(0, Silence())
     files = {f"{name}.{field}.npy" for name in networks for field in ("logits", "embedding")}
-    assert {path.name for path in bank.path(0).iterdir()} == {"images.npy", *files}
+    assert {path.name for path in bank.path(0).iterdir()} == {"images.npy", *files, SUMS}
     both, one = bank.view(0), alone.bank.view(0)
     assert torch.equal(both.images, one.images)
     assert torch.equal(both.answers["large"].logits, one.answers["teacher"].logits)
@@ -232,7 +236,7 @@ def test_of_two_racing_processes_each_view_is_made_once(tmp_path):
 def test_a_view_s_size_is_its_pixels_and_answers_in_half_precision(builder):
     making = builder()
     making.build(0, Silence())
-    files = sum(path.stat().st_size for path in making.bank.path(0).iterdir())
+    files = sum(path.stat().st_size for path in making.bank.path(0).glob("*.npy"))
     assert (
         0 < files - view_bytes(making.images, 5, [making.bank.teachers["teacher"].embedding]) < 3 * 256
     )  # three headers
@@ -248,7 +252,7 @@ def test_a_study_gets_no_more_views_than_it_asked_for_has_epochs_or_fit():
 
 def test_a_bank_that_holds_no_view_says_how_much_is_missing(tmp_path):
     with pytest.raises(
-        UsageError, match=r"a view takes 0\.50 GiB, 0\.25 GiB more than there is room for"
+        UsageError, match=r"a view takes 512 MiB, 256 MiB more than there is room for"
     ) as told:
         affordable_views(ViewsConfig(bank_gib=0.25), GIB // 2, epochs=3)
     assert str(told.value).startswith(f"{tmp_path / 'cache'}: ")
@@ -287,10 +291,88 @@ def test_rows_made_again_are_as_near_as_half_precision(builder):
 @pytest.mark.parametrize(
     ("name", "shift", "least"), [("images", 1, float("inf")), ("teacher.logits", 5, 0.05)]
 )
-def test_a_view_that_was_changed_is_found_out(builder, name, shift, least):
-    making = builder(count=COUNT)
+def test_a_view_of_something_else_is_found_out(builder, tmp_path, name, shift, least):
+    plain, other = builder(count=COUNT), builder("other", count=COUNT)
+    plain.build(0, Silence())
+    with making(other.bank.path(0), 0) as folder:  # its sums are right, what it holds is not
+        for file in plain.bank.path(0).glob("*.npy"):
+            numbers = np.load(file)
+            np.save(folder / file.name, numbers + numbers.dtype.type(shift) * (file.stem == name))
+    assert other.gap(0, 64) >= least
+
+
+@pytest.mark.parametrize("name", ["images.npy", "teacher.logits.npy", "teacher.embedding.npy", SUMS])
+def test_a_damaged_view_is_said_in_a_line_and_made_again(builder, damage, name):
+    making = builder()
     making.build(0, Silence())
-    path = making.bank.path(0) / f"{name}.npy"
-    np.save(path, np.load(path) + np.load(path).dtype.type(shift))
-    open_view.cache_clear()
-    assert making.gap(0, 64) >= least
+    path = making.bank.path(0)
+    whole = {file.name: file.read_bytes() for file in path.iterdir()}
+    damage(path / name)
+    with pytest.raises(CacheDamagedError, match="damaged"):
+        making.bank.view(0)
+    told = Steps()
+    builder().build(0, told)
+    (line,) = told.said
+    assert line.startswith(f"{path / name}: damaged (")
+    assert "\n" not in line
+    assert told.told == [("view 1 of 3", 40, 40)]
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == whole
+    assert torch.equal(making.bank.view(0).images, torch.from_numpy(np.load(path / "images.npy")))
+
+
+def test_what_a_killed_process_left_half_made_goes_with_the_next_look(builder):
+    making = builder()
+    making.build(0, Silence())
+    half = making.bank.folder / ".view-0000.ab12cd34"
+    half.mkdir()
+    (half / "images.npy").write_bytes(b"half")
+    builder().build(0, Silence())
+    assert sorted(path.name for path in making.bank.folder.iterdir()) == [".view-0000.lock", "view-0000"]
+
+
+class Loud(nn.Module):
+    """Answers each image with its largest pixel times a factor, and with its mean."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, images):
+        largest = images.amax((1, 2, 3))[:, None] * self.factor
+        return Outputs(largest.expand(-1, 5), images.mean((2, 3)), {})
+
+
+@pytest.fixture
+def loud(tmp_path, images):
+    """Makes views of pictures that get brighter, by a teacher whose logits grow with that."""
+
+    def make(factor, name="loud"):
+        bright = images[: CHUNK + 8].clone().fill_(1)
+        bright[CHUNK:] = 255
+        bank = ViewBank(folder=tmp_path / name, count=1, classes=5, teachers={"loud": {"embedding": 3}})
+        return ViewBuilder(
+            bank, bright, Augmentation(AugmentationConfig(crop="none"), 16), {"loud": Loud(factor)}, 0
+        )
+
+    return make
+
+
+def test_logits_beyond_half_precision_are_stored_in_single_precision(loud):
+    quiet, making = loud(100.0, "quiet"), loud(1e6)
+    for each in (quiet, making):
+        each.build(0, Silence())
+    stored = making.bank.view(0).answers["loud"]
+    assert quiet.bank.view(0).answers["loud"].logits.dtype == torch.half
+    assert (stored.logits.dtype, stored.embedding.dtype) == (torch.float32, torch.half)
+    assert stored.logits[CHUNK:].eq(1e6).all()
+    assert stored.logits[:CHUNK].isclose(torch.tensor(1e6 / 255), rtol=1e-3).all()  # half at first
+    assert making.gap(0, 64) < 0.002
+    assert not list(making.bank.path(0).glob("*.wide"))
+
+
+@pytest.mark.parametrize("factor", [float("inf"), float("nan"), 1e38 * 10])
+def test_an_answer_that_is_not_finite_names_teacher_and_view_and_stores_nothing(loud, factor):
+    making = loud(factor)
+    with pytest.raises(TeacherError, match=r"teacher 'loud': its logits for view 1 of 1 are not all finite"):
+        making.build(0, Silence())
+    assert [path.name for path in making.bank.folder.iterdir()] == [".view-0000.lock"]
