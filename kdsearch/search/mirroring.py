@@ -11,11 +11,13 @@ import optuna
 from kdsearch.errors import KdsearchError, StoppedError, StorageError
 from kdsearch.search.results import best_slot, finished_count, study_row, trial_rows
 from kdsearch.search.storage import LOST, open_storage
+from kdsearch.tracking.reaching import one_line
 from kdsearch.tracking.record import StudyRecord
 from kdsearch.tracking.runs import StudyRow, TrialRow
 
 TICK_SECONDS = 2.0
 LIVE_TICKS = 5  # from one look at running trials to the next: each costs MLflow as much as a whole trial
+END_SECONDS = 20.0  # how long a search that is over waits for an MLflow that takes nothing
 PATIENCE_SECONDS = 2.0  # with the study's own database: the next tick comes soon
 End = Literal["FINISHED", "KILLED", "FAILED"]
 
@@ -24,6 +26,7 @@ class Mirroring(Protocol):
     """What `tracking.mirror.Mirror` does; it is passed in, since importing it loads MLflow."""
 
     study: StudyRow
+    moved: float  # when MLflow last took something, on the monotonic clock
 
     def tick(self, trials: list[TrialRow], *, live: bool = True) -> None:
         """Sends what is new, of running trials only if `live`."""
@@ -69,12 +72,19 @@ class MirrorThread(threading.Thread):
             self.ending.wait(TICK_SECONDS)
         self._tick()
 
-    def finish(self, end: End, hurry: Callable[[], bool]) -> bool:
-        """Ends the thread after a last tick, or without it in a hurry; says whether MLflow has everything."""
+    def finish(self, end: End, hurry: Callable[[], bool], patience: float = END_SECONDS) -> bool:
+        """Ends the thread after a last tick; says whether MLflow has everything.
+
+        Without that tick in a hurry, or where MLflow has taken nothing for `patience` seconds.
+        """
         self.end = end
         self.ending.set()
+        begun = time.monotonic()
         while self.is_alive() and not hurry():
             self.join(0.1)
+            moved = max(begun, self.mirror.moved if self.mirror else 0.0)
+            if time.monotonic() - moved > patience:
+                return False
         return not self.behind
 
     def run_id(self, slot: int, attempt: int) -> str | None:
@@ -98,9 +108,10 @@ class MirrorThread(threading.Thread):
             _close(mirror, study, self.end)
         except LOST:
             return  # the study's own database is away; those who need it more say so
-        except KdsearchError as error:
+        except Exception as error:  # noqa: BLE001  the next tick may do better, so the thread never dies
             if not self.told:
-                self.say(f"{error}; the study's database keeps everything, and 'kdsearch sync' catches up")
+                why = str(error) if isinstance(error, KdsearchError) else f"the mirror: {one_line(error)}"
+                self.say(f"{why}; the study's database keeps everything, and 'kdsearch sync' catches up")
             self.told = True
             return
         self.behind = self.told = False

@@ -134,7 +134,7 @@ class Supervisor:
         self.storage = open_storage(created.storage, patience=WATCHING_SECONDS)
         self.study = optuna.load_study(study_name=created.name, storage=self.storage)
         self.finished, self.since = created.finished, len(self.study.get_trials(deepcopy=False))
-        if self.open_mirror and created.finished < created.target:
+        if self.open_mirror:  # of a finished study too: MLflow may have missed its end
             self.mirror = MirrorThread(
                 self.open_mirror, created.tracking_uri, created.storage, created.name, self.watch.say
             )
