@@ -34,8 +34,8 @@ class Mirroring(Protocol):
     def close(self, status: End) -> None:
         """Ends the parent run."""
 
-    def run_id(self, slot: int, attempt: int) -> str | None:
-        """The id of a trial's run."""
+    def awaits_model(self, slot: int, attempt: int) -> str | None:
+        """The id of a trial's run that has no model yet."""
 
 
 OpenMirror = Callable[[str | None, StudyRow, StudyRecord], Mirroring]
@@ -87,9 +87,9 @@ class MirrorThread(threading.Thread):
                 return False
         return not self.behind
 
-    def run_id(self, slot: int, attempt: int) -> str | None:
-        """The id of a trial's run in MLflow, if it got there."""
-        return self.mirror.run_id(slot, attempt) if self.mirror and not self.behind else None
+    def awaits_model(self, slot: int, attempt: int) -> str | None:
+        """The id of a trial's run in MLflow, if it got there and has no model yet."""
+        return self.mirror.awaits_model(slot, attempt) if self.mirror and not self.behind else None
 
     def _tick(self) -> None:
         self.behind = True
@@ -145,12 +145,15 @@ def follow_study(
 
 
 def mirror_once(open_mirror: OpenMirror, uri: str | None, storage: str, study: optuna.Study) -> str | None:
-    """One tick; returns the best trial's run. Raises MirrorUnavailableError where MLflow does not answer."""
+    """One tick; returns the best trial's run, if it has no model yet.
+
+    Raises MirrorUnavailableError where MLflow does not answer.
+    """
     mirror = open_mirror(uri, study_row(study), StudyRecord(storage, study.study_name))
     mirror.tick(trial_rows(study))
     _close(mirror, study, None)
     best = best_slot(study)
-    return mirror.run_id(*best) if best else None
+    return mirror.awaits_model(*best) if best else None
 
 
 def _close(mirror: Mirroring, study: optuna.Study, end: End | None) -> None:

@@ -78,10 +78,10 @@ class Mirror:
             self._checked_runs().delete()
             self._runs = None
 
-    def run_id(self, slot: int, attempt: int) -> str | None:
-        """The id of a trial's run, as of the last tick that ended well."""
+    def awaits_model(self, slot: int, attempt: int) -> str | None:
+        """The id of a trial's run, as of the last tick that ended well, if it had no model then."""
         run = self._runs.get(f"{slot}.{attempt}") if self._runs else None
-        return run.id if run else None
+        return run.id if run and not run.has_model else None
 
     @property
     def client(self) -> MlflowClient:

@@ -32,7 +32,7 @@ def test_the_search_does_not_notice_and_the_mirror_catches_up(create, worker, se
     mirror = MirrorThread(Mirror, server.uri, url, "small", said.append)
     mirror.start()
     worker().work()
-    wait_until(lambda: mirror.run_id(1, 0), "two runs")
+    wait_until(lambda: mirror.awaits_model(1, 0), "two runs")
 
     server.kill()
     study.set_user_attr("target", 4)
@@ -64,7 +64,7 @@ class Heard:
     def close(self, status):
         self.closed.append(status)
 
-    def run_id(self, slot, attempt):
+    def awaits_model(self, slot, attempt):
         return None
 
 
