@@ -13,6 +13,7 @@ from kdsearch.data.request import DataConfig
 from kdsearch.data.source import Parts
 from kdsearch.data.split import pixel_hashes
 from kdsearch.errors import DataError
+from kdsearch.names import class_names_fault
 from kdsearch.progress import Progress
 
 DEFAULT_SIZE = 128
@@ -34,6 +35,8 @@ class ImageFolder:
         self.layout = layout(root)
         self.training = listing(self.layout.training)
         self.classes = class_names(root, list(self.training))
+        if fault := class_names_fault(self.classes):
+            raise DataError(f"{root}: {fault}")
         if len(self.classes) < 2:
             raise DataError(f"{self.layout.training}: only one class ({self.classes[0]!r}); two are needed")
         self.validation: Files | None = None
