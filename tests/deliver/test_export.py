@@ -100,10 +100,12 @@ def test_a_student_of_nan_leaves_nothing_behind(trained, tmp_path):
 
 
 def test_a_folder_with_something_in_it_is_left_alone(trained, tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="--force"):
-        export_student(trained.config, trained.student.state_dict(), trained.facts, trained.images, tmp_path)
-    assert contents(tmp_path) == {"notes.txt": b"mine"}
+        export_student(trained.config, trained.student.state_dict(), trained.facts, trained.images, folder)
+    assert contents(folder) == {"notes.txt": b"mine"}
 
 
 def test_a_file_in_place_of_the_folder_is_an_error(trained, tmp_path):
