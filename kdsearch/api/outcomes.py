@@ -42,11 +42,15 @@ def export_best(
 ) -> "Exported":
     """Writes the best student so far to `out` (`best/STUDY`) in all forms, each loaded back and compared.
 
-    Raises NothingFinishedError, UsageError where `out` is not empty and `force` is off, ExportError.
+    Raises NothingFinishedError, ExportError, and UsageError where `out` holds what is not to be replaced.
     """
     from kdsearch.deliver import winner
+    from kdsearch.errors import UsageError
+    from kdsearch.names import study_name_fault
     from kdsearch.search.lookup import find
 
     found, record = find(study, storage)
     folder = out or Path("best", found.study_name)
+    if out is None and study_name_fault(found.study_name):  # of an earlier version; '..' was allowed
+        raise UsageError(f"study {found.study_name!r}: its name can be no folder's; name one with --out")
     return winner.export_best(found, record, folder, progress or Silence(), force=force, test=test, data=data)

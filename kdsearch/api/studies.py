@@ -54,14 +54,15 @@ def train(
 
     Of what `recipe` searches it takes the first loss that is listed, and the defaults. Raises as `run`.
     """
-    from kdsearch.deliver.winner import judge_best
-    from kdsearch.search.lookup import find
-    from kdsearch.study.file import load_study
-
     given, watch = overrides or Overrides(), watch or Silence()
     if not given.name and "name" not in request(recipe, given).settings:
         given = given.model_copy(update={"name": f"{Path(recipe).stem}-train"})
     summary = run(recipe, trials=1, overrides=given, watch=watch)
+
+    from kdsearch.deliver.winner import judge_best  # after the run, whose supervisor holds no tensors
+    from kdsearch.search.lookup import find
+    from kdsearch.study.file import load_study
+
     found, record = find(summary.study, summary.storage)
     summary = summary.model_copy(update={"notes": ()})  # of how a search would go on
     published = load_study(recipe, request(recipe, given).replaced_values()).published

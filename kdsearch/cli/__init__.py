@@ -18,6 +18,7 @@ from kdsearch.cli.train import train
 from kdsearch.cli.views import views
 from kdsearch.cli.worker import worker
 from kdsearch.errors import KdsearchError
+from kdsearch.names import visible
 
 
 class Commands(click.Group):
@@ -28,7 +29,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KdsearchError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {visible(str(error))}", err=True)
             ctx.exit(error.exit_code)
 
 

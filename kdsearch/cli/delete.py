@@ -3,6 +3,7 @@
 import click
 
 from kdsearch.cli.overrides import storage, tracking_uri
+from kdsearch.names import visible
 
 
 @click.command()
@@ -21,5 +22,5 @@ def delete(study: str, yes: bool, storage: str, tracking_uri: str | None) -> Non
     if not yes:
         click.confirm(f"Remove study {study!r} with {finished} finished trials?", abort=True)
     for left in api.delete(study, storage=storage, tracking_uri=tracking_uri):
-        click.echo(left, err=True)
-    click.echo(f"removed {study}")
+        click.echo(visible(left), err=True)
+    click.echo(f"removed {visible(study)}")

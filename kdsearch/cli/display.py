@@ -12,32 +12,34 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from kdsearch.api import STORAGE
+from kdsearch.cli.output import cell, console, print_lines
+from kdsearch.names import visible
 from kdsearch.progress import Silence, Standing, Watch
 
 if TYPE_CHECKING:
     from kdsearch.api import Audit, Exported, Ledger, Ranked, ShippedStudy, Status, Summary, Trained
 
 PLAIN_SECONDS = 5.0  # between two lines about one thing, when not on a terminal
+COLUMNS = (
+    TextColumn("{task.description}", markup=False),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TextColumn("{task.fields[note]}", markup=False),
+)
 SHOWN_PARTS = 0.01  # parts of a run below this share are summed up as the rest
 
 
 @contextmanager
 def watching(quiet: bool) -> Iterator[Watch]:
     """Bars on a terminal, lines elsewhere, nothing if `quiet`."""
-    console = Console(stderr=True, highlight=False)
+    out = console(stderr=True)
     if quiet:
         yield Silence()
-    elif console.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with Progress(*columns, console=console) as progress:
+    elif out.is_terminal:
+        with Progress(*COLUMNS, console=out) as progress:
             yield Bars(progress)
     else:
-        yield Lines(console)
+        yield Lines(out)
 
 
 class Bars:
@@ -50,14 +52,14 @@ class Bars:
     def step(self, task: str, done: int, total: int, note: str = "") -> None:
         """Moves the task's bar; a view's bar vanishes when it is full."""
         if task not in self.tasks:
-            self.tasks[task] = self.progress.add_task(task, total=total or None, note=note)
-        self.progress.update(self.tasks[task], completed=done, note=note)
+            self.tasks[task] = self.progress.add_task(visible(task), total=total or None, note="")
+        self.progress.update(self.tasks[task], completed=done, note=visible(note))
         if done == total and task.startswith("view"):
             self.progress.update(self.tasks[task], visible=False)
 
     def say(self, text: str) -> None:
         """Prints the line above the bars."""
-        self.progress.console.print(text, markup=False)
+        self.progress.console.print(visible(text), markup=False)
 
     def standing(self, standing: Standing) -> None:
         """Moves the bar of the search."""
@@ -80,7 +82,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """Prints the line."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        print_lines(self.console, text)
 
     def standing(self, standing: Standing) -> None:
         """A line when a trial has finished, now and then."""
@@ -109,25 +111,22 @@ def _standing(standing: Standing) -> str:
 
 def show_summary(summary: "Summary") -> None:
     """The five best, what they are worth, where the time went, what to do next."""
-    out = Console(highlight=False)
-    out.print(f"\nStudy {summary.study}: {_counts(summary)}", markup=False, soft_wrap=True)
+    out = console()
+    print_lines(out, "", f"Study {summary.study}: {_counts(summary)}")
     if summary.best:
         out.print(_best(summary))
-        for line in (*_worth(summary), *_plainly(summary)):
-            out.print(line, markup=False, soft_wrap=True)
+        print_lines(out, *_worth(summary), *_plainly(summary))
     if len(summary.seconds) > 1:
-        for line in _time(summary):
-            out.print(line, markup=False, soft_wrap=True)
+        print_lines(out, *_time(summary))
     if summary.ledger.in_every_step:
-        out.print(_asked(summary.ledger), markup=False, soft_wrap=True)
+        print_lines(out, _asked(summary.ledger))
     if summary.audit.trials:
-        out.print(_audited(summary.audit), markup=False, soft_wrap=True)
-    for note in summary.notes:
-        out.print(note, markup=False, soft_wrap=True)
+        print_lines(out, _audited(summary.audit))
+    print_lines(out, *summary.notes)
     if summary.best:
         export = "kdsearch export-best" + (" with this --storage" if summary.storage != STORAGE else "")
         following = [export, *([summary.compare] if summary.compare else [])]
-        out.print(f"Next: {', '.join(following)}", markup=False, soft_wrap=True)
+        print_lines(out, f"Next: {', '.join(following)}")
 
 
 def _counts(summary: "Summary") -> str:
@@ -150,8 +149,8 @@ def _best(summary: "Summary") -> Table:
             else f"{100 * (entry.accuracy - summary.teacher_accuracy):+.2f}",
             f"{entry.parameters:,}",
             f"{entry.macs:,}",
-            entry.family,
-            entry.loss,
+            cell(entry.family),
+            cell(entry.loss),
         )
     return table
 
@@ -204,23 +203,22 @@ def _audited(audit: "Audit") -> str:
 
 def show_created(summary: "Summary") -> None:
     """What `init` made."""
-    out = Console(highlight=False)
     standing = f"{summary.finished} of {summary.target} trials finished"
-    out.print(f"Study {summary.study} is ready for workers: {standing}.", markup=False, soft_wrap=True)
+    print_lines(console(), f"Study {summary.study} is ready for workers: {standing}.")
 
 
 def show_status(status: "Status") -> None:
     """One study, a line for each fact."""
-    table = Table(title=f"Study {status.study}", show_header=False)
+    table = Table(title=cell(f"Study {status.study}"), show_header=False)
     table.add_row("finished", f"{status.finished} of {status.target}")
     table.add_row("complete, pruned, failed", f"{status.complete}, {status.pruned}, {status.failed}")
     table.add_row("running", f"{status.running} trials, {status.workers} workers")
-    table.add_row("best", _ranked(status.best) if status.best else "none yet")
+    table.add_row("best", cell(_ranked(status.best) if status.best else "none yet"))
     if status.per_hour:
         table.add_row("trials an hour", f"{status.per_hour:,.0f}")
     if status.seconds_left:
         table.add_row("time left", _clock(status.seconds_left))
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 def _ranked(entry: "Ranked") -> str:
@@ -233,15 +231,14 @@ def show_studies(studies: "list[ShippedStudy]") -> None:
     ours, published = Table("study", "what it searches"), Table("recipe", "what it reproduces", "published")
     for study in studies:
         if study.recipe:
-            published.add_row(study.name, study.recipe, study.result)
+            published.add_row(cell(study.name), cell(study.recipe), cell(study.result))
         else:
-            ours.add_row(study.name, study.description)
-    Console(highlight=False).print(ours, published)
+            ours.add_row(cell(study.name), cell(study.description))
+    console().print(ours, published)
 
 
 def show_trained(trained: "Trained") -> None:
     """What came out, beside what was published."""
-    out = Console(highlight=False)
     test = f", test {_percent(trained.test.accuracy)}" if trained.test else ""
     lines = [
         f"Here: validation {_percent(trained.validation_accuracy)}{test}, {trained.parameters:,} parameters"
@@ -250,13 +247,11 @@ def show_trained(trained: "Trained") -> None:
         lines.append(trained.note)
     if trained.published.result:
         lines.append(f"Published: {trained.published.result} ({trained.published.recipe})")
-    for line in lines:
-        out.print(line, markup=False, soft_wrap=True)
+    print_lines(console(), *lines)
 
 
 def show_exported(exported: "Exported") -> None:
     """What was written, and how good it is."""
-    out = Console(highlight=False)
     test = (
         f"{_percent(exported.test.accuracy)} on {exported.test.images:,} test images"
         if exported.test
@@ -269,8 +264,7 @@ def show_exported(exported: "Exported") -> None:
         *(f"  {path}" for path in exported.paths),
         "Each form was loaded back and answers as the trained student does.",
     ]
-    for line in lines:
-        out.print(line, markup=False, soft_wrap=True)
+    print_lines(console(), *lines)
 
 
 def _percent(share: float) -> str:

@@ -3,6 +3,7 @@
 import click
 
 from kdsearch.cli.overrides import storage, tracking_uri
+from kdsearch.names import visible
 
 
 @click.command()
@@ -20,4 +21,4 @@ def sync(study: str | None, follow: bool, storage: str, tracking_uri: str | None
 
     with watching(quiet=False) as watch:
         name = api.sync(study, storage=storage, tracking_uri=tracking_uri, follow=follow, progress=watch)
-    click.echo(f"MLflow has study {name}")
+    click.echo(f"MLflow has study {visible(name)}")

@@ -16,6 +16,7 @@ from kdsearch.data.request import DataConfig
 from kdsearch.data.source import Parts, Source
 from kdsearch.data.split import pixel_hashes
 from kdsearch.errors import DataError
+from kdsearch.names import class_names_fault
 from kdsearch.progress import Progress
 
 DEFAULT_SIZE = 128
@@ -41,6 +42,8 @@ class ImageFolder(Source):
         keys = list(self.training)
         self.classes = class_names(root, keys)
         self.passed[""] += unused_names(root, keys)
+        if fault := class_names_fault(self.classes):
+            raise DataError(f"{root}: {fault}")
         if len(self.classes) < 2:
             raise DataError(
                 f"{self.layout.training}: only one class ({self.classes[0]!r}); two are needed{self.hint()}"

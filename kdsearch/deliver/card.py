@@ -2,6 +2,7 @@
 
 from kdsearch.config import Record
 from kdsearch.deliver.source import LOADING
+from kdsearch.markdown import escaped
 
 NAMED = 20  # class names in the card; config.json has all
 
@@ -47,9 +48,9 @@ def model_card(facts: CardFacts) -> str:
 
 
 def _head(facts: CardFacts) -> str:
-    notes = "".join(f"\n{note}\n" for note in facts.notes)
+    notes = "".join(f"\n{escaped(note)}\n" for note in facts.notes)
     return (
-        f"# {facts.study}: a student of {facts.parameters:,} parameters\n\n"
+        f"# {escaped(facts.study)}: a student of {facts.parameters:,} parameters\n\n"
         f"An image classifier for {len(facts.classes)} classes ({_names(facts)}), found by kdsearch as the "
         f"best of {facts.trials:,} finished trials with at most {facts.max_params:,} parameters. It has "
         f"{facts.parameters:,} and takes {facts.macs:,} multiply-adds for an image of "
@@ -64,9 +65,8 @@ def _accuracy(facts: CardFacts) -> str:
     else:
         rows.append("| test | | not read |")
     for teacher, accuracy in facts.teachers.items():
-        rows.append(
-            f"| validation, the teacher {teacher} | {facts.validation_images:,} | {_percent(accuracy)} |"
-        )
+        which = f"validation, the teacher {escaped(teacher)}"
+        rows.append(f"| {which} | {facts.validation_images:,} | {_percent(accuracy)} |")
     text = "## Accuracy\n\n| images | how many | accuracy |\n|---|---:|---:|\n" + "\n".join(rows) + "\n\n"
     text += (
         f"One validation image is worth {100 / facts.validation_images:.2f} points. The validation images "
@@ -108,16 +108,19 @@ def _loading(facts: CardFacts) -> str:
 
 
 def _origin(facts: CardFacts) -> str:
-    told = [f"{name}, {_percent(share)} on the validation images" for name, share in facts.teachers.items()]
+    told = [
+        f"{escaped(name)}, {_percent(share)} on the validation images"
+        for name, share in facts.teachers.items()
+    ]
     teacher = ("the average of " if len(told) > 1 else "") + (" and ".join(told) or "none")
     images = f"{facts.train_images:,} training and {facts.validation_images:,} validation images"
     rows = {
-        "data": f"{facts.data}, {images}",
+        "data": f"{escaped(facts.data)}, {images}",
         "fingerprint of the data": f"`{facts.fingerprint}`",
         "teacher": teacher,
-        "study": f"{facts.study}, seed {facts.seed}",
+        "study": f"{escaped(facts.study)}, seed {facts.seed}",
         "trial": str(facts.trial),
-        "versions": ", ".join(f"{package} {version}" for package, version in facts.versions.items()),
+        "versions": ", ".join(f"{package} {escaped(version)}" for package, version in facts.versions.items()),
         "commit": f"`{facts.commit}`" if facts.commit else "not known",
     }
     found = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
@@ -129,11 +132,11 @@ def _origin(facts: CardFacts) -> str:
 
 
 def _names(facts: CardFacts) -> str:
-    return ", ".join(facts.classes[:NAMED]) + (", ..." if len(facts.classes) > NAMED else "")
+    return ", ".join(map(escaped, facts.classes[:NAMED])) + (", ..." if len(facts.classes) > NAMED else "")
 
 
 def _setting(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else escaped(str(value))
 
 
 def _percent(accuracy: float) -> str:

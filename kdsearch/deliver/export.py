@@ -1,5 +1,6 @@
 """The winner in all its forms, loaded back and compared before any of them is in its place."""
 
+import shutil
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from kdsearch.cache import digest, entry, locked
 from kdsearch.config import Record
 from kdsearch.deliver.card import CardFacts, model_card
 from kdsearch.deliver.onnx import export_onnx, run_onnx
@@ -19,7 +21,11 @@ from kdsearch.errors import ExportError, UsageError
 from kdsearch.models.count import parameters_of
 from kdsearch.models.student import Network, NetworkConfig, as_input, build_student
 from kdsearch.models.weights import to_bytes
+from kdsearch.places import check_writable
 
+CONFIG = "config.json"  # by which an export is known
+FORMS = ("README.md", CONFIG, "student.onnx", "student.py", "student.safetensors")
+UNFINISHED = ".kdsearch-export."  # how the folders begin in which exports are made
 TOLERANCE = 1e-4  # of the largest logit, and of 1 if all are smaller; float32 in another order is at 1e-6
 
 
@@ -59,33 +65,63 @@ def export_student(
     """Writes all forms of a trained student to the folder `out`; returns their paths.
 
     `images` are real ones, uint8 N x C x H x W, on which each form must answer as the student does. With
-    `force` the files of an earlier export are replaced; what else lies there stays. Raises UsageError where
-    `out` holds something and `force` is off, ExportError where a form answers otherwise; then nothing in
-    `out` has changed.
+    `force` the files of an earlier export are replaced; what else lies there stays. Raises as `check_folder`,
+    and ExportError where a form answers otherwise or cannot be written; then nothing in `out` has changed.
     """
     assert facts.parameters == parameters_of(config), "the card must tell the truth"
     assert len(facts.classes) == config.classes, "each logit has a name"
-    check_folder(out, force=force)
     out = out.resolve()
     student = build_student(config)
     student.load_state_dict(state)
     student.eval()
-    beside = out if out.is_dir() else out.parent  # the same file system, also where `out` is a mount
-    beside.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".kdsearch-export.", dir=beside) as temporary:
-        folder = Path(temporary, "forms")
-        folder.mkdir()  # TemporaryDirectory's own could be read by nobody else
-        _write(student, config, facts, folder)
-        check_export(folder, student, images)
-        return _put(folder, out)
+    key = digest(str(out))
+    with locked(entry("exports", key)):  # of this machine, one at a time into one folder
+        check_folder(out, force=force)
+        beside = out if out.is_dir() else out.parent  # the same file system, also where `out` is a mount
+        try:
+            beside.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(prefix=f"{UNFINISHED}{key}.", dir=beside) as temporary:
+                folder = Path(temporary, "forms")
+                folder.mkdir()  # TemporaryDirectory's own could be read by nobody else
+                _write(student, config, facts, folder)
+                check_export(folder, student, images)
+                _put(folder, out)
+        except (OSError, SafetensorError) as error:  # the latter has the system's reason in its text
+            raise _unwritten(error, out) from error
+        for unfinished in beside.glob(f"{UNFINISHED}{key}.*"):  # of processes that died: we hold the lock
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return [out / name for name in FORMS]
 
 
 def check_folder(out: Path, *, force: bool) -> None:
-    """Raises UsageError where an export may not be written to `out`."""
+    """Raises UsageError where an export may not be written to `out`: a file of somebody else's lies there."""
+    out = out.resolve()
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; --out names a folder")
-    if out.is_dir() and any(out.iterdir()) and not force:
+    there = [path for path in out.iterdir() if not path.name.startswith(UNFINISHED)] if out.is_dir() else []
+    if there and not force:
         raise UsageError(f"{out} is not empty; --force replaces an export there, --out names another folder")
+    own = [path.name for path in there if path.name in FORMS]
+    if own and not _is_export(out):
+        raise UsageError(
+            f"{out} holds {min(own)}, which is of no export of kdsearch and stays; --out names another folder"
+        )
+    nearest = next(folder for folder in (out, *out.parents) if folder.exists())
+    check_writable(nearest, "let --out name another folder")
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether kdsearch wrote it; also where it died while it replaced one, see `_put`."""
+    configs = [folder / CONFIG, *folder.glob(f"{UNFINISHED}*/{CONFIG}")]
+    return any(map(_is_config, configs))
+
+
+def _is_config(path: Path) -> bool:
+    try:
+        ExportConfig.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return False
+    return True
 
 
 def check_export(folder: Path, student: Network, images: Tensor) -> None:
@@ -125,14 +161,14 @@ def _write(student: Network, config: NetworkConfig, facts: CardFacts, folder: Pa
     )
     (folder / "student.safetensors").write_bytes(to_bytes(student.state_dict()))
     (folder / "student.py").write_text(student_source(config), encoding="utf-8")
-    (folder / "config.json").write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / CONFIG).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(model_card(facts), encoding="utf-8")
     export_onnx(student, facts.image_size, folder / "student.onnx")
 
 
 def _run_weights(folder: Path, images: Tensor) -> Tensor:
     try:
-        config = ExportConfig.model_validate_json((folder / "config.json").read_bytes()).student
+        config = ExportConfig.model_validate_json((folder / CONFIG).read_bytes()).student
         student = build_student(config)
         student.load_state_dict(load_file(folder / "student.safetensors"))
     except (OSError, ValidationError, SafetensorError, RuntimeError) as error:
@@ -143,11 +179,23 @@ def _run_weights(folder: Path, images: Tensor) -> Tensor:
     return logits
 
 
-def _put(folder: Path, out: Path) -> list[Path]:
-    names = sorted(path.name for path in folder.iterdir())
-    if out.is_dir():
-        for name in names:
-            (folder / name).replace(out / name)
-    else:
+def _put(folder: Path, out: Path) -> None:
+    """Moves the forms to their place; the configuration goes first and comes last.
+
+    So what a death leaves has none, and no program takes parts of two exports for one.
+    """
+    if not out.is_dir():
         folder.rename(out)
-    return [out / name for name in names]
+        return
+    if (out / CONFIG).exists():
+        (out / CONFIG).replace(folder.parent / CONFIG)
+    for name in sorted(FORMS, key=lambda name: name == CONFIG):
+        (folder / name).replace(out / name)
+
+
+def _unwritten(error: OSError | SafetensorError, out: Path) -> ExportError:
+    where = error.filename or out if isinstance(error, OSError) else out
+    reason = error.strerror if isinstance(error, OSError) else error
+    return ExportError(
+        f"{where}: cannot be written ({reason}); free some disk, or let --out name another folder"
+    )

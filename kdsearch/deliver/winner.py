@@ -63,8 +63,8 @@ def export_best(
     data: str | None,
 ) -> Exported:
     """Exports the best trial so far to the folder `out`; `test` reads the test split, once for each trial."""
-    check_folder(out, force=force)  # before the test split is read
     winner = find_winner(found, record)
+    check_folder(out, force=force)  # before the test split is read
     study = study_at(found, data)
     sets = _same_images(found, study, progress)
     notes = list(_search_notes(found))

@@ -11,11 +11,13 @@ import optuna
 from kdsearch.errors import KdsearchError, StoppedError, StorageError
 from kdsearch.search.results import best_slot, finished_count, study_row, trial_rows
 from kdsearch.search.storage import LOST, open_storage
+from kdsearch.tracking.reaching import one_line
 from kdsearch.tracking.record import StudyRecord
 from kdsearch.tracking.runs import StudyRow, TrialRow
 
 TICK_SECONDS = 2.0
 LIVE_TICKS = 5  # from one look at running trials to the next: each costs MLflow as much as a whole trial
+END_SECONDS = 20.0  # how long a search that is over waits for an MLflow that takes nothing
 PATIENCE_SECONDS = 2.0  # with the study's own database: the next tick comes soon
 End = Literal["FINISHED", "KILLED", "FAILED"]
 
@@ -24,6 +26,7 @@ class Mirroring(Protocol):
     """What `tracking.mirror.Mirror` does; it is passed in, since importing it loads MLflow."""
 
     study: StudyRow
+    moved: float  # when MLflow last took something, on the monotonic clock
 
     def tick(self, trials: list[TrialRow], *, live: bool = True) -> None:
         """Sends what is new, of running trials only if `live`."""
@@ -31,8 +34,8 @@ class Mirroring(Protocol):
     def close(self, status: End) -> None:
         """Ends the parent run."""
 
-    def run_id(self, slot: int, attempt: int) -> str | None:
-        """The id of a trial's run."""
+    def awaits_model(self, slot: int, attempt: int) -> str | None:
+        """The id of a trial's run that has no model yet."""
 
 
 OpenMirror = Callable[[str | None, StudyRow, StudyRecord], Mirroring]
@@ -69,17 +72,24 @@ class MirrorThread(threading.Thread):
             self.ending.wait(TICK_SECONDS)
         self._tick()
 
-    def finish(self, end: End, hurry: Callable[[], bool]) -> bool:
-        """Ends the thread after a last tick, or without it in a hurry; says whether MLflow has everything."""
+    def finish(self, end: End, hurry: Callable[[], bool], patience: float = END_SECONDS) -> bool:
+        """Ends the thread after a last tick; says whether MLflow has everything.
+
+        Without that tick in a hurry, or where MLflow has taken nothing for `patience` seconds.
+        """
         self.end = end
         self.ending.set()
+        begun = time.monotonic()
         while self.is_alive() and not hurry():
             self.join(0.1)
+            moved = max(begun, self.mirror.moved if self.mirror else 0.0)
+            if time.monotonic() - moved > patience:
+                return False
         return not self.behind
 
-    def run_id(self, slot: int, attempt: int) -> str | None:
-        """The id of a trial's run in MLflow, if it got there."""
-        return self.mirror.run_id(slot, attempt) if self.mirror and not self.behind else None
+    def awaits_model(self, slot: int, attempt: int) -> str | None:
+        """The id of a trial's run in MLflow, if it got there and has no model yet."""
+        return self.mirror.awaits_model(slot, attempt) if self.mirror and not self.behind else None
 
     def _tick(self) -> None:
         self.behind = True
@@ -98,9 +108,10 @@ class MirrorThread(threading.Thread):
             _close(mirror, study, self.end)
         except LOST:
             return  # the study's own database is away; those who need it more say so
-        except KdsearchError as error:
+        except Exception as error:  # noqa: BLE001  the next tick may do better, so the thread never dies
             if not self.told:
-                self.say(f"{error}; the study's database keeps everything, and 'kdsearch sync' catches up")
+                why = str(error) if isinstance(error, KdsearchError) else f"the mirror: {one_line(error)}"
+                self.say(f"{why}; the study's database keeps everything, and 'kdsearch sync' catches up")
             self.told = True
             return
         self.behind = self.told = False
@@ -134,12 +145,15 @@ def follow_study(
 
 
 def mirror_once(open_mirror: OpenMirror, uri: str | None, storage: str, study: optuna.Study) -> str | None:
-    """One tick; returns the best trial's run. Raises MirrorUnavailableError where MLflow does not answer."""
+    """One tick; returns the best trial's run, if it has no model yet.
+
+    Raises MirrorUnavailableError where MLflow does not answer.
+    """
     mirror = open_mirror(uri, study_row(study), StudyRecord(storage, study.study_name))
     mirror.tick(trial_rows(study))
     _close(mirror, study, None)
     best = best_slot(study)
-    return mirror.run_id(*best) if best else None
+    return mirror.awaits_model(*best) if best else None
 
 
 def _close(mirror: Mirroring, study: optuna.Study, end: End | None) -> None:

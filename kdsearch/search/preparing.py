@@ -35,6 +35,7 @@ from kdsearch.study.file import Study, load_study
 from kdsearch.study.settings import RunConfig
 from kdsearch.study.space import Place, read_record
 from kdsearch.study.teachers import label, place_of
+from kdsearch.tracking.local import check_store
 from kdsearch.tracking.record import StudyRecord
 from kdsearch.tracking.uri import tracking_uri, without_password
 from kdsearch.views.augment import Augmentation
@@ -63,10 +64,12 @@ def prepare(request: Request, channel: Channel) -> None:
     """Tells the channel when the study exists and when workers can start. Raises what the user can mend."""
     study = _joined(request) if request.join else load_study(request.study, request.replaced_values())
     device = choose_device(study.run.device)
-    tracking_uri(study.run.tracking_uri)  # a wrong one is said now
+    uri = tracking_uri(study.run.tracking_uri)  # a wrong one is said now
     check_cache()
     if request.views:
         check_state()
+    if request.views and not request.join:  # the mirror runs beside
+        check_store(uri)
     storage = open_storage(study.run.storage, create=True)
     found = identity.find_study(storage, study.name)
     if found is not None:

@@ -56,7 +56,7 @@ class Summary(Record):
     seconds: dict[str, float] = Field(default_factory=dict)  # of this run, by part
     beside: dict[str, float] = Field(default_factory=dict)  # what other processes did meanwhile
     overhead: float = 0.0  # seconds of the study itself: sampling, storage, record, checkpoints, mirror
-    best_run_id: str | None = None  # of the best trial, in MLflow
+    best_run_id: str | None = None  # of the best trial, in MLflow, if its model is still to be logged
     tracking_uri: str | None = None  # as the study file or the command line has it
     compare: str | None = None  # how to see the trials in MLflow
     notes: tuple[str, ...] = ()

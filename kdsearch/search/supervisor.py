@@ -134,7 +134,7 @@ class Supervisor:
         self.storage = open_storage(created.storage, patience=WATCHING_SECONDS)
         self.study = optuna.load_study(study_name=created.name, storage=self.storage)
         self.finished, self.since = created.finished, len(self.study.get_trials(deepcopy=False))
-        if self.open_mirror and created.finished < created.target:
+        if self.open_mirror:  # of a finished study too: MLflow may have missed its end
             self.mirror = MirrorThread(
                 self.open_mirror, created.tracking_uri, created.storage, created.name, self.watch.say
             )
@@ -173,7 +173,8 @@ class Supervisor:
         if self.prepared:
             self.watch.standing(now)
         nearly = now.seconds_left is not None and now.seconds_left <= LOADING_SECONDS
-        if self.model_log and self.mirror and (nearly or now.finished + len(self.workers) >= now.target):
+        nearly = nearly or now.finished + len(self.workers) >= now.target
+        if nearly and self.workers and self.model_log and self.mirror:
             self.model_log.warm_up()
 
     def _look_after_children(self) -> None:
@@ -237,7 +238,7 @@ class Supervisor:
                 "beside": beside,
                 "overhead": seconds.get(OVERHEAD, 0.0) + beside["mirror"],
                 "notes": tuple(notes),
-                "best_run_id": self.mirror.run_id(*best) if self.mirror and best else None,
+                "best_run_id": self.mirror.awaits_model(*best) if self.mirror and best else None,
                 "tracking_uri": self.created.tracking_uri,
             }
         )

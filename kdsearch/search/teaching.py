@@ -1,19 +1,19 @@
 """Teachers without a search: trained into the cache, brought in from a file, scored, listed."""
 
 import json
-import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from kdsearch.cache import check, locked, sound
 from kdsearch.config import Record
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
-from kdsearch.errors import CacheDamagedError, IdentityError, TeacherError, UsageError
+from kdsearch.errors import CacheDamagedError, IdentityError, KdsearchError, TeacherError, UsageError
 from kdsearch.models.count import count_parameters
 from kdsearch.models.teachers import offered
 from kdsearch.models.weights import from_bytes, load_weights, open_weights
-from kdsearch.places import cache_root
+from kdsearch.places import cache_root, check_writable
 from kdsearch.prepare.stored import weights_file
 from kdsearch.prepare.taught import (
     FACTS,
@@ -81,23 +81,28 @@ class Target(NamedTuple):
     force: bool  # replace what is there
 
     def check(self) -> None:
-        """Raises UsageError where it cannot be written as it is asked for."""
+        """Raises UsageError where it cannot be written as it is asked for; tries the folder."""
         if self.path.suffix != SUFFIX:
             raise UsageError(f"--out {self.path}: the name must end in {SUFFIX}")
+        if self.path.is_dir():
+            raise UsageError(f"--out {self.path}: is a folder; name a file")
         if self.path.exists() and not self.force:
             raise UsageError(f"{self.path}: is there already; --force replaces it, --out names another file")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"--out {self.path}: {error.strerror}") from None
-        if self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
-            raise UsageError(f"--out {self.path}: cannot be written; name another file")
+        check_writable(self.path.parent, "let --out name a file in another folder")
 
     def write(self, content: bytes) -> Path:
-        """Writes it at once or not at all; returns where."""
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        temporary.write_bytes(content)
-        temporary.replace(self.path)
+        """Writes it at once or not at all; returns where. Raises as `check`, and KdsearchError."""
+        self.check()  # again, since a training lies in between
+        try:
+            with TemporaryDirectory(prefix=".kdsearch-teacher.", dir=self.path.parent) as folder:
+                whole = Path(folder, "weights")
+                whole.write_bytes(content)
+                whole.replace(self.path)
+        except OSError as error:
+            raise KdsearchError(
+                f"--out {self.path}: cannot be written ({error.strerror}); free some disk and give the "
+                "command again: a teacher that was trained is in the cache"
+            ) from error
         return self.path.resolve()
 
 

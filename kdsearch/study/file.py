@@ -12,6 +12,7 @@ from kdsearch.engine.training import Training
 from kdsearch.errors import StudyFileError
 from kdsearch.files import read_text
 from kdsearch.models.families import FAMILIES
+from kdsearch.names import study_name_fault
 from kdsearch.study.architecture import SEARCHED, Architecture, common_layers
 from kdsearch.study.distillation import Distillation, check_student_layers, loss_names
 from kdsearch.study.settings import BudgetConfig, PublishedResult, RunConfig, SearchConfig, TeacherConfig
@@ -149,8 +150,6 @@ def _head(file: str, key: str, tables: Mapping[str, Any]) -> Any:
         )
     if key == "seed" and value not in SEEDS:
         raise StudyFileError(f"{file}: seed = {value}: must be from 0 to {SEEDS[-1]}")
-    if key == "name" and (not value or set(str(value)) & set("/\\\n\t")):
-        raise StudyFileError(f"{file}: name = {value!r}: must not be empty or hold a slash or a line break")
     return value
 
 
@@ -190,7 +189,8 @@ def _nested(
 def load_study(name: str, replaced: Mapping[str, Any]) -> Study:
     """The shipped study of that name, or the one in that TOML file; `replaced` values stand above the file's.
 
-    `replaced` maps `table.key` to a value. Raises StudyFileError.
+    `replaced` maps `table.key` to a value. Raises StudyFileError; for a name, too, that a study of an earlier
+    version may have.
     """
     file, text = _read(name)
     try:
@@ -202,7 +202,10 @@ def load_study(name: str, replaced: Mapping[str, Any]) -> Study:
         raise StudyFileError(f"{file}: not valid TOML: {error}") from None
     for key, value in replaced.items():
         _replace(file, tables, key, value)
-    return Study(tables, file)
+    study = Study(tables, file)
+    if fault := study_name_fault(study.name):
+        raise StudyFileError(f"{file}: name = {study.name!r}: {fault}; --name gives another")
+    return study
 
 
 def _read(name: str) -> tuple[str, str]:

@@ -1,10 +1,10 @@
 """The teachers of a study: one, or several of which each trial has one or the average of some."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kdsearch.errors import StudyFileError
+from kdsearch.names import teacher_name_fault
 from kdsearch.study.settings import TeacherConfig
 from kdsearch.study.space import Place, nearest_first, read_record
 
@@ -46,8 +46,8 @@ def read_teachers(
             raise StudyFileError(
                 f"{file}: teachers.{name}: [{ONLY}] is what all teachers share; take another name"
             )
-        if not re.fullmatch(r"\w+", name, re.ASCII):
-            raise StudyFileError(f"{file}: teachers.{name}: a name has letters, digits and _ only")
+        if fault := teacher_name_fault(name):
+            raise StudyFileError(f"{file}: teachers.{name}: {fault}")
         if not isinstance(table, dict):
             raise StudyFileError(f"{file}: teachers.{name} = {table!r}: must be a table, [teachers.{name}]")
     return {

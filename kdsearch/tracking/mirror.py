@@ -28,6 +28,7 @@ from kdsearch.tracking.runs import (
     trial_points,
     trial_tags,
 )
+from kdsearch.tracking.store import open_client
 
 PARENT = "study"
 
@@ -43,6 +44,7 @@ class Mirror:
     def __init__(self, tracking_uri: str, study: StudyRow, record: StudyRecord) -> None:
         self.study = study
         self.record = record
+        self.moved = 0.0  # when MLflow last took something, on the monotonic clock
         self._uri = tracking_uri
         self._client: MlflowClient | None = None
         self._runs: StudyRuns | None = None
@@ -60,6 +62,7 @@ class Mirror:
             for name in self.study.teachers:
                 self._teacher(runs, parent, name, begun)
             for trial in shown(trials):
+                self.moved = time.monotonic()
                 if live or trial.state != "RUNNING":
                     self._trial(runs, parent, trial)
             self._describe(parent)
@@ -75,15 +78,15 @@ class Mirror:
             self._checked_runs().delete()
             self._runs = None
 
-    def run_id(self, slot: int, attempt: int) -> str | None:
-        """The id of a trial's run, as of the last tick that ended well."""
+    def awaits_model(self, slot: int, attempt: int) -> str | None:
+        """The id of a trial's run, as of the last tick that ended well, if it had no model then."""
         run = self._runs.get(f"{slot}.{attempt}") if self._runs else None
-        return run.id if run else None
+        return run.id if run and not run.has_model else None
 
     @property
     def client(self) -> MlflowClient:
-        """Made on first use, which may create MLflow's database and so take a second."""
-        self._client = self._client or MlflowClient(self._uri)
+        """Made on first use, which may make MLflow's store and so take seconds."""
+        self._client = self._client or open_client(self._uri)
         return self._client
 
     @contextmanager

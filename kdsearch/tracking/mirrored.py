@@ -29,6 +29,7 @@ class MirroredRun:
         self.status: str = run.info.status
         self.params: dict[str, str] = dict(run.data.params)
         self.tags: dict[str, str] = dict(run.data.tags)
+        self.has_model = bool(run.outputs and run.outputs.model_outputs)
         self._sent: set[tuple[str, int]] = set()
 
     def shows(self, number: int, status: str) -> bool:

@@ -13,6 +13,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from kdsearch.tracking.reaching import reaching
+from kdsearch.tracking.store import open_client
 
 MODEL_NAME = "student"
 
@@ -33,6 +34,7 @@ def log_best_model(uri: str, run_id: str, student: Any, sizes: Sizes, requiremen
     that one. Raises MirrorUnavailableError.
     """
     with reaching(uri):
+        open_client(uri)
         mlflow.set_tracking_uri(uri)
         run = mlflow.get_run(run_id)
         if run.outputs and run.outputs.model_outputs:

@@ -3,9 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
-
 from kdsearch.errors import KdsearchError
 from kdsearch.tracking.uri import without_password
 
@@ -16,9 +13,20 @@ class MirrorUnavailableError(KdsearchError):
 
 @contextmanager
 def reaching(uri: str) -> Iterator[None]:
-    """Raises MirrorUnavailableError, one line without passwords, for all that MLflow raises in the block."""
+    """Raises MirrorUnavailableError, one line without passwords, for all that MLflow raises in the block.
+
+    Whatever that is: its own errors, SQLAlchemy's, alembic's, those of drivers and of servers that answer
+    something else. No list of them is complete.
+    """
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = without_password(str(error).partition("\n")[0])[:200]
-        raise MirrorUnavailableError(f"MLflow at {without_password(uri)}: {reason}") from error
+    except KdsearchError:
+        raise
+    except Exception as error:
+        raise MirrorUnavailableError(f"MLflow at {without_password(uri)}: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """What an error of a library says, without passwords; its name where it says nothing."""
+    told = str(error).strip().partition("\n")[0]
+    return without_password(told)[:200] or type(error).__name__

@@ -7,9 +7,12 @@ from pydantic import Field
 
 from kdsearch.config import Record
 from kdsearch.epoch import EpochResult
+from kdsearch.markdown import fenced
 
 State = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
 Kind = Literal["number", "choice"]
+
+NOTE_LETTERS = 7900  # of 8000 that MLflow takes
 
 STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
@@ -159,5 +162,5 @@ def study_params(study: StudyRow) -> dict[str, str]:
 
 def study_tags(study: StudyRow) -> dict[str, str]:
     """The parent run's tags; its note shows the study file on the run's page."""
-    note = f"```toml\n{study.file_text[:7900]}\n```"
+    note = fenced(study.file_text[:NOTE_LETTERS], "toml")
     return study.tags | {"mlflow.note.content": note, "mlflow.source.name": "kdsearch"}

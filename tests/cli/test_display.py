@@ -265,3 +265,35 @@ def test_the_ledger_tells_how_often_a_teacher_in_every_step_would_have_been_aske
     assert told in text
     alone = summary(ledger=Ledger(answered=0, in_every_step=0))
     assert "answered" not in shown(display.show_summary, alone)
+
+
+HOSTILE = "[bold]x[/bold] :cat: \x1b[31m\u202e\udce9\n"
+SHOWN = r"[bold]x[/bold] :cat: \x1b[31m\u202e\udce9\n"
+
+
+def test_no_text_from_outside_is_markup_or_moves_the_cursor(shown, capsys):
+    best = ranked(7, 0.95, HOSTILE).model_copy(update={"family": HOSTILE})
+    studies = [
+        ShippedStudy(name=HOSTILE, description=HOSTILE, recipe=recipe, result="") for recipe in ("a", "")
+    ]
+    texts = {
+        "summary": shown(display.show_summary, summary(study=HOSTILE, best=(best,), notes=(HOSTILE,))),
+        "status": shown(display.show_status, status(study=HOSTILE, best=best)),
+        "studies": shown(display.show_studies, studies),
+    }
+    with display.watching(quiet=False) as watch:
+        watch.say(HOSTILE)
+        watch.step(HOSTILE, 0, 1, HOSTILE)
+    texts["progress"] = capsys.readouterr().err
+    for where, text in texts.items():
+        assert not {"\x1b", "\u202e", "\udce9"} & set(text), where
+        assert "".join(SHOWN.split()) in "".join(text.split()), where
+
+
+def test_bars_take_no_text_for_markup():
+    out = Console(file=io.StringIO(), force_terminal=True, width=200, height=20)
+    watch = display.Bars(Progress(*display.COLUMNS, console=out))
+    with watch.progress:
+        watch.step(HOSTILE, 0, 1, HOSTILE)
+        watch.say(HOSTILE)
+    assert out.file.getvalue().count(SHOWN) >= 3

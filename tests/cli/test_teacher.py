@@ -1,14 +1,19 @@
 """Teachers without a search, by their commands, on real digits."""
 
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
 
 from kdsearch.cli import main
+from kdsearch.errors import UsageError
 from kdsearch.models.teachers import build_teacher
 from kdsearch.models.weights import from_bytes
+from kdsearch.search.teaching import Target
 from kdsearch.study.file import Study
 
 FILE = """
@@ -150,7 +155,7 @@ def test_a_file_that_is_not_there_and_a_place_that_cannot_be_written_are_said_fi
     )
     (here / "file").touch()
     line = refused("train", "mine.toml", "--out", "file/x.safetensors")
-    assert line.startswith("Error: --out file/x.safetensors: ")
+    assert line.startswith("Error: file: cannot be written to (File exists); let --out name")
 
 
 def test_weights_that_are_not_finite_are_refused(here):
@@ -167,3 +172,36 @@ def test_the_list_passes_over_what_is_no_whole_teacher(here, monkeypatch):
         (here / "cache" / "teachers" / name).mkdir(parents=True)
         (here / "cache" / "teachers" / name / "facts.json").write_text(text)
     assert "No teacher in the cache yet" in told("list")
+
+
+# As on a full disk: no file may grow beyond 100 bytes, so writing more raises OSError.
+FULL = """
+import resource, sys
+from pathlib import Path
+from kdsearch.errors import KdsearchError
+from kdsearch.search.teaching import Target
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+try:
+    Target(Path("t.safetensors"), True).write(bytes(200))
+except KdsearchError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(here):
+    (here / "t.safetensors").write_bytes(b"before")
+    done = subprocess.run([sys.executable, "-c", FULL], cwd=here, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("--out t.safetensors: cannot be written (File too large); free some disk")
+    assert (here / "t.safetensors").read_bytes() == b"before"
+    assert not list(here.glob(".kdsearch-teacher.*"))
+
+
+def test_a_file_that_appears_during_the_training_is_kept(here):
+    target = Target(Path("t.safetensors"), False)
+    target.check()
+    (here / "t.safetensors").write_bytes(b"of somebody else")
+    with pytest.raises(UsageError, match="is there already; --force replaces it"):
+        target.write(b"ours")
+    assert (here / "t.safetensors").read_bytes() == b"of somebody else"

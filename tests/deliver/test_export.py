@@ -1,19 +1,28 @@
 """All forms at once: equal to the student, or an error and nothing lost."""
 
+import re
 import shutil
+import subprocess
+import sys
 
 import onnx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kdsearch.deliver.export import ExportConfig, check_export, export_student
+from kdsearch.deliver.export import (
+    FORMS,
+    UNFINISHED,
+    ExportConfig,
+    check_export,
+    check_folder,
+    export_student,
+)
 from kdsearch.deliver.onnx import run_onnx
 from kdsearch.deliver.source import run_source
 from kdsearch.errors import ExportError, UsageError
 from kdsearch.models.student import as_input, build_student
-
-FORMS = ["README.md", "config.json", "student.onnx", "student.py", "student.safetensors"]
+from tests.servers import wait_until
 
 
 @pytest.fixture
@@ -29,7 +38,7 @@ def contents(folder):
 
 def test_every_form_answers_as_the_student_does(exported):
     assert exported.paths == [exported.folder / name for name in FORMS]
-    assert sorted(contents(exported.folder)) == FORMS
+    assert sorted(contents(exported.folder)) == sorted(FORMS)
     images = as_input(exported.trained.images)
     restored = ExportConfig.model_validate_json((exported.folder / "config.json").read_text())
     student = build_student(restored.student)
@@ -86,15 +95,17 @@ def test_a_file_that_was_cut_off_is_an_error_of_one_line(exported, copied, name)
 def test_a_student_of_nan_leaves_nothing_behind(trained, tmp_path):
     state = trained.student.state_dict() | {"head.bias": torch.full((10,), float("nan"))}
     with pytest.raises(ExportError, match="differs from the trained student by nan"):
-        export_student(trained.config, state, trained.facts, trained.images, tmp_path / "best")
-    assert list(tmp_path.iterdir()) == []
+        export_student(trained.config, state, trained.facts, trained.images, tmp_path / "here" / "best")
+    assert list((tmp_path / "here").iterdir()) == []
 
 
 def test_a_folder_with_something_in_it_is_left_alone(trained, tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="--force"):
-        export_student(trained.config, trained.student.state_dict(), trained.facts, trained.images, tmp_path)
-    assert contents(tmp_path) == {"notes.txt": b"mine"}
+        export_student(trained.config, trained.student.state_dict(), trained.facts, trained.images, folder)
+    assert contents(folder) == {"notes.txt": b"mine"}
 
 
 def test_a_file_in_place_of_the_folder_is_an_error(trained, tmp_path):
@@ -111,3 +122,108 @@ def test_force_replaces_an_export_and_nothing_else(exported, copied):
     config, student, facts, images = exported.trained
     export_student(config, student.state_dict(), facts, images, copied, force=True)
     assert contents(copied) == contents(exported.folder) | {"notes.txt": b"mine"}
+
+
+@pytest.mark.parametrize("config", [None, "{}", "[tool]", "not JSON"])
+def test_force_never_replaces_a_file_that_is_of_no_export(exported, tmp_path, config):
+    (tmp_path / "README.md").write_text("mine")
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    trained, student, facts, images = exported.trained
+    for out in (tmp_path, tmp_path / "nothere" / ".."):
+        with pytest.raises(UsageError, match=r"README\.md|config\.json, which is of no export") as error:
+            export_student(trained, student.state_dict(), facts, images, out, force=True)
+        assert "\n" not in str(error.value)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_read(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="let --out name another folder"):
+        check_folder(tmp_path / "file" / "best", force=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+EXPORT = """
+import resource
+import sys
+import torch
+from pathlib import Path
+from kdsearch.deliver.card import CardFacts
+from kdsearch.deliver.export import ExportConfig, export_student
+from kdsearch.errors import KdsearchError
+from safetensors.torch import load_file
+
+source, facts, out = Path(sys.argv[1]), CardFacts.model_validate_json(sys.argv[2]), Path(sys.argv[3])
+config = ExportConfig.model_validate_json((source / "config.json").read_bytes()).student
+images = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+print("ready", flush=True)
+sys.stdin.read()
+if sys.argv[-1].isdecimal():  # how far a file may grow: more raises OSError, as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[-1]), resource.RLIM_INFINITY))
+try:
+    state = load_file(source / "student.safetensors")
+    export_student(config, state, facts, images, out, force="--force" in sys.argv)
+except KdsearchError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.fixture
+def start(exported):
+    """Starts a process that exports to a folder once its standard input is closed."""
+    started = []
+
+    def make(out, *options):
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        facts = exported.trained.facts.model_dump_json()
+        command = [sys.executable, "-c", EXPORT, str(exported.folder), facts, str(out), *options]
+        started.append(subprocess.Popen(command, text=True, **pipes))
+        assert started[-1].stdout.readline() == "ready\n"
+        return started[-1]
+
+    yield make
+    for process in started:
+        process.kill()
+        with process:  # closes its pipes
+            pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trained", ["plain"], indirect=True, scope="session")
+def test_of_two_exports_into_one_folder_at_once_the_second_is_refused(start, tmp_path):
+    racing = [start(tmp_path / "here" / "best") for _ in range(2)]
+    for process in racing:
+        process.stdin.close()
+    told = [process.stderr.read() for process in racing]
+    assert sorted(process.wait() for process in racing) == [0, 1], told
+    assert "is not empty; --force replaces" in "".join(told)
+    assert sorted(contents(tmp_path / "here" / "best")) == sorted(FORMS)
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["best"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trained", ["plain"], indirect=True, scope="session")
+def test_an_export_that_died_is_made_again_and_leaves_nothing(exported, start, copied):
+    process = start(copied, "--force")
+    process.stdin.close()
+    wait_until(lambda: list(copied.glob(f"{UNFINISHED}*")), "the export")
+    process.kill()
+    process.wait()
+    (unfinished,) = copied.glob(f"{UNFINISHED}*")
+    (copied / "config.json").replace(unfinished / "config.json")  # as if it had died in the middle of moving
+    assert start(copied, "--force").communicate()[1] == ""
+    assert sorted(path.name for path in copied.iterdir()) == sorted(FORMS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("full", ["student.safetensors", "student.onnx"])
+@pytest.mark.parametrize("trained", ["plain"], indirect=True, scope="session")
+def test_a_full_disk_is_one_line_and_leaves_an_old_export_as_it_was(start, copied, full):
+    before = contents(copied)
+    process = start(copied, "--force", str(len(before[full]) - 1))
+    _, told = process.communicate()
+    assert process.returncode == 1
+    assert re.fullmatch(r"/.*: cannot be written \(File too large\); free some disk, .*\n", told)
+    assert contents(copied) == before

@@ -1,6 +1,10 @@
 """A search whose MLflow server is stopped and started again in the middle."""
 
+from threading import Event
+from time import monotonic
+
 import pytest
+from alembic.util import CommandError
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
@@ -28,7 +32,7 @@ def test_the_search_does_not_notice_and_the_mirror_catches_up(create, worker, se
     mirror = MirrorThread(Mirror, server.uri, url, "small", said.append)
     mirror.start()
     worker().work()
-    wait_until(lambda: mirror.run_id(1, 0), "two runs")
+    wait_until(lambda: mirror.awaits_model(1, 0), "two runs")
 
     server.kill()
     study.set_user_attr("target", 4)
@@ -52,7 +56,7 @@ class Heard:
     """A mirror that only remembers what it was asked."""
 
     def __init__(self, *_):
-        self.study, self.ticks, self.closed = None, [], []
+        self.study, self.ticks, self.closed, self.moved = None, [], [], 0.0
 
     def tick(self, trials, *, live=True):
         self.ticks.append(({row.number: row.state for row in trials}, live))
@@ -60,7 +64,7 @@ class Heard:
     def close(self, status):
         self.closed.append(status)
 
-    def run_id(self, slot, attempt):
+    def awaits_model(self, slot, attempt):
         return None
 
 
@@ -76,6 +80,45 @@ def test_the_last_tick_has_all_that_ended_since_the_first(create, worker, url, s
     assert heard.ticks[-1] == ({trial.number: "COMPLETE" for trial in study.trials}, True)
     assert heard.closed[-1] == "FINISHED"
     assert mirror.spent > 0
+
+
+class Stumbling(Heard):
+    """A mirror whose first tick fails as MLflow's migration does: with an error that nobody listed."""
+
+    def tick(self, trials, *, live=True):
+        super().tick(trials, live=live)
+        if len(self.ticks) == 1:
+            raise CommandError("Can't locate postgresql://me:secret@host/x\nmore")
+
+
+def test_no_error_ends_the_mirror(create, url, said):
+    create(2)
+    mirror = MirrorThread(lambda *_: Stumbling(), None, url, "small", said.append)
+    mirror.start()
+    wait_until(lambda: not mirror.behind, "a tick after the one that failed")
+    assert mirror.finish("KILLED", lambda: False)
+    told = "the mirror: Can't locate postgresql://***@host/x; the study's database keeps everything"
+    assert said == [f"{told}, and 'kdsearch sync' catches up"]
+
+
+class Silent(Heard):
+    """An MLflow that never answers."""
+
+    def tick(self, trials, *, live=True):
+        super().tick(trials, live=live)
+        Event().wait()
+
+
+def test_a_search_that_is_over_does_not_wait_for_an_mlflow_that_takes_nothing(create, url, said):
+    create(2)
+    silent = Silent()
+    mirror = MirrorThread(lambda *_: silent, None, url, "small", said.append)
+    mirror.start()
+    wait_until(lambda: silent.ticks, "the first tick")
+    began = monotonic()
+    assert not mirror.finish("FINISHED", lambda: False, patience=0.5)
+    assert mirror.is_alive()
+    assert 0.5 < monotonic() - began < 20
 
 
 def runs_of(server):

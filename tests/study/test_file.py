@@ -211,7 +211,7 @@ MISTAKES = {
     "a name that is no text": ("name = 3", "mine.toml: name = 3: must be text"),
     "a name with a slash": (
         'name = "a/b"',
-        "mine.toml: name = 'a/b': must not be empty or hold a slash or a line break",
+        "mine.toml: name = 'a/b': must not hold /, since it names a folder; --name gives another",
     ),
     "a key with a line break": (
         '["a\\nb"]',

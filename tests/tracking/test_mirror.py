@@ -99,7 +99,7 @@ def test_runs_are_nested_and_have_the_states_of_their_trials(uri, study, record,
     assert seen.runs["teacher"].data.metrics["teacher_accuracy"] == 0.97
     assert seen.runs["trial 1"].data.tags["pruned_epoch"] == "2"
     assert seen.runs["trial 2"].data.tags["reason"] == "out of memory"
-    assert mirror.run_id(0, 0) == seen.runs["trial 0"].info.run_id
+    assert mirror.awaits_model(0, 0) == seen.runs["trial 0"].info.run_id
 
 
 def test_a_run_holds_parameters_sizes_curves_and_final_values(uri, study, record, trial, epoch):

@@ -37,12 +37,15 @@ def test_the_best_model_is_logged_once_and_loads_by_pyfunc(mlflow, study, record
     study = study.model_copy(update={"name": "best-model"})
     mirror = Mirror(mlflow.uri, study, record)
     mirror.tick([trial(0, "COMPLETE")])
-    run_id = mirror.run_id(0, 0)
+    run_id = mirror.awaits_model(0, 0)
     done = subprocess.run(
         [sys.executable, "-c", LOG, mlflow.uri, run_id], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+    later = Mirror(mlflow.uri, study, record)
+    later.tick([trial(0, "COMPLETE")])
+    assert later.awaits_model(0, 0) is None
     client = MlflowClient(mlflow.uri)
     run = client.get_run(run_id)
     (model,) = run.outputs.model_outputs
