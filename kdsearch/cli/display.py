@@ -126,6 +126,7 @@ def show_summary(summary: "Summary") -> None:
         out.print(note, markup=False, soft_wrap=True)
     if summary.best:
         export = "kdsearch export-best" + (" with this --storage" if summary.storage != STORAGE else "")
+        _print_loading(out, summary.loading)
         following = [export, *([summary.compare] if summary.compare else [])]
         out.print(f"Next: {', '.join(following)}", markup=False, soft_wrap=True)
 
@@ -271,6 +272,18 @@ def show_exported(exported: "Exported") -> None:
     ]
     for line in lines:
         out.print(line, markup=False, soft_wrap=True)
+    _print_loading(out, exported.loading)
+
+
+def _print_loading(out: Console, loading: tuple[str, ...]) -> None:
+    if loading:
+        out.print(
+            "The best model in MLflow:",
+            *(f"  {line}" for line in loading),
+            sep="\n",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _percent(share: float) -> str:
