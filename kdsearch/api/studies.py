@@ -30,6 +30,8 @@ def run(
     Raises StudyFileError, IdentityError, DataError, TeacherError or StorageError before anything is trained,
     SearchError or ReportedError when too much fails, StoppedError after SIGINT or SIGTERM.
     """
+    from kdsearch.search.loading import how_to_load
+    from kdsearch.search.lookup import find
     from kdsearch.search.model_log import ModelLog
     from kdsearch.search.supervisor import supervise
     from kdsearch.tracking.uri import how_to_compare, tracking_uri
@@ -44,7 +46,8 @@ def run(
             seconds = model_log.log(*where, watch)
             parts = {**summary.seconds, "model to MLflow": seconds, "all": summary.seconds["all"] + seconds}
             summary = summary.model_copy(update={"seconds": parts})
-    return summary.model_copy(update={"compare": how_to_compare(uri)})
+    loading = how_to_load(find(summary.study, summary.storage).study)
+    return summary.model_copy(update={"compare": how_to_compare(uri), "loading": loading})
 
 
 def train(

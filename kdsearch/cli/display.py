@@ -126,7 +126,7 @@ def show_summary(summary: "Summary") -> None:
     if summary.best:
         export = "kdsearch export-best" + (" with this --storage" if summary.storage != STORAGE else "")
         following = [export, *([summary.compare] if summary.compare else [])]
-        print_lines(out, f"Next: {', '.join(following)}")
+        print_lines(out, *_loading(summary.loading), f"Next: {', '.join(following)}")
 
 
 def _counts(summary: "Summary") -> str:
@@ -264,7 +264,11 @@ def show_exported(exported: "Exported") -> None:
         *(f"  {path}" for path in exported.paths),
         "Each form was loaded back and answers as the trained student does.",
     ]
-    print_lines(console(), *lines)
+    print_lines(console(), *lines, *_loading(exported.loading))
+
+
+def _loading(loading: tuple[str, ...]) -> list[str]:
+    return ["The best model in MLflow:", *(f"  {line}" for line in loading)] if loading else []
 
 
 def _percent(share: float) -> str:

@@ -2,22 +2,95 @@
 
 from importlib.metadata import version
 from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-import torch._dynamo  # noqa: F401  torch.export would load it, seconds long, when it is called
+import onnxscript  # noqa: F401  torch.onnx.export would load both, seconds long, when it is called
+import optuna
+import torch._dynamo  # noqa: F401
 
-from kdsearch.deliver.best import find_winner
+from kdsearch.deliver.best import Winner, find_winner
+from kdsearch.deliver.card import NAMED
+from kdsearch.deliver.export import ExportConfig, Preprocessing
+from kdsearch.deliver.onnx import export_onnx
 from kdsearch.search.child import child
 from kdsearch.search.identity import open_study
+from kdsearch.search.loading import keep_model
+from kdsearch.search.results import finished_count
+from kdsearch.search.slots import slot_of
 from kdsearch.search.storage import open_storage
-from kdsearch.tracking.model import Sizes, log_best_model
+from kdsearch.tracking.model import ModelFacts, delete_models, log_model, models_of
 from kdsearch.tracking.record import StudyRecord
+
+NEEDED = ("numpy", "onnxruntime", "pandas", "pillow")  # by tracking/served.py; MLflow adds itself
 
 
 def log_process(connection: Connection, storage: str, name: str, uri: str, run_id: str) -> None:
     """The whole life of that process; says through the channel what went wrong."""
-    with child(connection):
-        study = open_study(open_storage(storage), name)
-        winner = find_winner(study, StudyRecord(storage, name))
-        sizes = Sizes(study.user_attrs["data"]["image_size"], winner.config.classes)
-        needed = [f"torch=={version('torch').partition('+')[0]}"]
-        log_best_model(uri, run_id, winner.student(), sizes, needed)
+    with child(connection) as (channel, _):
+        study, record = open_study(open_storage(storage), name), StudyRecord(storage, name)
+        winner = find_winner(study, record)
+        kept = models_of(uri, run_id)
+        model = kept.uri or _logged(study, record, winner, uri, run_id)
+        keep_model(study, winner.trial.number, uri, model)
+        if kept.stale:
+            delete_models(uri, kept.stale)
+            channel.say(f"the best model in MLflow was not whole, or an older version's: now it is {model}")
+
+
+def _logged(study: optuna.Study, record: StudyRecord, winner: Winner, uri: str, run_id: str) -> str:
+    described = _described(study, winner)
+    slot = slot_of(winner.trial)
+    assert slot is not None, "the winner's weights were found by its slot"
+    facts = ModelFacts(
+        description=_description(study, winner, described),
+        params={"input": _input(described), "classes": _names(described.classes)},
+        metadata=described.model_dump(mode="json", exclude={"student"}),
+        last_epoch=record.epochs(slot.place, slot.attempt)[-1].epoch,
+        classes=described.classes,
+        requirements=[f"{package}=={version(package)}" for package in NEEDED],
+    )
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        export_onnx(winner.student(), described.input.size, folder / "student.onnx")
+        (folder / "config.json").write_text(described.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        return log_model(uri, run_id, folder, facts)
+
+
+def _described(study: optuna.Study, winner: Winner) -> ExportConfig:
+    data: dict[str, Any] = study.user_attrs["data"]
+    student = winner.trial.user_attrs["student"]
+    return ExportConfig(
+        study=study.study_name,
+        trial=winner.trial.number,
+        classes=data["classes"],
+        parameters=student["parameters"],
+        macs=student["macs"],
+        input=Preprocessing(size=data["image_size"]),
+        student=winner.config,
+    )
+
+
+def _description(study: optuna.Study, winner: Winner, described: ExportConfig) -> str:
+    """What the model card says first, for the model's page in MLflow."""
+    images = study.user_attrs["data"]["validation"]
+    return (
+        f"Trial {described.trial} of study {described.study}, the best of {finished_count(study):,}: "
+        f"**{100 * (winner.trial.value or 0):.2f} %** of {images:,} validation images, "
+        f"{described.parameters:,} parameters, {described.macs:,} multiply-adds an image.\n\n"
+        f"Input: {_input(described)}.\n\n"
+        "Answer: a table with `class`, its `probability`, and `p(NAME)` of each class.\n\n"
+        f"Classes: {len(described.classes):,}: {_names(described.classes)}.\n"
+    )
+
+
+def _input(described: ExportConfig) -> str:
+    return (
+        "N x H x W x 3 or N x 3 x H x W (1 for gray), whole numbers in 0..255 or floats in 0..1, any size; "
+        f"the model resizes the shorter side to {described.input.size} pixels and crops the centre"
+    )
+
+
+def _names(classes: tuple[str, ...]) -> str:
+    return ", ".join(classes[:NAMED]) + (", ..." if len(classes) > NAMED else "")

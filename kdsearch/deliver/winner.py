@@ -20,6 +20,7 @@ from kdsearch.errors import DataError, NothingFinishedError
 from kdsearch.models.student import Network, student_outputs
 from kdsearch.progress import Progress
 from kdsearch.search.identity import study_at
+from kdsearch.search.loading import how_to_load
 from kdsearch.search.results import finished_count, ranked
 from kdsearch.study.file import Study
 from kdsearch.study.settings import PublishedResult
@@ -40,6 +41,7 @@ class Exported(Record):
     validation_accuracy: float
     test: FinalTest | None
     notes: tuple[str, ...]
+    loading: tuple[str, ...]  # Python that loads the model from MLflow, where it is known to be there
 
 
 class Trained(Record):
@@ -82,6 +84,7 @@ def export_best(
         validation_accuracy=facts.validation_accuracy,
         test=final,
         notes=facts.notes,
+        loading=how_to_load(found),
     )
 
 

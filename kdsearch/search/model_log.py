@@ -6,7 +6,7 @@ from typing import Self
 
 from kdsearch.progress import Progress
 from kdsearch.search.child import Child
-from kdsearch.search.messages import Failed
+from kdsearch.search.messages import Failed, Say
 
 
 class ModelLog:
@@ -42,10 +42,14 @@ class ModelLog:
         child = self.warm_up().begin(storage, study, uri, run_id)
         try:
             child.process.join()
-            failed = [message.text for message in child.messages() if isinstance(message, Failed)]
+            told = list(child.messages())
+            failed = [message.text for message in told if isinstance(message, Failed)]
+            said = [message.text for message in told if isinstance(message, Say)]
             code = child.process.exitcode
         except KeyboardInterrupt:
-            failed, code = ["interrupted"], None
+            failed, said, code = ["interrupted"], [], None
+        for text in said:
+            progress.say(text)
         if failed or code:
             reason = failed[0] if failed else f"its process ended with exit code {code}"
             progress.say(f"the best model is not in MLflow: {reason}; 'kdsearch sync' logs it")

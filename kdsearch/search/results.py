@@ -59,6 +59,7 @@ class Summary(Record):
     best_run_id: str | None = None  # of the best trial, in MLflow, if its model is still to be logged
     tracking_uri: str | None = None  # as the study file or the command line has it
     compare: str | None = None  # how to see the trials in MLflow
+    loading: tuple[str, ...] = ()  # Python that loads the best model from MLflow
     notes: tuple[str, ...] = ()
 
 

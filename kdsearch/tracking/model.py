@@ -1,62 +1,110 @@
 """The best trial's model in MLflow.
 
-Only for a child process of its own: it imports torch through MLflow, and uses MLflow's process-wide settings
-since `mlflow.pytorch` offers nothing else.
+Only for a child process of its own, since `mlflow.pyfunc` uses MLflow's process-wide settings.
 """
 
+import os
+import shutil
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlflow
-import mlflow.pytorch
-import numpy as np
-from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
+import mlflow.pyfunc
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelStatus, Metric
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
 
 from kdsearch.tracking.reaching import reaching
 from kdsearch.tracking.store import open_client
 
 MODEL_NAME = "student"
+LAYOUT = "1"  # raise it when models that were logged before are to be replaced
+LAYOUT_TAG = "kdsearch.layout"
+CODE = Path(__file__).with_name("served.py")
+SIZES = ("parameters", "macs")  # metrics of a run that no epoch changes
 
 
-class Sizes(NamedTuple):
-    """Of a student's input and output: images 3 x `image_size` x `image_size`, logits `classes`."""
+class ModelFacts(NamedTuple):
+    """What the model's page shows, beside the metrics of the run's last epoch."""
 
-    image_size: int
-    classes: int
+    description: str  # Markdown
+    params: dict[str, str]  # beside the run's
+    metadata: dict[str, Any]  # for programs; JSON
+    last_epoch: int
+    classes: tuple[str, ...]
+    requirements: list[str]  # the packages that `served.py` needs, as pip writes them
 
 
-def log_best_model(uri: str, run_id: str, student: Any, sizes: Sizes, requirements: list[str]) -> str:
-    """Logs `student`, a `torch.nn.Module` on the CPU, with the run `run_id`; returns the model's URI.
+class Kept(NamedTuple):
+    """The models of a run."""
 
-    `mlflow.pyfunc.load_model` of that URI takes float32 B x 3 x H x W in 0..1 for any B and answers with
-    logits B x C. `student` is put into evaluation mode, since what is traced keeps its mode for ever.
-    `requirements` are the packages that it needs, as pip writes them. A run that has a model already keeps
-    that one. Raises MirrorUnavailableError.
+    uri: str | None  # of one that can be loaded and is as this version logs it
+    stale: tuple[str, ...]  # ids of the others: an older version's, or one whose logging was broken off
+
+
+def models_of(uri: str, run_id: str) -> Kept:
+    """What the run `run_id` has at `uri`. Raises MirrorUnavailableError."""
+    with reaching(uri):
+        client = open_client(uri)
+        experiment = client.get_run(run_id).info.experiment_id
+        found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
+        good = [model for model in found if _is_whole(model)]
+        others = tuple(model.model_id for model in found if not _is_whole(model))
+        return Kept(good[0].model_uri if good else None, others)
+
+
+def _is_whole(model: LoggedModel) -> bool:
+    return bool(model.status == LoggedModelStatus.READY and model.tags.get(LAYOUT_TAG) == LAYOUT)
+
+
+def log_model(uri: str, run_id: str, folder: Path, facts: ModelFacts) -> str:
+    """Logs `student.onnx` and `config.json` of a temporary folder with the run; returns the model's URI.
+
+    `mlflow.pyfunc.load_model` of that URI gives what `served.ServedStudent` says. Its signature tells the
+    output only: MLflow has none that takes whole numbers and floats, channels first and channels last.
+    Raises MirrorUnavailableError.
     """
     with reaching(uri):
-        open_client(uri)
+        client = open_client(uri)
+        os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # else it adds the folder's uv.lock and pyproject.toml
         mlflow.set_tracking_uri(uri)
-        run = mlflow.get_run(run_id)
-        if run.outputs and run.outputs.model_outputs:
-            return f"models:/{run.outputs.model_outputs[0].model_id}"
-        mlflow.set_experiment(experiment_id=run.info.experiment_id)  # else the model lands in "Default"
-        return _logged(run_id, student, sizes, requirements)
+        mlflow.set_experiment(experiment_id=client.get_run(run_id).info.experiment_id)  # else in "Default"
+        info = Model.log(  # as `mlflow.pyfunc.log_model`, which takes no run
+            artifact_path=None,
+            flavor=mlflow.pyfunc,
+            flavor_name="mlflow.pyfunc",
+            name=MODEL_NAME,
+            python_model=shutil.copy(CODE, folder),  # since MLflow keeps the path for all to read
+            artifacts={"network": str(folder / "student.onnx"), "config": str(folder / "config.json")},
+            signature=ModelSignature(outputs=_answer(facts.classes)),
+            pip_requirements=facts.requirements,
+            metadata=facts.metadata,
+            params=facts.params,
+            tags={
+                "mlflow.note.content": facts.description,
+                "mlflow.source.name": "kdsearch",
+                LAYOUT_TAG: LAYOUT,
+            },
+            run_id=run_id,
+            step=facts.last_epoch,  # else MLflow links the metrics of step 0
+        )
+        _link_sizes(client, run_id, info.model_id)
+        return str(info.model_uri)
 
 
-def _logged(run_id: str, student: Any, sizes: Sizes, requirements: list[str]) -> str:
-    image = 3, sizes.image_size, sizes.image_size
-    signature = ModelSignature(
-        Schema([TensorSpec(np.dtype(np.float32), (-1, *image))]),
-        Schema([TensorSpec(np.dtype(np.float32), (-1, sizes.classes))]),
-    )
-    info = mlflow.pytorch.log_model(
-        student.eval(),
-        name=MODEL_NAME,
-        run_id=run_id,
-        signature=signature,
-        # Two images, since one would fix the batch; black ones, since they are stored as JSON text.
-        input_example=np.zeros((2, *image), np.float32),
-        pip_requirements=requirements,
-        serialization_format="pt2",
-    )
-    return str(info.model_uri)
+def delete_models(uri: str, model_ids: tuple[str, ...]) -> None:
+    """Marks models deleted. Raises MirrorUnavailableError."""
+    with reaching(uri):
+        for model_id in model_ids:
+            open_client(uri).delete_logged_model(model_id)
+
+
+def _answer(classes: tuple[str, ...]) -> Schema:
+    shares = [ColSpec(DataType.double, f"p({name})") for name in classes]
+    return Schema([ColSpec(DataType.string, "class"), ColSpec(DataType.double, "probability"), *shares])
+
+
+def _link_sizes(client: MlflowClient, run_id: str, model_id: str) -> None:
+    points = [point for name in SIZES for point in client.get_metric_history(run_id, name)]
+    client.log_batch(run_id, [Metric(p.key, p.value, p.timestamp, p.step, model_id=model_id) for p in points])

@@ -29,9 +29,25 @@ def how_to_compare(uri: str) -> str:
     """
     if uri.startswith("http"):
         return without_password(uri)
-    if uri == DEFAULT_URI and not any(Path("mlruns").glob("*/meta.yaml")):
+    if uri == DEFAULT_URI and not _has_old_store():
         return "mlflow ui"
     return f"mlflow ui --backend-store-uri {without_password(uri)}"
+
+
+def is_default(uri: str) -> bool:
+    """Whether MLflow's client, told nothing, looks there from this folder."""
+    told = os.environ.get("MLFLOW_TRACKING_URI")
+    return whole(uri) == whole(told or DEFAULT_URI) and bool(told or not _has_old_store())
+
+
+def whole(uri: str) -> str:
+    """`uri`, the path of an SQLite file made absolute, so that it holds in any folder."""
+    scheme, slashes, path = uri.partition(":///")
+    return f"{scheme}{slashes}{Path(path).absolute()}" if scheme == "sqlite" and path else uri
+
+
+def _has_old_store() -> bool:
+    return any(Path("mlruns").glob("*/meta.yaml"))
 
 
 def without_password(text: str) -> str:

@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from kdsearch.cli import display
 from kdsearch.deliver.card import FinalTest
-from kdsearch.deliver.winner import Trained
+from kdsearch.deliver.winner import Exported, Trained
 from kdsearch.progress import Silence, Standing
 from kdsearch.search.audit import Audit
 from kdsearch.search.ledger import Ledger
@@ -50,6 +50,9 @@ def summary(**changed):
         "audit": Audit(trials=0, wrong=0),
     }
     return Summary(**{**told, **changed})
+
+
+LOADING = ('model = mlflow.pyfunc.load_model("models:/m-1")', "model.predict(images)")
 
 
 @pytest.fixture
@@ -297,3 +300,13 @@ def test_bars_take_no_text_for_markup():
         watch.step(HOSTILE, 0, 1, HOSTILE)
         watch.say(HOSTILE)
     assert out.file.getvalue().count(SHOWN) >= 3
+
+
+def test_the_lines_that_load_the_best_model_stand_where_it_is_in_mlflow(shown):
+    told = {"study": "digits", "trial": 7, "paths": (), "parameters": 1, "validation_accuracy": 0.9}
+    exported = {**told, "test": None, "notes": ()}
+    lines = f"The best model in MLflow:\n  {LOADING[0]}\n  {LOADING[1]}\n"
+    assert lines in shown(display.show_summary, summary(loading=LOADING))
+    assert shown(display.show_exported, Exported(**exported, loading=LOADING)).endswith(lines)
+    assert "MLflow" not in shown(display.show_summary, summary())
+    assert "MLflow" not in shown(display.show_exported, Exported(**exported, loading=()))
