@@ -6,6 +6,7 @@ of it.
 
 from typing import TYPE_CHECKING
 
+from kdsearch.api.comparison import ui as ui
 from kdsearch.api.machine import views as views
 from kdsearch.api.outcomes import export_best as export_best
 from kdsearch.api.outcomes import show as show

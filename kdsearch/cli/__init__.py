@@ -14,6 +14,7 @@ from kdsearch.cli.studies import studies
 from kdsearch.cli.sync import sync
 from kdsearch.cli.teacher import teacher
 from kdsearch.cli.train import train
+from kdsearch.cli.ui import ui
 from kdsearch.cli.views import views
 from kdsearch.cli.worker import worker
 from kdsearch.errors import KdsearchError
@@ -43,9 +44,10 @@ def main() -> None:
     kdsearch status                   where the study stands
     kdsearch show 12                  the layers that a trial trained
     kdsearch export-best              the winner: weights, source, ONNX, card
-    mlflow ui                         compare the trials
+    kdsearch ui                       compare the trials in MLflow
     """
 
 
-for _command in (run, train, worker, init, status, show, export_best, views, studies, delete, sync, teacher):
+COMMANDS = (run, train, worker, init, status, ui, show, export_best, views, studies, delete, sync, teacher)
+for _command in COMMANDS:
     main.add_command(_command)
