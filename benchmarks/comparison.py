@@ -1,11 +1,11 @@
 """How long `kdsearch ui` and its page take, from the command to the drawn charts.
 
-    python benchmarks/comparison.py            1,000 and 100 invented trials, three times each, about ten minutes
+    python benchmarks/comparison.py            1,000 and 100 invented trials, three times each
     python benchmarks/comparison.py --quick    20 trials once; keeps nothing
 
-Each time: the command is started in a folder whose MLflow has every trial already, and the time is taken until
-it prints the address; then Chromium, headless, opens the address, and the time is taken until the runs are
-listed and all charts are drawn. Needs Debian's chromium and chromium-driver, and selenium.
+Each time: the command is started in a folder whose MLflow has every trial already, and the time is taken
+until it prints the address; then Chromium, headless, opens the address, and the time is taken until the runs
+are listed and all charts are drawn. Needs chromium and chromium-driver of Debian, and selenium.
 
 Prints the medians in seconds. Keeps `benchmarks/results/comparison.json`.
 """
