@@ -12,10 +12,3 @@ MARKUP = re.compile(r"[\\`*{}\[\]<>#!|~&@$^]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.
 def escaped(text: str) -> str:
     """`text` as Markdown that renders as `text`, within one line; what is not seen is shown as an escape."""
     return MARKUP.sub(r"\\\g<0>", visible(text))
-
-
-def fenced(text: str, language: str) -> str:
-    """`text` as a block of code, whatever backticks are in it; a line each, else as `escaped`."""
-    longest = max(map(len, re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return "\n".join([fence + language, *map(visible, text.split("\n")), fence])

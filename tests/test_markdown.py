@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from kdsearch.markdown import escaped, fenced
+from kdsearch.markdown import escaped
 from kdsearch.names import visible
 
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -56,10 +56,3 @@ def test_a_bare_address_is_no_link_on_github_either(address):
     """Whose renderer makes links of these; each of its rules needs the character behind a backslash."""
     assert "\\" in escaped(address)
     assert text_of(RENDERER.render(escaped(address))).strip() == address
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("`~\n<\u202e")))
-def test_a_fenced_text_stays_in_its_fence(text):
-    html = RENDERER.render(fenced(text, "toml"))
-    assert set(re.findall(r"</?(\w+)", html)) == {"pre", "code"}
-    assert text_of(html).strip("\n") == "\n".join(map(visible, text.split("\n"))).strip("\n")

@@ -6,6 +6,7 @@ of it.
 
 from typing import TYPE_CHECKING
 
+from kdsearch.api.comparison import ui as ui
 from kdsearch.api.machine import cache as cache
 from kdsearch.api.machine import clear_cache as clear_cache
 from kdsearch.api.machine import views as views

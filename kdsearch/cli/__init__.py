@@ -15,6 +15,7 @@ from kdsearch.cli.studies import studies
 from kdsearch.cli.sync import sync
 from kdsearch.cli.teacher import teacher
 from kdsearch.cli.train import train
+from kdsearch.cli.ui import ui
 from kdsearch.cli.views import views
 from kdsearch.cli.worker import worker
 from kdsearch.errors import KdsearchError
@@ -45,7 +46,7 @@ def main() -> None:
     kdsearch status                   where the study stands
     kdsearch show 12                  the layers that a trial trained
     kdsearch export-best              the winner: weights, source, ONNX, card
-    mlflow ui                         compare the trials
+    kdsearch ui                       compare the trials in MLflow
     """
 
 
@@ -55,6 +56,7 @@ for _command in (
     worker,
     init,
     status,
+    ui,
     show,
     export_best,
     views,

@@ -14,6 +14,7 @@ from kdsearch.deliver.best import Winner, find_winner
 from kdsearch.deliver.card import NAMED
 from kdsearch.deliver.export import ExportConfig, Preprocessing
 from kdsearch.deliver.onnx import export_onnx
+from kdsearch.markdown import escaped
 from kdsearch.search.child import child
 from kdsearch.search.identity import open_study
 from kdsearch.search.loading import keep_model
@@ -76,12 +77,12 @@ def _description(study: optuna.Study, winner: Winner, described: ExportConfig) -
     """What the model card says first, for the model's page in MLflow."""
     images = study.user_attrs["data"]["validation"]
     return (
-        f"Trial {described.trial} of study {described.study}, the best of {finished_count(study):,}: "
+        f"Trial {described.trial} of study {escaped(described.study)}, the best of {finished_count(study):,}: "
         f"**{100 * (winner.trial.value or 0):.2f} %** of {images:,} validation images, "
         f"{described.parameters:,} parameters, {described.macs:,} multiply-adds an image.\n\n"
         f"Input: {_input(described)}.\n\n"
         "Answer: a table with `class`, its `probability`, and `p(NAME)` of each class.\n\n"
-        f"Classes: {len(described.classes):,}: {_names(described.classes)}.\n"
+        f"Classes: {len(described.classes):,}: {escaped(_names(described.classes))}.\n"
     )
 
 

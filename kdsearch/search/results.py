@@ -16,7 +16,7 @@ from kdsearch.search.crew import is_gone, is_near, worker_of
 from kdsearch.search.ledger import Ledger, ledger
 from kdsearch.search.slots import FINISHED, MARK, slot_of
 from kdsearch.study.teachers import ONLY, place_of
-from kdsearch.tracking.runs import StudyRow, TrialRow
+from kdsearch.tracking.runs import ALPHA, FAMILY, LOSS, StudyRow, TrialRow
 from kdsearch.tracking.slot import Slot
 
 PROVENANCE = ("commit", "versions", "device", "threads", "data_fingerprint")
@@ -121,9 +121,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
     assert slot is not None, "only trials with a slot become rows"
     attributes = trial.user_attrs
     student: dict[str, Any] = attributes.get("student", {})
-    params = dict(trial.params)
-    if student and student["config"]["alpha"] == 0 and "distillation.alpha" not in params:
-        params["distillation.alpha"] = 0.0
+    params = {**_shape(student["config"]), **trial.params} if student else dict(trial.params)
     return TrialRow(
         number=trial.number,
         slot=slot.place,
@@ -141,6 +139,17 @@ def _row(trial: FrozenTrial) -> TrialRow:
         finished=_seconds(trial.datetime_complete),
         tags=_tags(student, attributes.get(AUDITED)),
     )
+
+
+def _shape(config: dict[str, Any]) -> dict[str, Any]:
+    """What every trial is compared by, searched or not."""
+    return {FAMILY: _family(config["student"]), LOSS: config["loss"], ALPHA: config["alpha"]}
+
+
+def _family(network: dict[str, Any]) -> str:
+    """Of a published network its name."""
+    family: str = network.get("network") or network["family"]
+    return family
 
 
 def _tags(student: dict[str, Any], audited: dict[str, Any] | None) -> dict[str, str]:
@@ -164,7 +173,14 @@ def study_row(study: optuna.Study) -> StudyRow:
         data=attributes["data"],
         teachers={place_of(name): known.get(name, {}) for name in stored.get("teachers") or [ONLY]},
         seed=stored["seed"],
+        target=attributes.get("target", 0),
+        best="{}.{}".format(*best) if (best := best_slot(study)) else None,
+        losses={loss: _of_loss(attributes["params"], loss) for loss in stored.get("losses") or {}},
     )
+
+
+def _of_loss(params: dict[str, Any], loss: str) -> tuple[str, ...]:
+    return tuple(name for name in params if name.startswith(f"{loss}."))
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:
@@ -201,7 +217,7 @@ def _entry(trial: FrozenTrial) -> Ranked:
         val_loss=trial.user_attrs.get("val_loss", math.nan),
         parameters=student["parameters"],
         macs=student["macs"],
-        family=network.get("network") or network["family"],
+        family=_family(network),
         loss=student["config"]["loss"],
     )
 

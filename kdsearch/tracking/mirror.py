@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -10,16 +10,23 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.exceptions import MlflowException
 
-from kdsearch.tracking.mirrored import MirroredRun, StudyRuns
+from kdsearch.tracking.mirrored import PARENT, MirroredRun, StudyRuns
+from kdsearch.tracking.overview import note, study_points
 from kdsearch.tracking.reaching import MirrorUnavailableError, reaching
 from kdsearch.tracking.record import TEACHER_SLOT, StudyRecord
 from kdsearch.tracking.runs import (
+    KIND_TAG,
+    LAYOUT,
+    LAYOUT_TAG,
     STATUS,
+    TEACHER,
     StudyRow,
     TrialRow,
     has_run,
     milliseconds,
+    rounded,
     run_key,
+    run_name,
     shown,
     study_params,
     study_tags,
@@ -29,8 +36,10 @@ from kdsearch.tracking.runs import (
     trial_tags,
 )
 from kdsearch.tracking.store import open_client
+from kdsearch.tracking.view import address, saved_view, view_tag
 
-PARENT = "study"
+NOTE = "mlflow.note.content"
+NAME = "mlflow.runName"
 
 
 class Mirror:
@@ -41,10 +50,17 @@ class Mirror:
     there. `study` may be replaced between ticks, once data or teacher are known.
     """
 
-    def __init__(self, tracking_uri: str, study: StudyRow, record: StudyRecord) -> None:
+    def __init__(
+        self,
+        tracking_uri: str,
+        study: StudyRow,
+        record: StudyRecord,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.study = study
         self.record = record
         self.moved = 0.0  # when MLflow last took something, on the monotonic clock
+        self.say = say
         self._uri = tracking_uri
         self._client: MlflowClient | None = None
         self._runs: StudyRuns | None = None
@@ -66,6 +82,7 @@ class Mirror:
                 if live or trial.state != "RUNNING":
                     self._trial(runs, parent, trial)
             self._describe(parent)
+            self._overview(runs, parent, trials)
 
     def close(self, status: Literal["FINISHED", "KILLED", "FAILED"]) -> None:
         """Ends the parent run; a later tick with a running trial opens it again. Raises as `tick`."""
@@ -82,6 +99,10 @@ class Mirror:
         """The id of a trial's run, as of the last tick that ended well, if it had no model then."""
         run = self._runs.get(f"{slot}.{attempt}") if self._runs else None
         return run.id if run and not run.has_model else None
+
+    def comparison(self, server: str) -> str | None:
+        """The page of a tracking server that compares the trials; known after the first tick."""
+        return address(server, self._runs.experiment, self.record.identity()) if self._runs else None
 
     @property
     def client(self) -> MlflowClient:
@@ -104,6 +125,10 @@ class Mirror:
         if self._runs is None or known is None or not self._is_there(known):
             self._described = None
             self._runs = StudyRuns(self.client, self.study.name, self.record.identity())
+            if self._runs.outdated:
+                self.say(
+                    f"{self._runs.outdated} runs that an older kdsearch wrote to MLflow are written anew"
+                )
         return self._runs
 
     def _is_there(self, run: MirroredRun) -> bool:
@@ -120,6 +145,9 @@ class Mirror:
         start = min((trial.started for trial in trials if trial.started), default=time.time())
         tags = study_tags(self.study)
         parent = runs.made(PARENT, self.study.name, milliseconds(start), tags)
+        ran = next((trial.tags for trial in trials if trial.tags), {})
+        # What is there stays: tags of trials are what differs from it.
+        tags |= {name: value for name, value in ran.items() if name not in parent.tags}
         parent.send([], study_params(self.study), tags)
         if any(trial.state == "RUNNING" for trial in trials):
             parent.settle("RUNNING", None)
@@ -134,9 +162,9 @@ class Mirror:
         if not results and not (begun and facts):
             return
         start = milliseconds(results[0].finished_at - results[0].seconds if results else time.time())
-        tags = self.study.tags | {"mlflow.parentRunId": parent.id}
+        tags = {"mlflow.parentRunId": parent.id, KIND_TAG: TEACHER, LAYOUT_TAG: LAYOUT}
         run = runs.made(name, name, start, tags)
-        params = {key: str(value) for key, value in facts.items()}
+        params = {key: rounded(value) for key, value in facts.items()}
         run.send(teacher_points(facts, results), params if begun else {}, tags)
         if begun:
             run.settle("FINISHED", milliseconds(results[-1].finished_at) if results else start)
@@ -146,15 +174,27 @@ class Mirror:
         status = STATUS[trial.state]
         nested = {"mlflow.parentRunId": parent.id}
         if run and run.shows(trial.number, status) and nested.items() <= run.tags.items():
+            self._mark(run, trial)
             return
         results = self.record.epochs(trial.slot, trial.attempt)
         if run is None and not has_run(trial, results):
             return
-        tags = trial_tags(trial, results) | nested
+        tags = trial_tags(self.study, trial, results, parent.tags) | nested
         if run is None:
-            run = runs.made(run_key(trial), tags["mlflow.runName"], milliseconds(trial.started), tags)
-        run.send(trial_points(trial, results), trial_params(self.study, trial), tags)
+            run = runs.made(run_key(trial), tags[NAME], milliseconds(trial.started), tags)
+        run.send(trial_points(trial, results), trial_params(trial), tags)
         run.settle(status, milliseconds(trial.finished))
+
+    def _mark(self, run: MirroredRun, trial: TrialRow) -> None:
+        """Another trial may have become the best since a complete one was sent."""
+        if trial.state == "COMPLETE":
+            run.send([], {}, {NAME: run_name(self.study, trial, [])})
+
+    def _overview(self, runs: StudyRuns, parent: MirroredRun, trials: Sequence[TrialRow]) -> None:
+        """Metrics and note of the whole study, and the view that compares its trials."""
+        identity, text = self.record.identity(), note(self.study, trials)
+        parent.send(study_points(self.study, trials), {}, {NOTE: text})
+        runs.describe({NOTE: text, view_tag(identity): saved_view(self.study.losses, identity)})
 
     def _describe(self, parent: MirroredRun) -> None:
         """The study file and the data sets, last: a server may take metrics and yet refuse files."""

@@ -6,10 +6,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.entities.lifecycle_stage import LifecycleStage
 
-from kdsearch.tracking.runs import Point
+from kdsearch.tracking.runs import LAYOUT, LAYOUT_TAG, Point
+from kdsearch.tracking.view import STUDY_TAG
 
-STUDY_TAG = "kdsearch.study_id"  # which study's record, whatever its name
 KEY_TAG = "kdsearch.run"  # which of its runs
+PARENT = "study"  # the key of the run above all others
 PAGE = 1000
 METRICS_A_BATCH = 900
 PARAMS_A_BATCH = 100
@@ -75,8 +76,9 @@ class StudyRuns:
     def __init__(self, client: MlflowClient, name: str, study_id: str) -> None:
         self.client = client
         self.study_id = study_id
-        self.experiment = _experiment(client, name)
+        self.experiment, self._described = _experiment(client, name)
         self._runs: dict[str, MirroredRun] = {}
+        self.outdated = 0  # runs of another layout, marked deleted: parameters cannot be changed in MLflow
         for run in self._search():
             self._keep(run)
 
@@ -94,6 +96,13 @@ class StudyRuns:
                 self._keep(run)
         return self._runs[key]
 
+    def describe(self, tags: Mapping[str, str]) -> None:
+        """Sets the experiment's tags that are not there, or are others."""
+        for name, value in tags.items():
+            if self._described.get(name) != value:
+                self.client.set_experiment_tag(self.experiment, name, value)
+                self._described[name] = value
+
     def delete(self) -> None:
         """Marks all the study's runs deleted."""
         for run in self._runs.values():
@@ -102,7 +111,10 @@ class StudyRuns:
 
     def _keep(self, run: Run) -> None:
         key = run.data.tags[KEY_TAG]
-        if key in self._runs:
+        if key != PARENT and run.data.tags.get(LAYOUT_TAG) != LAYOUT:
+            self.client.delete_run(run.info.run_id)
+            self.outdated += 1
+        elif key in self._runs:
             self.client.delete_run(run.info.run_id)
         else:
             self._runs[key] = MirroredRun(self.client, run)
@@ -122,13 +134,14 @@ class StudyRuns:
             token = page.token or ""
 
 
-def _experiment(client: MlflowClient, name: str) -> str:
+def _experiment(client: MlflowClient, name: str) -> tuple[str, dict[str, str]]:
+    """The id and the tags of the experiment of that name, made or restored where it must be."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        return str(client.create_experiment(name))
+        return str(client.create_experiment(name)), {}
     if found.lifecycle_stage != LifecycleStage.ACTIVE:
         client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
+    return str(found.experiment_id), dict(found.tags)
 
 
 def _batches(metrics: list[Metric], params: list[Param], tags: list[RunTag]) -> Iterator[Batch]:

@@ -7,18 +7,17 @@ from pydantic import Field
 
 from kdsearch.config import Record
 from kdsearch.epoch import EpochResult
-from kdsearch.markdown import fenced
 
 State = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
 Kind = Literal["number", "choice"]
 
-NOTE_LETTERS = 7900  # of 8000 that MLflow takes
-
 STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
-# What a parameter that a trial does not have is logged as. Any word but NaN would turn a numeric axis of the
-# compare view into categories.
-INACTIVE: dict[Kind, str] = {"number": "NaN", "choice": "-"}
+LAYOUT = "2"  # of a run's names, parameters and tags: runs of another one are written anew
+LAYOUT_TAG = "kdsearch.layout"
+KIND_TAG = "kdsearch.kind"
+TRIAL, TEACHER, STUDY = "trial", "teacher", "study"
+FAMILY, LOSS, ALPHA = "student.family", "distillation.loss", "distillation.alpha"
 
 
 class TrialRow(Record):
@@ -28,7 +27,7 @@ class TrialRow(Record):
     slot: int
     attempt: int
     state: State
-    params: dict[str, Any] = Field(default_factory=dict)  # what was sampled; alpha 0 where ce has none
+    params: dict[str, Any] = Field(default_factory=dict)  # what was sampled; family, loss and alpha always
     value: float | None = None
     val_loss: float | None = None
     parameters: int | None = None
@@ -52,6 +51,9 @@ class StudyRow(Record):
     teachers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     tags: dict[str, str] = Field(default_factory=dict)
     seed: int = 0
+    target: int = 0
+    best: str | None = None  # the key of the best trial's run
+    losses: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # the parameters of each, by its name
 
 
 class Point(NamedTuple):
@@ -93,16 +95,48 @@ def shown(trials: Sequence[TrialRow]) -> list[TrialRow]:
     return sorted({run_key(row): row for row in real}.values(), key=lambda row: row.number)
 
 
-def trial_params(study: StudyRow, trial: TrialRow) -> dict[str, str]:
-    """The same names for every trial of the study."""
-    params = {name: INACTIVE[kind] for name, kind in study.params.items()}
-    return params | {name: str(value) for name, value in trial.params.items()}
+def run_name(study: StudyRow, trial: TrialRow, results: Sequence[EpochResult]) -> str:
+    """Number, family, loss, size and how it ended: `041 plain ce 23.1k 99.65`; a star before the best."""
+    words = [
+        f"{trial.number:03d}",
+        *(str(trial.params[name]) for name in (FAMILY, LOSS) if name in trial.params),
+    ]
+    if trial.parameters is not None:
+        words.append(f"{trial.parameters / 1000:.1f}k")
+    if trial.state == "COMPLETE" and trial.value is not None:
+        words.append(f"{100 * trial.value:.2f}")
+    elif trial.state == "PRUNED":
+        words.append(f"pruned at epoch {results[-1].epoch}" if results else "pruned")
+    elif trial.state == "FAIL":
+        words.append(trial.mark or "failed")
+    return " ".join(["\N{BLACK STAR}", *words] if run_key(trial) == study.best else words)
 
 
-def trial_tags(trial: TrialRow, results: Sequence[EpochResult]) -> dict[str, str]:
-    """Why it ended, where it ran; `pruned_epoch` for a pruned trial."""
-    tags = trial.tags | {"trial": str(trial.number), "mlflow.runName": f"trial {trial.number}"}
-    tags |= {"state": trial.state, "mark": trial.mark or "-", "reason": (trial.reason or "-")[:1000]}
+def trial_params(trial: TrialRow) -> dict[str, str]:
+    """What the trial has, rounded; the record keeps every digit.
+
+    A parameter that it does not have is left out: any word for it would hide the trial in MLflow's charts.
+    """
+    return {name: rounded(value) for name, value in trial.params.items()}
+
+
+def rounded(value: object) -> str:
+    """Six significant digits of a float, anything else as it is."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def trial_tags(
+    study: StudyRow, trial: TrialRow, results: Sequence[EpochResult], common: Mapping[str, str]
+) -> dict[str, str]:
+    """Its name, how it ended, and where it ran as far as that differs from `common`, the parent's tags."""
+    tags = {name: value for name, value in trial.tags.items() if common.get(name) != value}
+    tags |= {KIND_TAG: TRIAL, LAYOUT_TAG: LAYOUT, "mlflow.runName": run_name(study, trial, results)}
+    tags |= {"trial": str(trial.number), "state": trial.state}
+    tags |= {
+        name.partition(".")[2]: str(trial.params[name]) for name in (FAMILY, LOSS) if name in trial.params
+    }
+    tags |= {"mark": trial.mark} if trial.mark else {}
+    tags |= {"reason": trial.reason[:1000]} if trial.reason else {}
     if trial.baseline:
         tags["baseline"] = "true"
     if trial.state == "PRUNED" and results:
@@ -111,30 +145,31 @@ def trial_tags(trial: TrialRow, results: Sequence[EpochResult]) -> dict[str, str
 
 
 def trial_points(trial: TrialRow, results: Sequence[EpochResult]) -> Iterator[Point]:
-    """The curves, the sizes and, for a complete trial only, the final values.
+    """For a complete trial the final values, then the curves and the sizes.
 
-    Timestamps are the record's, so that the same trial gives the same points whenever it is asked.
+    Accuracy comes first, since MLflow's Compare page opens on a run's first metric. Timestamps are
+    the record's, so that the same trial gives the same points whenever it is asked.
     """
-    yield from curve(results)
     first = milliseconds(results[0].finished_at if results else trial.started)
     last = milliseconds(results[-1].finished_at if results else trial.started)
     step = results[-1].epoch if results else 0
-    for name, size in {"parameters": trial.parameters, "macs": trial.macs}.items():
-        if size is not None:
-            yield Point(name, size, first, 0)
     if trial.state == "COMPLETE":
         for name, value in {"final_accuracy": trial.value, "final_loss": trial.val_loss}.items():
             if value is not None:
                 yield Point(name, value, last, step)
+    yield from curve(results)
+    for name, size in {"parameters": trial.parameters, "macs": trial.macs}.items():
+        if size is not None:
+            yield Point(name, size, first, 0)
 
 
 def curve(results: Sequence[EpochResult]) -> Iterator[Point]:
     """Each epoch's values under one name for the whole curve."""
     for result in results:
         values = {
-            "train_loss": result.train_loss,
-            "val_loss": result.val_loss,
             "val_accuracy": result.val_accuracy,
+            "val_loss": result.val_loss,
+            "train_loss": result.train_loss,
             "learning_rate": result.learning_rate,
             "images_per_second": result.images_per_second,
             "epoch_seconds": result.seconds,
@@ -156,11 +191,10 @@ def study_params(study: StudyRow) -> dict[str, str]:
     """The parent run's parameters: the seed, the data, the teachers."""
     params = {"seed": str(study.seed)}
     for table, facts in {"data": study.data, **study.teachers}.items():
-        params |= {f"{table}.{name}": str(value) for name, value in facts.items()}
+        params |= {f"{table}.{name}": rounded(value) for name, value in facts.items()}
     return params
 
 
 def study_tags(study: StudyRow) -> dict[str, str]:
-    """The parent run's tags; its note shows the study file on the run's page."""
-    note = fenced(study.file_text[:NOTE_LETTERS], "toml")
-    return study.tags | {"mlflow.note.content": note, "mlflow.source.name": "kdsearch"}
+    """The parent run's tags."""
+    return study.tags | {KIND_TAG: STUDY, LAYOUT_TAG: LAYOUT, "mlflow.source.name": "kdsearch"}

@@ -58,7 +58,8 @@ def study():
     return StudyRow(
         name="digits",
         file_text="[budget]\nmax_params = 60_000\n",
-        params={"loss": "choice", "alpha": "number", "kl.temperature": "number"},
+        losses={"kl": ("kl.temperature",)},
+        target=100,
         data={"name": "digits", "fingerprint": "f" * 64, "train": 1149, "validation": 288, "classes": 10},
         teachers={"teacher": {"model": "resnet18", "accuracy": 0.97}},
         tags={"commit": "abc"},
@@ -69,7 +70,8 @@ def study():
 @pytest.fixture
 def trial():
     def make(number, state="RUNNING", **values):
-        facts = {"slot": number, "attempt": 0, "params": {"loss": "kl", "alpha": 0.5, "kl.temperature": 4.0}}
+        params = {"student.family": "plain", "distillation.loss": "kl", "distillation.alpha": 0.5}
+        facts = {"slot": number, "attempt": 0, "params": {**params, "kl.temperature": 4.0}}
         facts |= {"parameters": 50_283, "macs": 1_000_000, "started": 1_700_000_000.0}
         if state != "RUNNING":
             facts["finished"] = 1_700_000_100.0

@@ -1,15 +1,50 @@
-from kdsearch.tracking.runs import has_run, shown, trial_params, trial_points, trial_tags
+from kdsearch.tracking.runs import has_run, run_name, shown, trial_params, trial_points, trial_tags
 
 
 def final(points):
     return {point.key: point.value for point in points if point.key.startswith("final_")}
 
 
-def test_every_trial_has_the_same_parameters(study, trial):
-    ce, kl = trial(0, params={"loss": "ce", "alpha": 0}), trial(1)
-    assert trial_params(study, ce) == {"loss": "ce", "alpha": "0", "kl.temperature": "NaN"}
-    assert trial_params(study, kl).keys() == trial_params(study, ce).keys()
-    assert trial_params(study, trial(2, params={}))["loss"] == "-"
+def test_a_name_says_number_family_loss_size_and_end(study, trial, epoch):
+    named = {
+        state: run_name(study, trial(41, state, value=0.99653), [epoch(5)])
+        for state in ("RUNNING", "COMPLETE", "PRUNED", "FAIL")
+    }
+    assert named == {
+        "RUNNING": "041 plain kl 50.3k",
+        "COMPLETE": "041 plain kl 50.3k 99.65",
+        "PRUNED": "041 plain kl 50.3k pruned at epoch 5",
+        "FAIL": "041 plain kl 50.3k failed",
+    }
+
+
+def test_the_best_has_a_star(study, trial):
+    best = study.model_copy(update={"best": "41.0"})
+    assert run_name(best, trial(41, "COMPLETE"), []) == "\N{BLACK STAR} 041 plain kl 50.3k 90.00"
+    assert run_name(best, trial(42, "COMPLETE"), []) == "042 plain kl 50.3k 90.00"
+
+
+def test_a_trial_has_its_own_parameters_rounded(trial):
+    assert trial_params(trial(0, params={"loss": "ce", "rate": 0.0123456789, "depth": 3})) == {
+        "loss": "ce",
+        "rate": "0.0123457",
+        "depth": "3",
+    }
+
+
+def test_accuracy_comes_first(trial, epoch):
+    assert next(trial_points(trial(0, "COMPLETE"), [epoch(1)])).key == "final_accuracy"
+    assert next(trial_points(trial(0), [epoch(1)])).key == "val_accuracy"
+
+
+def test_tags_say_what_there_is_to_say(study, trial, epoch):
+    ran = {"commit": "abc", "device": "cpu"}
+    tags = trial_tags(study, trial(0, "COMPLETE", tags=ran), [epoch(1)], {"commit": "abc", "device": "cuda"})
+    assert (tags["family"], tags["loss"], tags["device"]) == ("plain", "kl", "cpu")
+    assert not {"commit", "mark", "reason"} & tags.keys()
+    failed = trial_tags(study, trial(0, "FAIL", mark="failed", reason="out of memory"), [], {})
+    assert (failed["mark"], failed["reason"]) == ("failed", "out of memory")
+    assert "-" not in {*tags.values(), *failed.values()}
 
 
 def test_only_complete_trials_have_final_values(trial, epoch):
@@ -30,9 +65,9 @@ def test_a_point_has_the_record_s_time_and_epoch(trial, epoch):
     assert loss == ("train_kl", 0.25, 1_700_000_002_125, 2)
 
 
-def test_a_pruned_trial_tells_its_epoch(trial, epoch):
-    assert trial_tags(trial(0, "PRUNED"), [epoch(1), epoch(2)])["pruned_epoch"] == "2"
-    assert "pruned_epoch" not in trial_tags(trial(0, "COMPLETE"), [epoch(1)])
+def test_a_pruned_trial_tells_its_epoch(study, trial, epoch):
+    assert trial_tags(study, trial(0, "PRUNED"), [epoch(1), epoch(2)], {})["pruned_epoch"] == "2"
+    assert "pruned_epoch" not in trial_tags(study, trial(0, "COMPLETE"), [epoch(1)], {})
 
 
 def test_surplus_duplicate_and_waiting_trials_are_not_shown(trial):

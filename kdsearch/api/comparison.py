@@ -1,0 +1,40 @@
+"""The trials of a study side by side, in MLflow's UI."""
+
+from collections.abc import Callable
+
+from kdsearch.api.studies import STORAGE
+from kdsearch.progress import Progress, Silence
+
+
+def ui(
+    study: str | None = None,
+    *,
+    storage: str = STORAGE,
+    tracking_uri: str | None = None,
+    port: int | None = None,
+    show: Callable[[str], None],
+    progress: Progress | None = None,
+) -> None:
+    """Brings MLflow up to date, gives `show` the address of the comparison, and serves it until stopped.
+
+    A tracking server that runs already is left alone: the address is its own. Raises UsageError,
+    StorageError, MirrorUnavailableError, ServerError.
+    """
+    from kdsearch.search.lookup import find
+    from kdsearch.search.results import study_row, trial_rows
+    from kdsearch.tracking.mirror import Mirror
+    from kdsearch.tracking.server import serving
+    from kdsearch.tracking.uri import tracking_uri as chosen
+
+    found, record = find(study, storage)
+    uri = chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
+    mirror = Mirror(uri, study_row(found), record, (progress or Silence()).say)
+    if uri.startswith("http"):
+        mirror.tick(trial_rows(found))
+        show(mirror.comparison(uri) or uri)
+        return
+    mirror.tick(trial_rows(found))
+    with serving(uri, port) as server:
+        server.wait_until_ready()
+        show(mirror.comparison(server.url) or server.url)
+        server.wait()

@@ -1,0 +1,108 @@
+"""MLflow's own server over a store that has none, for as long as somebody looks."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from socket import socket
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import NoReturn
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+from kdsearch.errors import KdsearchError, StoppedError, UsageError
+
+HOST = "127.0.0.1"
+USUAL_PORT = 5000  # MLflow's own
+PATIENCE_SECONDS = 120.0
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its workers take ten seconds to start, for nothing
+}
+
+
+class ServerError(KdsearchError):
+    """MLflow's server did not start."""
+
+
+class Server:
+    """A running `mlflow server`; `url` answers after `wait_until_ready`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        self.process, self.url, self.log = process, url, log
+
+    def wait_until_ready(self) -> None:
+        """Returns once it answers. Raises ServerError where it ends first, or is silent for two minutes."""
+        ask, deadline = build_opener(ProxyHandler({})).open, time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            with suppress(URLError, OSError), ask(f"{self.url}/health", timeout=5):
+                return
+            time.sleep(0.05)
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no answer"]
+        raise ServerError(f"MLflow's server did not start: {lines[-1]}")
+
+    def wait(self) -> None:
+        """Returns when the server has ended, or on Ctrl-C, which is the way to end it."""
+        with suppress(KeyboardInterrupt):
+            self.process.wait()
+
+
+@contextmanager
+def serving(uri: str, port: int | None) -> Iterator[Server]:
+    """Starts a server over the store `uri` on the loopback; it ends with the block.
+
+    `port` is MLflow's usual one or a free one, where it is None. Raises UsageError where it is taken, and
+    StoppedError on SIGTERM or SIGHUP, so that no server outlives its caller.
+    """
+    chosen = _free_port(port)
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        HOST,
+        "--port",
+        str(chosen),
+        "--workers",
+        "1",
+    ]
+    with TemporaryDirectory(prefix="kdsearch-ui.") as folder:
+        log = Path(folder, "log")
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "--backend-store-uri", uri],
+                stdout=output,
+                stderr=output,
+                env={**QUIET, **os.environ},
+                start_new_session=True,
+            )
+        handlers = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+        try:
+            yield Server(process, f"http://{HOST}:{chosen}", log)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise StoppedError("stopped", number)
+
+
+def _free_port(wanted: int | None) -> int:
+    for port in [wanted] if wanted else [USUAL_PORT, 0]:
+        with socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            free: int = probe.getsockname()[1]
+            return free
+    raise UsageError(f"--port {wanted}: something else listens there; leave it out to have a free one")
