@@ -77,7 +77,7 @@ def _description(study: optuna.Study, winner: Winner, described: ExportConfig) -
     """What the model card says first, for the model's page in MLflow."""
     images = study.user_attrs["data"]["validation"]
     return (
-        f"Trial {described.trial} of study {escaped(described.study)}, the best of {finished_count(study):,}: "
+        f"Trial {described.trial} of {escaped(described.study)}, the best of {finished_count(study):,}: "
         f"**{100 * (winner.trial.value or 0):.2f} %** of {images:,} validation images, "
         f"{described.parameters:,} parameters, {described.macs:,} multiply-adds an image.\n\n"
         f"Input: {_input(described)}.\n\n"
