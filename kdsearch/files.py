@@ -45,3 +45,8 @@ def expanded(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:  # no such user, or one without a home
         return Path(path)
+
+
+def printable(name: str) -> str:
+    """A file's name with an escape for each character that a terminal obeys or cannot show."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)

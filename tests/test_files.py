@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from kdsearch.errors import StudyFileError
-from kdsearch.files import expanded, open_regular, read_text
+from kdsearch.files import expanded, open_regular, printable, read_text
 
 MARK = b"\xef\xbb\xbf"
 
@@ -57,3 +57,8 @@ def test_a_home_that_is_not_there_stays_as_it_is_written(monkeypatch):
     monkeypatch.setenv("HOME", "/here")
     assert str(expanded("~/images")) == "/here/images"
     assert str(expanded("~nobody-of-this-name/images")) == "~nobody-of-this-name/images"
+
+
+def test_a_name_that_no_terminal_can_show_is_escaped():
+    assert printable("crème brûlée 3.jpg") == "crème brûlée 3.jpg"
+    assert printable("caf\udce9\x1b[31m\n") == r"caf\udce9\x1b[31m\n"
