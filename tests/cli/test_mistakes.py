@@ -65,7 +65,6 @@ def told_in_processes(here_in_processes):
         ("run", "fashion-mnist", "--data", "nowhere"),
         ("run", *TOO_SMALL),
         ("worker", "digits", "--workers", "abc"),
-        ("run", "digits", "--seed", "-1"),
     ]
     started = {
         arguments: subprocess.Popen(
@@ -103,11 +102,6 @@ def test_a_teacher_that_does_not_fit_is_said_before_a_study_is_created(told_in_p
     )
     storage = open_storage(f"sqlite:///{here_in_processes / 'kdsearch.db'}")
     assert identity.find_study(storage, "digits") is None
-
-
-def test_a_negative_seed_is_answered_with_the_range(told_in_processes):
-    answer = told_in_processes["run", "digits", "--seed", "-1"]
-    assert answer == (2, [f"Error: digits.toml: seed = -1: must be from 0 to {2**63 - 1}"])
 
 
 def test_a_worker_checks_its_options_as_a_run_does(told_in_processes):
