@@ -16,7 +16,7 @@ from kdsearch.data.request import DataConfig
 from kdsearch.data.source import Parts, Source
 from kdsearch.data.split import pixel_hashes
 from kdsearch.errors import DataError
-from kdsearch.names import class_names_fault
+from kdsearch.names import class_names_fault, visible
 from kdsearch.progress import Progress
 
 DEFAULT_SIZE = 128
@@ -163,7 +163,7 @@ def in_two_classes(reads: list[Read], root: Path) -> str:
                 pairs.setdefault(each, (copy, file))
     if not pairs:
         return ""
-    one, two = (path.relative_to(root).as_posix() for path in next(iter(pairs.values())))
+    one, two = (visible(path.relative_to(root).as_posix()) for path in next(iter(pairs.values())))
     lie = "pictures lie" if len(pairs) > 1 else "picture lies"
     return f"{len(pairs)} {lie} in two classes, for example {one} and {two}"
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from kdsearch.names import visible
+
 OTHER = "file{s} not named like an image"
 PIPE, SOCKET, DEVICE = "named pipe{s}", "socket{s}", "device{s}"
 BROKEN = "link{s} that lead{nos} nowhere"
@@ -42,11 +44,11 @@ def counted(count: int, noun: str) -> str:
 
 def first(paths: list[Path], root: Path) -> str:
     """The first path, and whether there are more."""
-    return f"{min(paths).relative_to(root).as_posix()}{', ...' if len(paths) > 1 else ''}"
+    return f"{visible(min(paths).relative_to(root).as_posix())}{', ...' if len(paths) > 1 else ''}"
 
 
 def suffixes(paths: Iterable[Path]) -> str:
     """How many files have which suffix, the most frequent first."""
     counts = Counter(path.suffix.lower() or "no suffix" for path in paths).most_common()
-    named = ", ".join(f"{suffix} {count}" for suffix, count in counts[:MOST])
+    named = ", ".join(f"{visible(suffix)} {count}" for suffix, count in counts[:MOST])
     return f"{named}, ..." if len(counts) > MOST else named
