@@ -44,7 +44,7 @@ class Mirror:
     def __init__(self, tracking_uri: str, study: StudyRow, record: StudyRecord) -> None:
         self.study = study
         self.record = record
-        self.moved = 0.0  # when MLflow last took something, on the monotonic clock
+        self.moved = time.monotonic()  # when MLflow last took something, on the monotonic clock
         self._uri = tracking_uri
         self._client: MlflowClient | None = None
         self._runs: StudyRuns | None = None
@@ -86,7 +86,9 @@ class Mirror:
     @property
     def client(self) -> MlflowClient:
         """Made on first use, which may make MLflow's store and so take seconds."""
-        self._client = self._client or open_client(self._uri)
+        if self._client is None:
+            self._client = open_client(self._uri)
+            self.moved = time.monotonic()
         return self._client
 
     @contextmanager
