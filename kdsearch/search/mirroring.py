@@ -75,15 +75,15 @@ class MirrorThread(threading.Thread):
     def finish(self, end: End, hurry: Callable[[], bool], patience: float = END_SECONDS) -> bool:
         """Ends the thread after a last tick; says whether MLflow has everything.
 
-        Without that tick in a hurry, or where MLflow has taken nothing for `patience` seconds.
+        Without that tick in a hurry, or where MLflow has taken nothing for `patience` seconds, its loading
+        not counted.
         """
         self.end = end
         self.ending.set()
         begun = time.monotonic()
         while self.is_alive() and not hurry():
             self.join(0.1)
-            moved = max(begun, self.mirror.moved if self.mirror else 0.0)
-            if time.monotonic() - moved > patience:
+            if self.mirror and time.monotonic() - max(begun, self.mirror.moved) > patience:
                 return False
         return not self.behind
 

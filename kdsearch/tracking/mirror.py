@@ -59,7 +59,7 @@ class Mirror:
     ) -> None:
         self.study = study
         self.record = record
-        self.moved = 0.0  # when MLflow last took something, on the monotonic clock
+        self.moved = time.monotonic()  # when MLflow last took something, on the monotonic clock
         self.say = say
         self._uri = tracking_uri
         self._client: MlflowClient | None = None
@@ -107,7 +107,9 @@ class Mirror:
     @property
     def client(self) -> MlflowClient:
         """Made on first use, which may make MLflow's store and so take seconds."""
-        self._client = self._client or open_client(self._uri)
+        if self._client is None:
+            self._client = open_client(self._uri)
+            self.moved = time.monotonic()
         return self._client
 
     @contextmanager

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from kdsearch.cli import main
 from kdsearch.search import identity
 from kdsearch.search.storage import open_storage
-from kdsearch.study.file import load_study
+from kdsearch.study.file import Study, load_study
 
 TOO_SMALL = "--set", "teacher.model=mobilenet_v3_small", "--set", "budget.max_params=2000000"
 UNREACHABLE = "postgresql+psycopg://me:secret@127.0.0.1:1/x"
@@ -31,6 +31,11 @@ def quiet_optuna():
 def untrained(tmp_path):
     """The URL of a database with a study that has no finished trial."""
     url = f"sqlite:///{tmp_path / 'untrained.db'}"
+    create(url, load_study("digits", {})).set_user_attr("target", 5)
+    return url
+
+
+def create(url, study):
     facts = identity.DataFacts(
         name="digits",
         fingerprint="f",
@@ -40,9 +45,7 @@ def untrained(tmp_path):
         image_size=8,
         channels=1,
     )
-    found = identity.create_study(open_storage(url, create=True), load_study("digits", {}), facts, views=1)
-    found.set_user_attr("target", 5)
-    return url
+    return identity.create_study(open_storage(url, create=True), study, facts, views=1)
 
 
 def told(*arguments):
@@ -178,6 +181,16 @@ def test_nothing_finished_is_nothing_to_export(untrained, tmp_path):
     assert code == 1
     assert lines == ["Error: study 'digits' has no finished trial to export yet; 'kdsearch run' trains some"]
     assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_a_study_of_an_earlier_version_that_is_called_dot_dot_opens_and_exports_nowhere(tmp_path):
+    url, before = f"sqlite:///{tmp_path / 'odd.db'}", load_study("digits", {})
+    odd = Study({**before.tables, "name": ".."}, "odd.toml")
+    create(url, odd).set_user_attr("target", 5)
+    code, lines = told("export-best", "--storage", url, "--force")
+    assert (code, lines) == (2, ["Error: study '..': its name can be no folder's; name one with --out"])
+    assert told("status", "--storage", url)[0] == 0
+    assert {path.name.partition(".db")[0] for path in tmp_path.iterdir()} == {"here", "odd"}
 
 
 def test_an_unknown_study_of_a_database_is_answered_with_those_there_are(untrained):

@@ -4,13 +4,14 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from time import monotonic
 
 import pytest
 from alembic import command
 from mlflow.store.db import utils as database
 from sqlalchemy import StaticPool, create_engine
 
-from kdsearch.tracking.reaching import MirrorUnavailableError
+from kdsearch.tracking.reaching import MirrorUnavailableError, reaching
 from kdsearch.tracking.store import open_client
 from tests.servers import wait_until
 
@@ -156,3 +157,13 @@ def test_a_store_with_content_that_cannot_be_migrated_is_named_with_a_cure(store
     assert "move the file away" in str(error.value)
     assert "\n" not in str(error.value)
     assert store.read_bytes() == before
+
+
+def test_a_database_that_refuses_is_said_soon():
+    """MLflow itself tries for 100 seconds."""
+    uri = "postgresql+psycopg://me:secret@127.0.0.1:1/x"
+    began = monotonic()
+    with pytest.raises(MirrorUnavailableError, match=r"^MLflow at postgresql") as error, reaching(uri):
+        open_client(uri)
+    assert monotonic() - began < 60
+    assert "secret" not in str(error.value)

@@ -1,0 +1,25 @@
+"""What MLflow has after a search that it missed."""
+
+import pytest
+from mlflow import MlflowClient
+
+from kdsearch import api
+
+
+@pytest.mark.slow
+def test_the_run_of_a_finished_study_brings_mlflow_up_to_date(small, monkeypatch):
+    monkeypatch.chdir(small.folder)  # MLflow's files go there
+    small.write(epochs=1)
+    small.run(1)
+    uri = f"sqlite:///{small.folder / 'mlflow.db'}"
+    given = api.Overrides(workers="1", storage=small.url, tracking_uri=uri)
+    first, second = (api.run("small.toml", trials=1, overrides=given) for _ in range(2))
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("small").experiment_id
+    found = {run.info.run_name: run for run in client.search_runs([experiment])}
+    assert {name: run.info.status for name, run in found.items()} == dict.fromkeys(
+        ["small", "teacher", "trial 0"], "FINISHED"
+    )
+    assert found["trial 0"].outputs.model_outputs
+    assert "model to MLflow" in first.seconds
+    assert "model to MLflow" not in second.seconds  # it is there
