@@ -93,15 +93,12 @@ def log_model(uri: str, run_id: str, folder: Path, facts: ModelFacts) -> str:
             pip_requirements=facts.requirements,
             metadata=facts.metadata,
             params=facts.params,
-            tags={
-                "mlflow.note.content": facts.description,
-                "mlflow.source.name": "kdsearch",
-                LAYOUT_TAG: LAYOUT,
-            },
+            tags={"mlflow.note.content": facts.description, "mlflow.source.name": "kdsearch"},
             run_id=run_id,
             step=facts.last_epoch,  # else MLflow links the metrics of step 0
         )
         _link_sizes(client, run_id, info.model_id)
+        client.set_logged_model_tags(info.model_id, {LAYOUT_TAG: LAYOUT})  # last: now it is whole
         return str(info.model_uri)
 
 
