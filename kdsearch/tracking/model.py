@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import mlflow
 import mlflow.pyfunc
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, LoggedModelStatus, Metric
+from mlflow.entities import LoggedModel, LoggedModelStatus, Metric, Run, ViewType
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
+from kdsearch.tracking.mirrored import STUDY_TAG
 from kdsearch.tracking.reaching import reaching
 from kdsearch.tracking.store import open_client
 
@@ -37,25 +38,37 @@ class ModelFacts(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """The models of a run."""
+    """The models of a study."""
 
-    uri: str | None  # of one that can be loaded and is as this version logs it
-    stale: tuple[str, ...]  # ids of the others: an older version's, or one whose logging was broken off
+    uri: str | None  # of the run's, if it can be loaded and is as this version logs it
+    stale: tuple[str, ...]  # ids of an older version's, or of those whose logging was broken off
 
 
 def models_of(uri: str, run_id: str) -> Kept:
-    """What the run `run_id` has at `uri`. Raises MirrorUnavailableError."""
+    """What the run `run_id` has, and what is left of its study. Raises MirrorUnavailableError."""
     with reaching(uri):
         client = open_client(uri)
-        experiment = client.get_run(run_id).info.experiment_id
-        found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
-        good = [model for model in found if _is_whole(model)]
-        others = tuple(model.model_id for model in found if not _is_whole(model))
-        return Kept(good[0].model_uri if good else None, others)
+        run = client.get_run(run_id)
+        experiment = run.info.experiment_id
+        own = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
+        good = [model.model_uri for model in own if _is_whole(model)]
+        latest = client.search_logged_models([experiment], f"name = '{MODEL_NAME}'")
+        doubtful = [model for model in (*own, *latest) if not _is_whole(model)]
+        runs = {model.model_id: source for model in doubtful if (source := model.source_run_id)}
+        ours = _of_study(client, run, set(runs.values())) if runs else set()
+        return Kept(good[0] if good else None, tuple(model for model in runs if runs[model] in ours))
 
 
 def _is_whole(model: LoggedModel) -> bool:
     return bool(model.status == LoggedModelStatus.READY and model.tags.get(LAYOUT_TAG) == LAYOUT)
+
+
+def _of_study(client: MlflowClient, run: Run, run_ids: set[str]) -> set[str]:
+    """Which of the runs are of the study that `run` is of; deleted ones too, as the mirror leaves some."""
+    listed = ", ".join(f"'{each}'" for each in run_ids)
+    where = f"tags.`{STUDY_TAG}` = '{run.data.tags[STUDY_TAG]}' AND attributes.run_id IN ({listed})"
+    found = client.search_runs([run.info.experiment_id], where, ViewType.ALL)
+    return {each.info.run_id for each in found}
 
 
 def log_model(uri: str, run_id: str, folder: Path, facts: ModelFacts) -> str:
@@ -81,15 +94,12 @@ def log_model(uri: str, run_id: str, folder: Path, facts: ModelFacts) -> str:
             pip_requirements=facts.requirements,
             metadata=facts.metadata,
             params=facts.params,
-            tags={
-                "mlflow.note.content": facts.description,
-                "mlflow.source.name": "kdsearch",
-                LAYOUT_TAG: LAYOUT,
-            },
+            tags={"mlflow.note.content": facts.description, "mlflow.source.name": "kdsearch"},
             run_id=run_id,
             step=facts.last_epoch,  # else MLflow links the metrics of step 0
         )
         _link_sizes(client, run_id, info.model_id)
+        client.set_logged_model_tags(info.model_id, {LAYOUT_TAG: LAYOUT})  # last: now it is whole
         return str(info.model_uri)
 
 

@@ -14,6 +14,7 @@ from kdsearch.search.mirroring import mirror_once
 from kdsearch.search.model_log import ModelLog
 from kdsearch.search.results import best_slot, ranked
 from kdsearch.tracking.mirror import Mirror
+from kdsearch.tracking.mirrored import STUDY_TAG
 from kdsearch.tracking.model import LAYOUT_TAG
 from kdsearch.tracking.record import StudyRecord
 from tests.servers import mlflow_server
@@ -57,7 +58,7 @@ def uri(request, tmp_path, monkeypatch):
     """A tracking server, or MLflow's default store in the working directory."""
     monkeypatch.chdir(tmp_path)
     if request.param == "local":
-        yield "sqlite:///mlflow.db"
+        yield f"sqlite:///{tmp_path}/mlflow.db"  # absolute: MLflow keeps one store a URI for a whole process
         return
     with mlflow_server(tmp_path) as server:
         yield server.uri
@@ -170,10 +171,20 @@ def test_a_model_stays_one_of_an_older_version_or_cut_off_is_replaced(logged, ur
     client = MlflowClient(uri)
     experiment = client.get_run(run_id).info.experiment_id
     cut_off = client.create_logged_model(experiment, "student", run_id)
+    tags = client.get_run(run_id).data.tags
+    old, other = (client.create_run(experiment, tags={STUDY_TAG: of}) for of in (tags[STUDY_TAG], "another"))
+    client.create_logged_model(experiment, "student", old.info.run_id)
+    client.delete_run(old.info.run_id)  # as the mirror does with an older version's
+    theirs = client.create_logged_model(experiment, "student", other.info.run_id)
+    nobodys = client.create_logged_model(experiment, "student")
     (said,) = log()
     assert "an older version's: now it is models:/" in said
+    left = {model.model_id for model in models(uri, run_id)}
+    assert {theirs.model_id, nobodys.model_id} < left
+    assert cut_off.model_id not in left
+    for each in (theirs, nobodys):
+        client.delete_logged_model(each.model_id)
     (model,) = models(uri, run_id)
-    assert model.model_id != cut_off.model_id
     assert said.endswith(model.model_uri)
 
     assert log() == []
