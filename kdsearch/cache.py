@@ -211,8 +211,11 @@ def sound(path: Path, say: Callable[[str], None]) -> bool:
 
 
 def discard(path: Path) -> None:
-    """Removes the entry: at once for all who look for it. Raises OSError where that is not allowed."""
-    gone = path.rename(_beside(path))
+    """Removes the entry: at once for all who look for it. Raises UsageError where that is not allowed."""
+    try:
+        gone = path.rename(_beside(path))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be removed ({error.strerror}); {OWN_FOLDER}") from None
     remove(gone)
 
 

@@ -4,8 +4,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
+import psutil
 import pytest
 from filelock import FileLock, Timeout
 
@@ -153,8 +153,8 @@ def test_a_lock_whose_file_was_removed_is_taken_anew(tmp_path):
     )
     with locked(path):
         child = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
-        descriptors, lock = Path(f"/proc/{child.pid}/fd"), str(path.with_name(".key.lock"))
-        while lock not in map(os.path.realpath, descriptors.iterdir()):  # it waits
+        waiting, lock = psutil.Process(child.pid), str(path.with_name(".key.lock"))
+        while lock not in {file.path for file in waiting.open_files()}:
             assert child.poll() is None
         path.with_name(".key.lock").unlink()
     assert child.communicate()[0] == "True\n"

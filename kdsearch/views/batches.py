@@ -93,7 +93,7 @@ class ViewBatches:
         self.wait(number)
         view, device = self._placed(self.bank.view(number)), self.labels.device
         order = shuffled(len(self.labels), self.steps, self.seed, epoch)
-        windows = [int(rows[0]) // WINDOW for rows in order]
+        windows: list[int] = (torch.stack([rows[0] for rows in order]) // WINDOW).tolist()
         last = None
         for rows, window in zip(order[start:], windows[start:], strict=True):
             if window != last:
