@@ -6,8 +6,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.entities.lifecycle_stage import LifecycleStage
 
-from kdsearch.tracking.runs import LAYOUT, LAYOUT_TAG, Point
-from kdsearch.tracking.view import STUDY_TAG
+from kdsearch.tracking.runs import LAYOUT, LAYOUT_TAG, STUDY_TAG, Point
 
 KEY_TAG = "kdsearch.run"  # which of its runs
 PARENT = "study"  # the key of the run above all others

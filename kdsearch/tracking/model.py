@@ -15,13 +15,12 @@ from mlflow.entities import LoggedModel, LoggedModelStatus, Metric, Run, ViewTyp
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
-from kdsearch.tracking.mirrored import STUDY_TAG
 from kdsearch.tracking.reaching import reaching
+from kdsearch.tracking.runs import LAYOUT_TAG, STUDY_TAG
 from kdsearch.tracking.store import open_client
 
 MODEL_NAME = "student"
 LAYOUT = "1"  # raise it when models that were logged before are to be replaced
-LAYOUT_TAG = "kdsearch.layout"
 CODE = Path(__file__).with_name("served.py")
 SIZES = ("parameters", "macs")  # metrics of a run that no epoch changes
 

@@ -15,6 +15,7 @@ STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAI
 
 LAYOUT = "2"  # of a run's names, parameters and tags: runs of another one are written anew
 LAYOUT_TAG = "kdsearch.layout"
+STUDY_TAG = "kdsearch.study_id"  # which study's record, whatever its name
 KIND_TAG = "kdsearch.kind"
 TRIAL, TEACHER, STUDY = "trial", "teacher", "study"
 FAMILY, LOSS, ALPHA = "student.family", "distillation.loss", "distillation.alpha"

@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdsearch.tracking.overview import SHOWN_RUNS
-from kdsearch.tracking.runs import ALPHA, FAMILY, KIND_TAG, LOSS, TRIAL
+from kdsearch.tracking.runs import ALPHA, FAMILY, KIND_TAG, LOSS, STUDY_TAG, TRIAL
 
-STUDY_TAG = "kdsearch.study_id"  # which study's record, whatever its name
 ACCURACY = "final_accuracy"
 GENERATED = "Model metrics"  # where MLflow puts its own chart of each metric
 SIZES = ("parameters", "macs")
