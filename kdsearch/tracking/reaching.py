@@ -7,7 +7,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from kdsearch.errors import KdsearchError
-from kdsearch.tracking.uri import without_password
+from kdsearch.urls import cleaned, masked
 
 
 class MirrorUnavailableError(KdsearchError):
@@ -20,5 +20,5 @@ def reaching(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = without_password(str(error).partition("\n")[0])[:200]
-        raise MirrorUnavailableError(f"MLflow at {without_password(uri)}: {reason}") from error
+        reason = cleaned(str(error).partition("\n")[0], uri)[:200]
+        raise MirrorUnavailableError(f"MLflow at {masked(uri)}: {reason}") from error
