@@ -3,12 +3,15 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.study import StudyDirection
 
-from kdsearch.errors import StorageError, UsageError
+from kdsearch.errors import OutageError, StorageError, StudyDeletedError, UsageError
+from kdsearch.search.lookup import load_study
 from kdsearch.search.storage import open_existing, open_storage
-from tests.servers import PATIENCE, postgres_server
+from kdsearch.tracking.record import StudyRecord
+from tests.servers import PATIENCE, postgres_server, write_lock
 
 
 def test_opening_a_storage_warns_nobody(url):
@@ -55,6 +58,75 @@ def test_looking_makes_no_file(tmp_path):
     with pytest.raises(UsageError, match="no study here yet"):
         open_existing(f"sqlite:///{path}")
     assert not path.exists()
+
+
+@pytest.mark.parametrize("command", [["status", "small"], ["status", "--json"]])
+def test_a_reader_waits_for_no_writer(create, url, tmp_path, command):
+    create()
+    with write_lock(tmp_path / "kdsearch.db"):
+        told = subprocess.run(
+            [sys.executable, "-m", "kdsearch", *command, "--storage", url],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=50,  # a writer would wait for 60
+        )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "small" in told.stdout
+
+
+def test_a_trial_s_reads_wait_for_no_writer(create, url, tmp_path):
+    study = create()
+    study._storage.create_new_trial(study._study_id)
+    storage, record = open_storage(url, patience=0), StudyRecord(url, "small")
+    storage.engine.dispose()
+    with write_lock(tmp_path / "kdsearch.db"):
+        assert len(storage.get_all_trials(study._study_id)) == 1
+        assert storage.heartbeats() == {}
+        assert record.all_epochs() == {}
+
+
+def test_an_empty_file_is_named_by_those_who_look(url, tmp_path):
+    (tmp_path / "kdsearch.db").touch()
+    with pytest.raises(UsageError, match=r"kdsearch\.db: an empty file, no study here yet; 'kdsearch run'"):
+        open_existing(url)
+    assert (tmp_path / "kdsearch.db").stat().st_size == 0
+
+
+def test_a_file_that_is_damaged_under_a_study_is_one_line_at_once(create, url, tmp_path):
+    study = create()
+    study._storage._backend.engine.dispose()
+    path = tmp_path / "kdsearch.db"
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"?" * (len(content) - 4096))
+    with pytest.raises(StorageError, match=r"kdsearch\.db: .*malformed; restore it from a copy") as told:
+        study.get_trials()
+    assert not isinstance(told.value, OutageError)
+
+
+def test_a_study_that_was_deleted_takes_nothing_more(create, url, rows_of):
+    study, record = create(), StudyRecord(url, "small")
+    study._thread_local.in_optimize_loop = True  # else Optuna warns of the heartbeat
+    trial = study.ask()
+    optuna.delete_study(study_name="small", storage=open_storage(url))
+    record.delete()
+    calls = [
+        lambda: trial.report(0.5, 1),
+        lambda: trial.set_user_attr("key", 1),
+        lambda: study.tell(trial, 0.5),
+        study.ask,
+        study.get_trials,
+        lambda: study.user_attrs,
+        lambda: study.set_user_attr("key", 1),
+        lambda: load_study(open_storage(url), "small"),
+        lambda: record.put_file("weights", b"content"),
+        record.identity,
+    ]
+    for call in calls:
+        with pytest.raises(StudyDeletedError, match="somebody deleted the study"):
+            call()
+    study._storage.record_heartbeat(trial._trial_id)
+    assert rows_of() == {}
 
 
 @pytest.mark.postgres
