@@ -8,9 +8,10 @@ from kdsearch.cli.overrides import storage, tracking_uri
 @click.command()
 @click.argument("study")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Even while processes work on it; they end with an error.")
 @storage
 @tracking_uri
-def delete(study: str, yes: bool, storage: str, tracking_uri: str | None) -> None:
+def delete(study: str, yes: bool, force: bool, storage: str, tracking_uri: str | None) -> None:
     """Remove STUDY: trials, record, weights, checkpoints; its MLflow runs are marked deleted.
 
     Caches and exports stay.
@@ -20,6 +21,6 @@ def delete(study: str, yes: bool, storage: str, tracking_uri: str | None) -> Non
     finished = api.status(study, storage=storage).finished
     if not yes:
         click.confirm(f"Remove study {study!r} with {finished} finished trials?", abort=True)
-    for left in api.delete(study, storage=storage, tracking_uri=tracking_uri):
+    for left in api.delete(study, storage=storage, tracking_uri=tracking_uri, force=force):
         click.echo(left, err=True)
     click.echo(f"removed {study}")

@@ -15,6 +15,7 @@ import torch
 
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
+from kdsearch.database import check_url, is_empty_file, place
 from kdsearch.device import choose_device
 from kdsearch.errors import TeacherError
 from kdsearch.prepare.bench import Prepared
@@ -22,7 +23,8 @@ from kdsearch.prepare.stored import weights_file
 from kdsearch.prepare.teacher import Ready, check_teachers, prepare_teachers
 from kdsearch.search import identity
 from kdsearch.search.child import child
-from kdsearch.search.lookup import LAST_RUN, choose_study
+from kdsearch.search.crew import this_process
+from kdsearch.search.lookup import LAST_RUN, PREPARING, Found, choose_study
 from kdsearch.search.messages import LATER_VIEWS, Channel, Created, Request, Spent
 from kdsearch.search.messages import Ready as ViewsReady
 from kdsearch.search.results import finished_count
@@ -34,7 +36,8 @@ from kdsearch.study.settings import RunConfig
 from kdsearch.study.space import Place, read_record
 from kdsearch.study.teachers import label, place_of
 from kdsearch.tracking.record import StudyRecord
-from kdsearch.tracking.uri import tracking_uri, without_password
+from kdsearch.tracking.uri import tracking_uri
+from kdsearch.urls import has_secret
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import Answering, ViewBank
 from kdsearch.views.build import ViewBuilder, affordable_views, bank_folder, view_bytes
@@ -62,6 +65,9 @@ def prepare(request: Request, channel: Channel) -> None:
     study = _joined(request) if request.join else load_study(request.study, request.replaced_values())
     device = choose_device(study.run.device)
     tracking_uri(study.run.tracking_uri)  # a wrong one is said now
+    check_url(study.run.storage)
+    if is_empty_file(study.run.storage):
+        channel.say(f"{place(study.run.storage)}: an empty file is there; a new study begins in it")
     storage = open_storage(study.run.storage, create=True)
     found = identity.find_study(storage, study.name)
     if found is not None:
@@ -83,6 +89,7 @@ def prepare(request: Request, channel: Channel) -> None:
     given = request.trials or request.settings.get("run.trials")
     target = identity.settle_target(found, given, finished, study.run.trials)
     found.set_user_attr(LAST_RUN, time.time())
+    found.set_user_attr(PREPARING, this_process())
     _keep_places(found, study)
     run = study.run
     cuda = torch.cuda.device_count() if str(device) == "cuda" else int(device.type == "cuda")
@@ -90,7 +97,7 @@ def prepare(request: Request, channel: Channel) -> None:
     channel.send(Created(study.name, *where, target, finished, cuda))
     if target <= finished:
         return
-    ready = _teach(study, found, sets, device, channel)
+    ready = _teach(study, Found(found, StudyRecord(storage.engine, study.name)), sets, device, channel)
     if request.views:
         bank = bank_of(study, found, sets, ready, device)
         checkpoints = checkpoint_folder(run.storage, study.name)
@@ -99,9 +106,9 @@ def prepare(request: Request, channel: Channel) -> None:
 
 
 def _teach(
-    study: Study, found: optuna.Study, sets: SearchSets, device: torch.device, channel: Channel
+    study: Study, known: Found, sets: SearchSets, device: torch.device, channel: Channel
 ) -> dict[str, Ready]:
-    record = StudyRecord(study.run.storage, study.name)
+    found, record = known
     for name in found.user_attrs.get("given_teachers", []):
         if not study.teachers[name].checkpoint and record.file(weights_file(name)) is None:
             raise TeacherError(
@@ -153,11 +160,11 @@ def _make_views(builder: ViewBuilder, prepared: Prepared, channel: Channel) -> N
 
 
 def _keep_places(found: optuna.Study, study: Study) -> None:
-    """Where images and MLflow are, for the commands that come later; no URI with a password."""
+    """Where images and MLflow are, for the commands that come later; no URI with a secret."""
     if study.data.path is not None:
         found.set_user_attr("data_path", str(Path(study.data.path).expanduser().resolve()))
     uri = study.run.tracking_uri
-    if uri is not None and uri == without_password(uri):
+    if uri is not None and not has_secret(uri):
         found.set_user_attr("tracking_uri", uri)
 
 
@@ -174,9 +181,11 @@ def _joined(request: Request) -> Study:
     replaced = request.replaced_values()
     given = {key.removeprefix("run."): value for key, value in replaced.items() if key.startswith("run.")}
     run = read_record(Place("worker", "run"), given, RunConfig)
-    found = choose_study(open_storage(run.storage, create=True), request.study)
+    storage = open_storage(run.storage, create=True)
+    found = choose_study(storage, request.study)
     tables = dict(found.user_attrs["study"])
     tables["data"] = {**tables["data"], "path": replaced.get("data.path", found.user_attrs.get("data_path"))}
+    storage.engine.dispose()  # two connections are all that a process has
     return Study({**tables, "run": run.model_dump()}, f"study {request.study}")
 
 
