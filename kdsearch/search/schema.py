@@ -46,10 +46,6 @@ def create_tables(url: str) -> None:
 def _create(url: str, engine: Engine) -> None:
     with to_read(engine).begin() as connection:
         names = set(inspect(connection).get_table_names())
-    if (
-        "alembic_version" in names and "studies" not in names
-    ):  # MLflow's, say: Optuna would need that table too
-        raise UsageError(
-            f"{place(url)}: another program's database; name one of kdsearch's own with --storage"
-        )
+    if "alembic_version" in names and "studies" not in names:  # Optuna would need that table too
+        raise UsageError(f"{place(url)}: another program's database; name another with --storage")
     RDBStorage(url, engine_kwargs=engine_options(url)).engine.dispose()

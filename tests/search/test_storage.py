@@ -1,11 +1,13 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.study import StudyDirection
+from sqlalchemy import create_engine, inspect
 
 from kdsearch.errors import OutageError, StorageError, StudyDeletedError, UsageError
 from kdsearch.search.lookup import load_study
@@ -58,6 +60,31 @@ def test_looking_makes_no_file(tmp_path):
     with pytest.raises(UsageError, match="no study here yet"):
         open_existing(f"sqlite:///{path}")
     assert not path.exists()
+
+
+def test_who_looks_at_half_made_tables_leaves_them_to_their_creator(url):
+    """Optuna would add the missing row, and their creator, who adds it too, would fail."""
+    engine = create_engine(url)
+    optuna.storages._rdb.models.BaseModel.metadata.create_all(engine)
+    with pytest.raises(UsageError, match="no study here yet"):
+        open_existing(url)
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM version_info").scalar_one() == 0
+    engine.dispose()
+    open_storage(url, create=True).engine.dispose()
+    open_existing(url).engine.dispose()
+
+
+def test_another_program_s_database_is_refused_and_left_as_it_is(url):
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('of MLflow')")
+    for opened in (partial(open_storage, create=True), open_existing):
+        with pytest.raises(UsageError, match=r"kdsearch\.db: (another program's|no study)"):
+            opened(url)
+    assert inspect(engine).get_table_names() == ["alembic_version"]
+    engine.dispose()
 
 
 @pytest.mark.parametrize("command", [["status", "small"], ["status", "--json"]])
