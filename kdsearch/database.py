@@ -1,39 +1,21 @@
 """From a URL to an engine that several processes may write through."""
 
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from kdsearch.errors import StorageError, UsageError
+from kdsearch.errors import OutageError, StorageError, UsageError
+from kdsearch.outages import cure, driver_error, is_passing, reason
+from kdsearch.urls import cleaned, masked
 
-OUTAGE_SECONDS = 300  # how long work waits for a database that went away
-
-LOST: tuple[type[Exception], ...] = (DBAPIError,)
 KNOWN = ("sqlite", "postgresql")
-
-
-def retrying(lost: tuple[type[Exception], ...] = LOST) -> Retrying:
-    """Repeats a call on lost connections and locks for up to OUTAGE_SECONDS, then raises its last error."""
-    return Retrying(
-        retry=retry_if_exception_type(lost),
-        wait=wait_random_exponential(0.1, max=5),
-        stop=stop_after_delay(OUTAGE_SECONDS),
-        reraise=True,
-    )
-
-
-def masked(url: str) -> str:
-    """The URL without its password, for people and logs; also where the password should have been escaped."""
-    try:
-        return make_url(re.sub(r"(//[^:/@]*):.*@", r"\1:***@", url)).render_as_string(hide_password=True)
-    except (ArgumentError, ValueError):
-        return "(not a database URL)"
+LOCK = "kdsearch_lock"  # execution option: whether a transaction takes SQLite's write lock at its start
 
 
 def check_url(url: str) -> None:
@@ -75,13 +57,14 @@ def engine_options(url: str) -> dict[str, Any]:
     """Keyword arguments for `create_engine`: a long busy timeout, or a small pool of checked connections."""
     if url.startswith("sqlite"):
         return {"connect_args": {"timeout": 60}}
-    return {"pool_size": 2, "max_overflow": 3, "pool_pre_ping": True, "hide_parameters": True}
+    return {"pool_size": 1, "max_overflow": 1, "pool_pre_ping": True, "hide_parameters": True}
 
 
-def make_atomic(engine: Engine) -> None:
+def make_atomic(engine: Engine, *, reading: bool = False) -> None:
     """Makes each SQLite transaction take the write lock first: otherwise two workers pop one waiting trial.
 
-    Does nothing on other databases, whose transactions are atomic as they come.
+    Not those of `to_read`, nor any if `reading`: a reader waits for no writer. Does nothing on other
+    databases, whose transactions are atomic as they come.
     """
     if engine.dialect.name != "sqlite":
         return
@@ -90,17 +73,60 @@ def make_atomic(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def own_transactions(connection: DBAPIConnection, _: object) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
+        # Foreign keys: a heartbeat of a trial that somebody deleted would leave a row of no trial.
+        for pragma in () if reading else ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        locking = connection.get_execution_options().get(LOCK, not reading)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if locking else "BEGIN")
 
 
-def open_engine(url: str) -> Engine:
+def to_read(engine: Engine) -> Engine:
+    """The engine, for transactions that only read."""
+    return engine.execution_options(**{LOCK: False})
+
+
+def to_write(engine: Engine) -> Engine:
+    """The engine, for transactions that write."""
+    return engine.execution_options(**{LOCK: True})
+
+
+def open_engine(url: str, *, reading: bool = False) -> Engine:
     """The engine of a study's database. Raises as `check_url`; connects on first use only."""
     check_url(url)
     engine = create_engine(url, **engine_options(url))
-    make_atomic(engine)
+    make_atomic(engine, reading=reading)
     return engine
+
+
+def place(url: str) -> str:
+    """The database at `url` as an error names it: a file, or the URL without its secrets."""
+    parsed = make_url(url)
+    return str(parsed.database) if parsed.get_backend_name() == "sqlite" else masked(url)
+
+
+def is_empty_file(url: str) -> bool:
+    """Whether `url` names a SQLite file that is there with nothing in it."""
+    path = Path(place(url))
+    return url.startswith("sqlite") and path.is_file() and path.stat().st_size == 0
+
+
+@contextmanager
+def reporting(url: str) -> Iterator[None]:
+    """Raises StorageError for what a database's driver raises in the block: one line with the cure.
+
+    An OutageError where it would pass with time.
+    """
+    try:
+        yield
+    except Exception as error:
+        if driver_error(error) is None:
+            raise
+        said = f"{place(url)}: {cleaned(reason(error), url)}"
+        if is_passing(error):
+            raise OutageError(
+                f"{said}; the database did not come back, and the same command resumes"
+            ) from None
+        raise StorageError(f"{said}; {cure(error)}") from None

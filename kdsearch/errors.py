@@ -33,6 +33,17 @@ class StorageError(KdsearchError):
     """The study's database cannot be reached or used."""
 
 
+class OutageError(StorageError):
+    """The study's database went away, and did not come back in the time that work waits for it."""
+
+
+class StudyDeletedError(KdsearchError):
+    """Somebody deleted the study while a process worked on it."""
+
+    def __init__(self) -> None:
+        super().__init__("somebody deleted the study during the run; the same command begins a new one")
+
+
 class SearchError(KdsearchError):
     """The search had to stop: too many failures, say."""
 

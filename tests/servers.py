@@ -28,6 +28,26 @@ def wait_until(condition: Callable[[], object], what: str, patience: float = PAT
         never.wait(0.05)
 
 
+HOLD = """
+import sqlite3, sys
+held = sqlite3.connect(sys.argv[1], isolation_level=None)
+held.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def write_lock(path: Path) -> Iterator[None]:
+    """Another process holds the write lock of the SQLite file meanwhile."""
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield
+        holder.communicate("")
+
+
 class MlflowServer:
     """`mlflow server` on a free port of the loopback; its store in `folder` outlives `stop`."""
 

@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from kdsearch import database
-from kdsearch.database import check_url, masked, open_engine, retrying
+from kdsearch.database import check_url, open_engine
 from kdsearch.errors import StorageError, UsageError
+from kdsearch.outages import retrying
 
 
 @pytest.fixture
@@ -46,12 +46,6 @@ def test_a_url_that_cannot_is_one_line_without_its_password(url, line):
 def test_a_missing_driver_is_named_with_its_cure(driver):
     with pytest.raises(StorageError, match=r'its driver is missing; .*pip install "kdsearch\[postgres\]"$'):
         check_url(f"postgresql+{driver}://u:p@h/d")
-
-
-def test_people_see_no_password():
-    assert masked("postgresql+psycopg://u:secret@h:1/d") == "postgresql+psycopg://u:***@h:1/d"
-    assert "secret" not in masked("secret:port")
-    assert "secret" not in masked("postgresql://u:secret@h:port/d")
 
 
 def test_sqlite_keeps_a_write_ahead_log(url):
@@ -99,10 +93,9 @@ def test_a_lost_connection_is_tried_again():
     assert left == []
 
 
-def test_after_an_outage_that_is_too_long_the_last_error_is_raised(monkeypatch):
-    monkeypatch.setattr(database, "OUTAGE_SECONDS", 0)
+def test_after_an_outage_that_is_too_long_the_last_error_is_raised():
     with pytest.raises(OperationalError):
-        retrying()(lost)
+        retrying(0)(lost)
 
 
 def test_another_error_is_raised_at_once():

@@ -26,7 +26,7 @@ def ui(
     from kdsearch.tracking.server import serving
     from kdsearch.tracking.uri import tracking_uri as chosen
 
-    found, record = find(study, storage)
+    found, record = find(study, storage, reading=False)
     uri = chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
     mirror = Mirror(uri, study_row(found), record, (progress or Silence()).say)
     if uri.startswith("http"):

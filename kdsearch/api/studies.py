@@ -107,19 +107,25 @@ def shipped_studies() -> "list[ShippedStudy]":
     return shipped.shipped_studies()
 
 
-def delete(study: str, *, storage: str = STORAGE, tracking_uri: str | None = None) -> list[str]:
+def delete(
+    study: str, *, storage: str = STORAGE, tracking_uri: str | None = None, force: bool = False
+) -> list[str]:
     """Removes a study: trials, record, files, checkpoints here; marks its MLflow runs deleted.
 
-    Returns what could not be done. Raises UsageError where there is no such study.
+    Returns what could not be done. Raises UsageError where there is no such study, or, unless `force`, where
+    processes work on it.
     """
     from kdsearch.errors import KdsearchError
-    from kdsearch.search.lookup import find, remove_study
+    from kdsearch.search.lookup import find
+    from kdsearch.search.removal import check_idle, remove_study
     from kdsearch.search.results import study_row
     from kdsearch.search.state import delete_checkpoints
     from kdsearch.tracking.mirror import Mirror
     from kdsearch.tracking.uri import tracking_uri as chosen
 
-    found, record = find(study, storage)
+    found, record = find(study, storage, reading=False)
+    if not force:
+        check_idle(found)
     left = []
     try:
         uri = chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
@@ -127,8 +133,7 @@ def delete(study: str, *, storage: str = STORAGE, tracking_uri: str | None = Non
     except KdsearchError as error:
         left.append(f"{error}; the study's runs stay in MLflow")
     delete_checkpoints(record, storage)
-    record.delete()
-    remove_study(found)  # last: a delete that was broken off can be repeated
+    remove_study(found, record)
     return left
 
 
@@ -151,11 +156,11 @@ def sync(
     from kdsearch.tracking.uri import tracking_uri as chosen
 
     progress = progress or Silence()
-    found, _ = find(study, storage)
+    found, record = find(study, storage)
     name, uri = found.study_name, chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
     if follow:
         follow_study(_open_mirror, uri, storage, name, progress.say)
-    run_id = mirror_once(_open_mirror, uri, storage, found)
+    run_id = mirror_once(_open_mirror, uri, record, found)
     if run_id and finished_count(found) >= found.user_attrs["target"]:
         with ModelLog(LOG_PROCESS) as model_log:
             model_log.log(storage, name, uri, run_id, progress)

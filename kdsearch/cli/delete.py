@@ -9,9 +9,10 @@ from kdsearch.names import visible
 @click.command()
 @click.argument("study")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Even while processes work on it; they end with an error.")
 @storage
 @tracking_uri
-def delete(study: str, yes: bool, storage: str, tracking_uri: str | None) -> None:
+def delete(study: str, yes: bool, force: bool, storage: str, tracking_uri: str | None) -> None:
     """Remove STUDY: trials, record, weights, checkpoints; its MLflow runs are marked deleted.
 
     Caches and exports stay.
@@ -21,6 +22,6 @@ def delete(study: str, yes: bool, storage: str, tracking_uri: str | None) -> Non
     finished = api.status(study, storage=storage).finished
     if not yes:
         click.confirm(f"Remove study {study!r} with {finished} finished trials?", abort=True)
-    for left in api.delete(study, storage=storage, tracking_uri=tracking_uri):
+    for left in api.delete(study, storage=storage, tracking_uri=tracking_uri, force=force):
         click.echo(visible(left), err=True)
     click.echo(f"removed {visible(study)}")

@@ -104,7 +104,9 @@ def _prepared(lesson: Lesson, teacher: Teacher, record: StudyRecord) -> Ready:
     weights = fill_teacher(record, name, teacher, lesson.device)
     facts = record.file(_facts_file(name, sha256(weights)))
     assert facts is not None, "facts are written before weights"
-    return Ready(teacher, TeacherFacts.model_validate_json(facts))
+    known = TeacherFacts.model_validate_json(facts)
+    _keep_curve(record, lesson, known)
+    return Ready(teacher, known)
 
 
 def _check_same(lesson: Lesson, stored: bytes) -> None:
@@ -116,12 +118,16 @@ def _check_same(lesson: Lesson, stored: bytes) -> None:
 
 
 def _store(record: StudyRecord, lesson: Lesson, made: Taught) -> None:
-    """Facts and curve first: whoever finds the weights finds the rest, whenever the writer died."""
-    place = list(lesson.study.teachers).index(lesson.name)
-    for result in made.facts.curve:
-        record.epoch(TEACHER_SLOT, place, result)
+    """Facts first: whoever finds the weights finds theirs, whenever the writer died."""
     record.put_file(_facts_file(lesson.name, made.facts.fingerprint), made.facts.model_dump_json().encode())
     record.put_file(weights_file(lesson.name), made.weights)
+
+
+def _keep_curve(record: StudyRecord, lesson: Lesson, facts: TeacherFacts) -> None:
+    """The curve of the weights that are kept: two machines may have trained the teacher at once."""
+    place = list(lesson.study.teachers).index(lesson.name)
+    if record.epochs(TEACHER_SLOT, place) != list(facts.curve):
+        record.replace_epochs(TEACHER_SLOT, place, facts.curve)
 
 
 def _facts_file(name: str, fingerprint: str) -> str:

@@ -19,7 +19,6 @@ import optuna
 
 from kdsearch.errors import KdsearchError
 from kdsearch.search.messages import Channel, Failed
-from kdsearch.search.storage import LOST
 
 CONTEXT = multiprocessing.get_context("spawn")
 ORPHANED_SECONDS = 120.0  # what a child whose supervisor died has to save its work
@@ -40,9 +39,10 @@ class Child:
         self.connection, theirs = CONTEXT.Pipe(duplex=False)
         inbox, self.inbox = CONTEXT.Pipe(duplex=False)
         self.process: BaseProcess = CONTEXT.Process(target=_enter, args=(target, theirs, inbox), daemon=True)
-        resource_tracker.ensure_running()  # starting it unblocks SIGINT, which the first child would inherit
-        with without_interrupt(), by_default(ALLOCATOR):
-            self.process.start()
+        with without(signal.SIGHUP):
+            resource_tracker.ensure_running()  # starting it unblocks SIGINT, which a child would inherit
+            with without(signal.SIGINT), by_default(ALLOCATOR):
+                self.process.start()
         theirs.close()
         inbox.close()
         self.asked_to_stop = False
@@ -74,7 +74,8 @@ class Child:
 
 
 def _enter(target: str, connection: Connection, inbox: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     module, function = target.split(":")
     call = getattr(import_module(module), function)
     try:
@@ -85,9 +86,12 @@ def _enter(target: str, connection: Connection, inbox: Connection) -> None:
 
 
 @contextmanager
-def without_interrupt() -> Iterator[None]:
-    """Blocks SIGINT: children started inside inherit that, so that Ctrl-C reaches the supervisor alone."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def without(number: signal.Signals) -> Iterator[None]:
+    """Blocks a signal: children started inside inherit that.
+
+    So Ctrl-C and the end of the terminal reach the supervisor alone, which asks its children to stop.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     try:
         yield
     finally:
@@ -129,9 +133,6 @@ def child(connection: Connection) -> Iterator[tuple[Channel, Callable[[], bool]]
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending: a stop now would be a traceback
         channel.send(Failed(str(error), error.exit_code))
         sys.exit(error.exit_code)
-    except LOST:
-        channel.send(Failed("the database did not come back; the same command resumes", 1))
-        sys.exit(1)
 
 
 def _watch_supervisor() -> None:

@@ -2,18 +2,27 @@
 
 import os
 import socket
+from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import optuna
 import psutil
-from optuna.trial import FrozenTrial
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.trial import FrozenTrial, TrialState
+
+UNMARKED_SECONDS = 60.0  # in which a worker that has taken a trial puts its mark on it
 
 
 def this_worker(number: int) -> dict[str, Any]:
     """The mark that this process puts on the trial that it runs."""
+    return {"trial": number, **this_process()}
+
+
+def this_process() -> dict[str, Any]:
+    """What tells this process from all others."""
     return {
-        "trial": number,
         "host": socket.gethostname(),
         "processes": process_table(),
         "pid": os.getpid(),
@@ -39,6 +48,30 @@ def is_gone(worker: dict[str, Any]) -> bool:
         return bool(process.status() == psutil.STATUS_ZOMBIE or abs(_since(process) - worker["since"]) > 1)
     except psutil.NoSuchProcess:
         return True
+
+
+def is_alive(worker: dict[str, Any], *, silent: bool) -> bool:
+    """Whether a worker may be at work: seen from here, or elsewhere and not silent for the grace time."""
+    return not is_gone(worker) if is_near(worker) else not silent
+
+
+def living(study: optuna.Study) -> list[FrozenTrial]:
+    """The running trials whose workers may be alive."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    storage = cast(BaseHeartbeat, study._storage)
+    silent = set(storage._get_stale_trial_ids(study._study_id)) if running else set()
+    found = []
+    for trial in running:
+        worker = worker_of(trial)
+        if is_alive(worker, silent=trial._trial_id in silent) if worker else _is_new(trial):
+            found.append(trial)
+    return found
+
+
+def _is_new(trial: FrozenTrial) -> bool:
+    """Whether the trial's worker may not have come to mark it yet."""
+    age = (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0  # noqa: DTZ005
+    return age < UNMARKED_SECONDS
 
 
 def _since(process: psutil.Process) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial
 
 from kdsearch.errors import SearchError
-from kdsearch.search.slots import FINISHED, mark_of
+from kdsearch.search.slots import is_finished, mark_of
 from kdsearch.search.waiting import MAX_DEATHS, died_too_often
 
 IN_A_ROW = 5
@@ -19,7 +19,7 @@ def check_failures(trials: Sequence[FrozenTrial], since: int, target: int) -> No
     """
     latest = trials[since:]
     failed = {trial.number for trial in latest if is_failure(trial, trials)}
-    ended = [trial for trial in latest if trial.state in FINISHED or trial.number in failed]
+    ended = [trial for trial in latest if is_finished(trial) or trial.number in failed]
     in_a_row = len(ended) >= IN_A_ROW and all(trial.number in failed for trial in ended[-IN_A_ROW:])
     if in_a_row or len(failed) > 10 + target // 10:
         how = f"{IN_A_ROW} trials in a row" if in_a_row else f"{len(failed)} of {len(ended)} trials"

@@ -1,15 +1,18 @@
 """What a study is: stored when it is created, compared whenever it is run again."""
 
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from typing import Any
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 
 from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, UsageError
+from kdsearch.search.lookup import IDENTITY, is_ours, load_study
 from kdsearch.search.samplers import make_pruner
 from kdsearch.search.state import delete_checkpoints
 from kdsearch.search.storage import StudyStorage
@@ -18,6 +21,8 @@ from kdsearch.study.file import Study
 from kdsearch.tracking.record import StudyRecord
 
 DEFAULT_TRIALS = 100
+CREATOR = "kdsearch"  # user attribute: the version that created the study; the first one that is written
+ATTRIBUTES = {*IDENTITY, "given_teachers"}  # those of a study that is being created
 # What may differ between two runs: whole tables and keys, or one key of a table.
 FREE = {"run": None, "description": None, "published": None, "data": "path", "teacher": "checkpoint"}
 
@@ -87,7 +92,17 @@ def open_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 def is_whole(found: optuna.Study) -> bool:
     """Whether the study has all that identifies it: its creator may have died between two writes."""
-    return "study" in found.user_attrs
+    return is_ours(found.user_attrs)
+
+
+def is_foreign(found: optuna.Study) -> bool:
+    """Whether another program created the study; not so where our own creator died between two writes."""
+    attributes = found.user_attrs
+    if CREATOR in attributes or is_whole(found):
+        return False
+    if attributes.keys() - ATTRIBUTES or found.directions != [StudyDirection.MAXIMIZE]:
+        return True
+    return bool(found.get_trials(deepcopy=False))
 
 
 def stored_study(found: optuna.Study) -> Study:
@@ -103,7 +118,12 @@ def study_at(found: optuna.Study, path: str | None) -> Study:
 
 
 def check_settings(found: optuna.Study, study: Study) -> None:
-    """Raises IdentityError where `study` is not what the study of its name was created as."""
+    """Raises IdentityError where `study` is not what the study of its name was created as, or by others."""
+    if is_foreign(found):
+        raise IdentityError(
+            f"study {found.study_name!r} in this database was not created by kdsearch; give another name "
+            "with --name, or another database with --storage"
+        )
     if is_whole(found):
         changed = sorted(_differences(identity_of(stored_study(found)), identity_of(study)))
         if changed:
@@ -139,15 +159,20 @@ def _shown(value: Any) -> str:
 
 
 def create_study(storage: StudyStorage, study: Study, data: DataFacts, views: int) -> optuna.Study:
-    """The study in the storage, created with all that identifies it unless it is there."""
+    """The study in the storage, created with all that identifies it unless it is there.
+
+    Raises IdentityError where it is there, but with other settings or not kdsearch's own.
+    """
     try:
         found = optuna.create_study(study_name=study.name, storage=storage, direction="maximize")
+        found.set_user_attr(CREATOR, version("kdsearch"))
         record = StudyRecord(storage.engine, study.name)
         if record.files():  # of a study that somebody deleted by other means
             delete_checkpoints(record, study.run.storage)
         record.delete()
     except DuplicatedStudyError:
-        found = optuna.load_study(study_name=study.name, storage=storage)
+        found = load_study(storage, study.name)
+        check_settings(found, study)
     facts = {
         "data": data.model_dump(mode="json"),
         "views": views,

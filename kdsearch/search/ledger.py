@@ -5,7 +5,7 @@ from typing import Any
 import optuna
 
 from kdsearch.config import Record
-from kdsearch.search.slots import FINISHED
+from kdsearch.search.slots import is_finished
 from kdsearch.study.teachers import members
 
 MAPS = "teacher_layer"  # the setting of losses that read maps: views hold none, so a teacher answers live
@@ -23,7 +23,7 @@ def ledger(study: optuna.Study) -> Ledger:
     attributes = study.user_attrs
     images = attributes["data"]["train"]
     live = steps = 0
-    for trial in study.get_trials(deepcopy=False, states=FINISHED):
+    for trial in filter(is_finished, study.get_trials(deepcopy=False)):
         config: dict[str, Any] = trial.user_attrs["student"]["config"]
         seen = images * len(trial.intermediate_values)
         if config["losses"]:

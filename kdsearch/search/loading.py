@@ -3,14 +3,15 @@
 import optuna
 
 from kdsearch.search.results import ranked
-from kdsearch.tracking.uri import is_default, whole, without_password
+from kdsearch.tracking.uri import is_default, whole
+from kdsearch.urls import masked
 
 MODEL = "model"
 
 
 def keep_model(study: optuna.Study, trial: int, tracking_uri: str, model_uri: str) -> None:
     """Keeps that the model of trial number `trial` is in MLflow; of the address not its password."""
-    tracking = without_password(whole(tracking_uri))
+    tracking = masked(whole(tracking_uri))
     study.set_user_attr(MODEL, {"trial": trial, "tracking_uri": tracking, "uri": model_uri})
 
 

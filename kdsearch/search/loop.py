@@ -16,13 +16,19 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from kdsearch.device import choose_device, share
 from kdsearch.engine.lean import give_memory_back, stay_lean
 from kdsearch.engine.training import InterruptedTrainingError
-from kdsearch.errors import CacheClearedError, CacheDamagedError
+from kdsearch.errors import (
+    CacheClearedError,
+    CacheDamagedError,
+    KdsearchError,
+    StorageError,
+    StudyDeletedError,
+)
 from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.search.child import child
 from kdsearch.search.duplicates import DuplicateTrialError
 from kdsearch.search.failures import check_failures
 from kdsearch.search.identity import open_study, stored_study
-from kdsearch.search.messages import DATABASE_GONE, OVERHEAD, Channel, Job, Spent
+from kdsearch.search.messages import OVERHEAD, Channel, Failed, Job, Spent
 from kdsearch.search.recipes import baselines
 from kdsearch.search.slots import (
     FINISHED,
@@ -34,7 +40,7 @@ from kdsearch.search.slots import (
     slot_of,
 )
 from kdsearch.search.state import remove_spent
-from kdsearch.search.storage import LOST, open_storage
+from kdsearch.search.storage import open_storage
 from kdsearch.search.takeover import Takeover
 from kdsearch.search.trial import run_trial
 from kdsearch.search.waiting import enqueue_place, retry
@@ -52,12 +58,13 @@ def work_process(connection: Connection, job: Job) -> None:
         share(choose_device(prepared.device), prepared.sharing)
         storage = open_storage(job.storage, check=False)  # as the preparing process has
         study = open_study(storage, job.study)
-        bench = Bench(stored_study(study), prepared, StudyRecord(job.storage, job.study), stop, channel.say)
+        record = StudyRecord(storage.engine, job.study)
+        bench = Bench(stored_study(study), prepared, record, stop, channel.say)
         channel.send(Spent("start-up of workers", time.time() - job.told))
         try:
             Worker(study, bench, job, channel, Takeover(study, storage)).work()
-        except LOST:
-            leave(DATABASE_GONE)
+        except (StorageError, StudyDeletedError) as error:
+            give_up(channel, error)
         leave(128 + signal.SIGTERM if stop() else 0)
 
 
@@ -68,6 +75,12 @@ def leave(code: int) -> NoReturn:
     libraries fill 100 MiB to clean up after themselves where no GPU was used.
     """
     os._exit(code)
+
+
+def give_up(channel: Channel, error: KdsearchError) -> NoReturn:
+    """Ends the process without its database, or without its study; what runs is saved."""
+    channel.send(Failed(str(error), error.exit_code))
+    leave(error.exit_code)
 
 
 class Worker:
@@ -137,8 +150,10 @@ class Worker:
 
         try:
             self.study.optimize(objective, n_trials=1, catch=(Exception,))
-        except UnboundLocalError:  # what Optuna makes of a database that is gone when it stores the answer
-            leave(DATABASE_GONE)
+        except UnboundLocalError as error:  # what Optuna makes of an error that it meets storing the answer
+            if isinstance(error.__context__, KdsearchError):
+                give_up(self.channel, error.__context__)
+            raise
         except (ValueError, AssertionError, UpdateFinishedTrialError):
             if self.study.get_trials(deepcopy=False)[numbers[0]].state == TrialState.RUNNING:
                 raise
@@ -158,8 +173,8 @@ class Worker:
         except InterruptedTrainingError:
             trial.set_user_attr(MARK, "interrupted")
             raise
-        except LOST:
-            leave(DATABASE_GONE)
+        except (StorageError, StudyDeletedError) as error:
+            give_up(self.channel, error)
         except (CacheClearedError, CacheDamagedError) as error:
             trial.set_user_attr(MARK, "interrupted")
             self.fatal = error

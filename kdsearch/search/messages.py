@@ -7,9 +7,6 @@ from pydantic import Field
 
 from kdsearch.config import Record
 
-DATABASE_GONE = 75  # a worker's exit code (EX_TEMPFAIL): its trial is saved and resumes
-
-
 # Parts of a run, of which more is said than their names.
 OVERHEAD = "sampling, storage and checkpoints"
 LATER_VIEWS = "later views"

@@ -1,6 +1,5 @@
 """The mirror's thread in the supervisor: the search never waits for MLflow."""
 
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -8,9 +7,11 @@ from typing import Literal, NoReturn, Protocol
 
 import optuna
 
-from kdsearch.errors import KdsearchError, StoppedError, StorageError
+from kdsearch.errors import KdsearchError, OutageError, StoppedError, StorageError, StudyDeletedError
+from kdsearch.search.lookup import load_study
 from kdsearch.search.results import best_slot, finished_count, study_row, trial_rows
-from kdsearch.search.storage import LOST, open_storage
+from kdsearch.search.signals import stopping
+from kdsearch.search.storage import StudyStorage, open_storage
 from kdsearch.tracking.reaching import one_line
 from kdsearch.tracking.record import StudyRecord
 from kdsearch.tracking.runs import StudyRow, TrialRow
@@ -18,6 +19,7 @@ from kdsearch.tracking.runs import StudyRow, TrialRow
 TICK_SECONDS = 2.0
 LIVE_TICKS = 5  # from one look at running trials to the next: each costs MLflow as much as a whole trial
 END_SECONDS = 20.0  # how long a search that is over waits for an MLflow that takes nothing
+SIGNAL_SECONDS = 0.1  # how soon a signal is answered
 PATIENCE_SECONDS = 2.0  # with the study's own database: the next tick comes soon
 End = Literal["FINISHED", "KILLED", "FAILED"]
 
@@ -45,7 +47,12 @@ class MirrorThread(threading.Thread):
     """Mirrors a study every TICK_SECONDS until `finish`; says once when MLflow does not answer."""
 
     def __init__(
-        self, open_mirror: OpenMirror, uri: str | None, storage: str, study: str, say: Callable[[str], None]
+        self,
+        open_mirror: OpenMirror,
+        uri: str | None,
+        storage: StudyStorage,
+        study: str,
+        say: Callable[[str], None],
     ) -> None:
         super().__init__(daemon=True, name="mirror")
         self.open_mirror, self.uri, self.storage, self.study_name, self.say = (
@@ -64,6 +71,7 @@ class MirrorThread(threading.Thread):
         self.known: dict[int, TrialRow] = {}  # trials that have ended
         self.behind = True  # until a tick has ended well
         self.told = False  # of the failure that lasts
+        self.failure: KdsearchError | None = None  # that ended it: there is no study to mirror any more
 
     def run(self) -> None:
         """Ticks until the end, and once after it."""
@@ -72,7 +80,7 @@ class MirrorThread(threading.Thread):
             self.ending.wait(TICK_SECONDS)
         self._tick()
 
-    def finish(self, end: End, hurry: Callable[[], bool], patience: float = END_SECONDS) -> bool:
+    def finish(self, end: End | None, hurry: Callable[[], bool], patience: float = END_SECONDS) -> bool:
         """Ends the thread after a last tick; says whether MLflow has everything.
 
         Without that tick in a hurry, or where MLflow has taken nothing for `patience` seconds, its loading
@@ -106,11 +114,19 @@ class MirrorThread(threading.Thread):
             mirror, study = self._opened()
             mirror.tick(trial_rows(study, self.known), live=live)
             _close(mirror, study, self.end)
-        except LOST:
+        except OutageError:
             return  # the study's own database is away; those who need it more say so
+        except (StorageError, StudyDeletedError) as error:
+            self.failure = error
+            self.ending.set()
+            return
         except Exception as error:  # noqa: BLE001  the next tick may do better, so the thread never dies
             if not self.told:
-                why = str(error) if isinstance(error, KdsearchError) else f"the mirror: {one_line(error)}"
+                why = (
+                    str(error)
+                    if isinstance(error, KdsearchError)
+                    else f"the mirror: {one_line(error, self.uri)}"
+                )
                 self.say(f"{why}; the study's database keeps everything, and 'kdsearch sync' catches up")
             self.told = True
             return
@@ -119,11 +135,10 @@ class MirrorThread(threading.Thread):
     def _opened(self) -> tuple[Mirroring, optuna.Study]:
         """The mirror, told of the study as it is now; both are opened once."""
         if self.study is None:
-            storage = open_storage(self.storage, patience=PATIENCE_SECONDS)
-            self.study = optuna.load_study(study_name=self.study_name, storage=storage)
+            self.study = load_study(self.storage, self.study_name)
         row = study_row(self.study)
         if self.mirror is None:
-            self.mirror = self.open_mirror(self.uri, row, StudyRecord(self.storage, self.study_name))
+            self.mirror = self.open_mirror(self.uri, row, StudyRecord(self.storage.engine, self.study_name))
         self.mirror.study = row
         return self.mirror, self.study
 
@@ -131,25 +146,34 @@ class MirrorThread(threading.Thread):
 def follow_study(
     open_mirror: OpenMirror, uri: str | None, storage: str, study: str, say: Callable[[str], None]
 ) -> NoReturn:
-    """Mirrors a study until the process is interrupted; raises StoppedError then, after a last tick."""
-    thread = MirrorThread(open_mirror, uri, storage, study, say)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(TICK_SECONDS)
-    except KeyboardInterrupt:
-        thread.ending.set()
-        thread.join()
-        raise StoppedError("stopped", signal.SIGINT) from None
-    raise StorageError(f"the mirror of study {study!r} ended by itself; is its database there?")
+    """Mirrors a study until a signal asks the process to stop; raises StoppedError then, after a last tick.
+
+    A second signal breaks that off. Raises StorageError where the database fails for good, and
+    StudyDeletedError.
+    """
+    signals: list[int] = []
+    opened = open_storage(storage, patience=PATIENCE_SECONDS)
+    thread = MirrorThread(open_mirror, uri, opened, study, say)
+    with stopping(lambda number, _: signals.append(number)):
+        thread.start()
+        while thread.is_alive() and not signals:
+            thread.join(SIGNAL_SECONDS)
+        thread.finish(None, lambda: len(signals) > 1)
+    if thread.failure:
+        raise thread.failure
+    if not signals:
+        raise StorageError(f"the mirror of study {study!r} ended by itself; is its database there?")
+    raise StoppedError("stopped", signals[0])
 
 
-def mirror_once(open_mirror: OpenMirror, uri: str | None, storage: str, study: optuna.Study) -> str | None:
+def mirror_once(
+    open_mirror: OpenMirror, uri: str | None, record: StudyRecord, study: optuna.Study
+) -> str | None:
     """One tick; returns the best trial's run, if it has no model yet.
 
     Raises MirrorUnavailableError where MLflow does not answer.
     """
-    mirror = open_mirror(uri, study_row(study), StudyRecord(storage, study.study_name))
+    mirror = open_mirror(uri, study_row(study), record)
     mirror.tick(trial_rows(study))
     _close(mirror, study, None)
     best = best_slot(study)

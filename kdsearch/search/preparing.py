@@ -16,6 +16,7 @@ import torch
 from kdsearch.cache import check_cache, hold
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
+from kdsearch.database import check_url, is_empty_file, place
 from kdsearch.device import choose_device
 from kdsearch.errors import TeacherError
 from kdsearch.files import expanded
@@ -24,7 +25,8 @@ from kdsearch.prepare.stored import weights_file
 from kdsearch.prepare.teacher import Ready, check_teachers, prepare_teachers
 from kdsearch.search import identity
 from kdsearch.search.child import child
-from kdsearch.search.lookup import LAST_RUN, choose_study
+from kdsearch.search.crew import this_process
+from kdsearch.search.lookup import LAST_RUN, PREPARING, Found, choose_study
 from kdsearch.search.messages import LATER_VIEWS, Channel, Created, Request, Spent
 from kdsearch.search.messages import Ready as ViewsReady
 from kdsearch.search.results import finished_count
@@ -37,7 +39,8 @@ from kdsearch.study.space import Place, read_record
 from kdsearch.study.teachers import label, place_of
 from kdsearch.tracking.local import check_store
 from kdsearch.tracking.record import StudyRecord
-from kdsearch.tracking.uri import tracking_uri, without_password
+from kdsearch.tracking.uri import tracking_uri
+from kdsearch.urls import has_secret
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import Answering, ViewBank
 from kdsearch.views.build import ViewBuilder, affordable_views, bank_folder, view_bytes
@@ -64,12 +67,7 @@ def prepare(request: Request, channel: Channel) -> None:
     """Tells the channel when the study exists and when workers can start. Raises what the user can mend."""
     study = _joined(request) if request.join else load_study(request.study, request.replaced_values())
     device = choose_device(study.run.device)
-    uri = tracking_uri(study.run.tracking_uri)  # a wrong one is said now
-    check_cache()
-    if request.views:
-        check_state()
-    if request.views and not request.join:  # the mirror runs beside
-        check_store(uri)
+    _check_places(request, study.run, channel)
     storage = open_storage(study.run.storage, create=True)
     found = identity.find_study(storage, study.name)
     if found is not None:
@@ -87,33 +85,48 @@ def prepare(request: Request, channel: Channel) -> None:
     given = request.trials or request.settings.get("run.trials")
     target = identity.settle_target(found, given, finished, study.run.trials)
     found.set_user_attr(LAST_RUN, time.time())
+    found.set_user_attr(PREPARING, this_process())
     _keep_places(found, study)
     run = study.run
-    checkpoints = _clean_state(found, run.storage)
+    known = Found(found, StudyRecord(storage.engine, study.name))
+    checkpoints = _clean_state(known, run.storage)
     cuda = torch.cuda.device_count() if str(device) == "cuda" else int(device.type == "cuda")
     where = run.storage, run.tracking_uri, run.workers
     channel.send(Created(study.name, *where, target, finished, cuda))
     if target <= finished:
         return
-    ready = _teach(study, found, sets, device, channel)
+    ready = _teach(study, known, sets, device, channel)
     if request.views:
         bank = bank_of(study, found, sets, ready, device)
         prepared = Prepared(data=sets.folder, bank=bank, checkpoints=checkpoints, device=str(device))
         _make_views(builder_of(study, sets, bank, ready), prepared, channel)
 
 
-def _clean_state(found: optuna.Study, storage: str) -> Path:
+def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
+    """Tries what is written to late: what cannot be is said before anything is trained."""
+    uri = tracking_uri(run.tracking_uri)
+    check_cache()
+    if request.views:
+        check_state()
+    if request.views and not request.join:  # the mirror runs beside
+        check_store(uri)
+    check_url(run.storage)
+    if is_empty_file(run.storage):
+        channel.say(f"{place(run.storage)}: an empty file is there; a new study begins in it")
+
+
+def _clean_state(known: Found, storage: str) -> Path:
     """The folder of the study's checkpoints, without those that killed workers left for nobody."""
-    folder = adopt_checkpoints(StudyRecord(storage, found.study_name), storage)
-    remove_spent(folder, found.get_trials(deepcopy=False))
+    folder = adopt_checkpoints(known.record, storage)
+    remove_spent(folder, known.study.get_trials(deepcopy=False))
     remove_abandoned()
     return folder
 
 
 def _teach(
-    study: Study, found: optuna.Study, sets: SearchSets, device: torch.device, channel: Channel
+    study: Study, known: Found, sets: SearchSets, device: torch.device, channel: Channel
 ) -> dict[str, Ready]:
-    record = StudyRecord(study.run.storage, study.name)
+    found, record = known
     for name in found.user_attrs.get("given_teachers", []):
         if not study.teachers[name].checkpoint and record.file(weights_file(name)) is None:
             raise TeacherError(
@@ -172,11 +185,11 @@ def _make_views(builder: ViewBuilder, prepared: Prepared, channel: Channel) -> N
 
 
 def _keep_places(found: optuna.Study, study: Study) -> None:
-    """Where images and MLflow are, for the commands that come later; no URI with a password."""
+    """Where images and MLflow are, for the commands that come later; no URI with a secret."""
     if study.data.path is not None:
         found.set_user_attr("data_path", str(expanded(study.data.path).resolve()))
     uri = study.run.tracking_uri
-    if uri is not None and uri == without_password(uri):
+    if uri is not None and not has_secret(uri):
         found.set_user_attr("tracking_uri", uri)
 
 
@@ -193,9 +206,11 @@ def _joined(request: Request) -> Study:
     replaced = request.replaced_values()
     given = {key.removeprefix("run."): value for key, value in replaced.items() if key.startswith("run.")}
     run = read_record(Place("worker", "run"), given, RunConfig)
-    found = choose_study(open_storage(run.storage, create=True), request.study)
+    storage = open_storage(run.storage, create=True)
+    found = choose_study(storage, request.study)
     tables = dict(found.user_attrs["study"])
     tables["data"] = {**tables["data"], "path": replaced.get("data.path", found.user_attrs.get("data_path"))}
+    storage.engine.dispose()  # two connections are all that a process has
     return Study({**tables, "run": run.model_dump()}, f"study {request.study}")
 
 

@@ -12,9 +12,11 @@ from pydantic import Field
 from kdsearch.config import Record
 from kdsearch.progress import Standing
 from kdsearch.search.audit import AUDITED, Audit, audit
-from kdsearch.search.crew import is_gone, is_near, worker_of
+from kdsearch.search.crew import living, worker_of
+from kdsearch.search.failures import is_failure
 from kdsearch.search.ledger import Ledger, ledger
-from kdsearch.search.slots import FINISHED, MARK, slot_of
+from kdsearch.search.pace import rate_of
+from kdsearch.search.slots import MARK, is_finished, slot_of
 from kdsearch.study.teachers import ONLY, place_of
 from kdsearch.tracking.runs import ALPHA, FAMILY, LOSS, StudyRow, TrialRow
 from kdsearch.tracking.slot import Slot
@@ -80,12 +82,11 @@ class Status(Record):
 
 
 def status(study: optuna.Study) -> Status:
-    """The study as it stands; the rate is that of its latest finished trials."""
+    """The study as it stands; the rate is that of its latest finished trials, while somebody works on it."""
     now, best = standing(study), ranked(study)
-    rate = _latest_rate(study)
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    workers = (worker for trial in running if (worker := worker_of(trial)))
-    crew = {(each["host"], each["pid"]) for each in workers if not (is_near(each) and is_gone(each))}
+    workers = (worker for trial in living(study) if (worker := worker_of(trial)))
+    crew = {(each["host"], each["pid"]) for each in workers}
+    rate = rate_of(study.get_trials(deepcopy=False)) if crew else None
     return Status(
         study=study.study_name,
         target=now.target,
@@ -97,15 +98,8 @@ def status(study: optuna.Study) -> Status:
         workers=len(crew),
         best=_entry(best[0]) if best else None,
         per_hour=3600 * rate if rate else None,
-        seconds_left=(now.target - now.finished) / rate if rate and crew else None,
+        seconds_left=(now.target - now.finished) / rate if rate else None,
     )
-
-
-def _latest_rate(study: optuna.Study) -> float | None:
-    """Finished trials a second, over the latest twenty."""
-    finished = study.get_trials(deepcopy=False, states=FINISHED)
-    ends = sorted(moment for trial in finished if (moment := _seconds(trial.datetime_complete)))[-20:]
-    return (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 and ends[-1] > ends[0] else None
 
 
 def trial_rows(study: optuna.Study, known: dict[int, TrialRow] | None = None) -> list[TrialRow]:
@@ -225,8 +219,8 @@ def _entry(trial: FrozenTrial) -> Ranked:
 def standing(study: optuna.Study, before: int = 0, seconds: float = 0.0) -> Standing:
     """Where the study stands; the rate is that of the `seconds` since `before` trials were finished."""
     trials = study.get_trials(deepcopy=False)
-    states = [trial.state for trial in trials]
-    complete, pruned = states.count(TrialState.COMPLETE), states.count(TrialState.PRUNED)
+    finished = [trial.state for trial in trials if is_finished(trial)]
+    complete, pruned = finished.count(TrialState.COMPLETE), finished.count(TrialState.PRUNED)
     target = study.user_attrs.get("target", 0)
     done = complete + pruned - before
     rate = done / seconds if done > 0 and seconds > 0 else None
@@ -234,10 +228,11 @@ def standing(study: optuna.Study, before: int = 0, seconds: float = 0.0) -> Stan
         target=target,
         complete=complete,
         pruned=pruned,
-        failed=sum(trial.user_attrs.get(MARK) == "failed" for trial in trials),
-        running=states.count(TrialState.RUNNING),
+        failed=sum(is_failure(trial, trials) for trial in trials),
+        running=sum(trial.state == TrialState.RUNNING for trial in trials),
         best=max(
-            (trial.value or 0.0 for trial in trials if trial.state == TrialState.COMPLETE), default=None
+            (trial.value or 0.0 for trial in trials if is_finished(trial) and trial.value is not None),
+            default=None,
         ),
         per_hour=3600 * rate if rate else None,
         seconds_left=(target - complete - pruned) / rate if rate else None,
@@ -269,5 +264,5 @@ def summary(study: optuna.Study, storage: str) -> Summary:
 
 
 def finished_count(study: optuna.Study) -> int:
-    """Trials that count: complete or pruned."""
-    return len(study.get_trials(deepcopy=False, states=FINISHED))
+    """How many trials count, see `slots.is_finished`."""
+    return sum(map(is_finished, study.get_trials(deepcopy=False)))

@@ -30,6 +30,11 @@ def _place(trial: FrozenTrial) -> int | None:
     return place
 
 
+def is_finished(trial: FrozenTrial) -> bool:
+    """Whether the trial counts: complete or pruned, in a slot of the study's."""
+    return trial.state in FINISHED and _place(trial) is not None
+
+
 def mark_of(trial: FrozenTrial) -> str | None:
     """Why the trial ended as it did, where there is something to say."""
     mark: str | None = trial.user_attrs.get(MARK)
@@ -67,8 +72,7 @@ def _taken(number: int, slot: Slot, trials: Iterable[FrozenTrial]) -> bool:
 
 def places(trials: Iterable[FrozenTrial], target: int) -> set[int]:
     """The places that count: those that are finished, and the lowest others until they are `target`."""
-    ended = (_place(trial) for trial in trials if trial.state in FINISHED)
-    finished = {place for place in ended if place is not None}
+    finished = {place for trial in trials if is_finished(trial) and (place := _place(trial)) is not None}
     others = (place for place in count() if place not in finished)
     return finished | set(islice(others, max(0, target - len(finished))))
 

@@ -5,11 +5,9 @@ import os
 import warnings
 from collections.abc import Callable, Container, Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock
 from optuna.distributions import (
     BaseDistribution,
     check_distribution_compatibility,
@@ -17,22 +15,23 @@ from optuna.distributions import (
 )
 from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import NOT_FOUND_MSG
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Table, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from tenacity import stop_after_delay
+from sqlalchemy.exc import SQLAlchemyError
+from tenacity import retry_if_exception
 
 from kdsearch.database import (
-    OUTAGE_SECONDS,
     check_url,
     engine_options,
+    is_empty_file,
     make_atomic,
-    masked,
-    open_engine,
-    retrying,
+    reporting,
+    to_read,
 )
-from kdsearch.errors import StorageError, UsageError
+from kdsearch.errors import StorageError, StudyDeletedError, UsageError
+from kdsearch.outages import OUTAGE_SECONDS, is_busy, is_passing, reason, retrying
 from kdsearch.search.rows import (
     KEYS,
     from_intermediate,
@@ -43,10 +42,10 @@ from kdsearch.search.rows import (
     user_attributes,
     writing,
 )
+from kdsearch.search.schema import NOTHING_HERE, check_tables, create_tables
 from kdsearch.search.waiting import retry
+from kdsearch.urls import cleaned, masked
 
-LOST = (StorageInternalError, DBAPIError)
-ADVISORY_LOCK = 5_201_314  # any constant: those who create the tables take it in turn
 HEARTBEATS = text(
     "SELECT trial_id, heartbeat FROM trial_heartbeats "
     "WHERE trial_id IN (SELECT trial_id FROM trials WHERE state = 'RUNNING')"
@@ -64,29 +63,40 @@ def grace_seconds() -> int:
 
 
 class StudyStorage(RDBStorage):
-    """An RDBStorage that repeats each call on lost connections and locks, for up to `patience` seconds."""
+    """An RDBStorage that repeats each call on lost connections and locks, for up to `patience` seconds.
+
+    Then, or where it would not pass with time, a call raises StorageError, and StudyDeletedError where the
+    study or the trial that it is about is gone. If `reading`, SQLite's write lock is not waited for.
+    """
 
     def __init__(
-        self, url: str, *, patience: float = OUTAGE_SECONDS, create: bool = False, check: bool = True
+        self,
+        url: str,
+        *,
+        patience: float = OUTAGE_SECONDS,
+        check: bool = True,
+        reading: bool = False,
     ) -> None:
-        self.retrying = retrying(LOST).copy(stop=stop_after_delay(patience))
+        self.retrying = retrying(patience)
         grace = grace_seconds()
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", ExperimentalWarning
             )  # the heartbeat has been experimental since 2021
             # Unchecked, another process has just opened it: where it does not answer, it is away.
-            open_ = super().__init__ if check else partial(self.retrying, super().__init__)
-            open_(
+            passing = retry_if_exception(is_busy) if check else self.retrying.retry
+            self.retrying.copy(retry=passing)(
+                super().__init__,
                 url=url,
                 engine_kwargs=engine_options(url),
                 heartbeat_interval=max(1, grace // 6),
                 grace_period=grace,
                 heartbeat_stale_trial_callback=retry,
-                skip_table_creation=not create,
+                skip_table_creation=True,
                 skip_compatibility_check=not check,
             )
-        make_atomic(self.engine)
+        make_atomic(self.engine, reading=reading)
+        self._reader = to_read(self.engine)
         self._writing = {table: writing(self.engine.dialect.name, table) for table in KEYS}
 
     def _get_trials(
@@ -97,7 +107,7 @@ class StudyStorage(RDBStorage):
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
         lacked = {"study": study_id, "newer_than": trial_id_greater_than, "besides": list(included_trial_ids)}
-        with self.engine.begin() as connection:
+        with self._reader.begin() as connection:
             found = read_trials(connection, lacked)
         if not found:  # Optuna raises where the study is gone
             return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
@@ -150,36 +160,53 @@ class StudyStorage(RDBStorage):
     ) -> bool:
         """A change that was applied before the connection broke counts as made."""
         repeated = False
-        for attempt in self.retrying:
-            with attempt:
-                try:
-                    return super().set_trial_state_values(trial_id, state, values)
-                except UpdateFinishedTrialError:
-                    if not repeated:
-                        raise
-                except LOST:
-                    repeated = True
+
+        def change() -> bool:
+            nonlocal repeated
+            try:
+                return super(StudyStorage, self).set_trial_state_values(trial_id, state, values)
+            except UpdateFinishedTrialError:
+                if not repeated:
                     raise
-        return True
+                return True
+            except Exception as error:
+                repeated = is_passing(error)
+                raise
+
+        return self._repeat(change)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        """As Optuna's: KeyError is the answer to whether there is such a study."""
+        with reporting(self.url):
+            return self.retrying(super().get_study_id_from_name, study_name)
 
     def heartbeats(self) -> dict[int, datetime | str]:
         """When each running trial's worker was last heard of, by trial id; only differences mean anything."""
-        return self.retrying(self._heartbeats)
+        return self._repeat(self._heartbeats)
 
     def _heartbeats(self) -> dict[int, datetime | str]:
-        with self.engine.begin() as connection:
+        with self._reader.begin() as connection:
             return {row.trial_id: row.heartbeat for row in connection.execute(HEARTBEATS)}
+
+    def _repeat(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        with reporting(self.url):
+            try:
+                return self.retrying(call, *args, **kwargs)
+            except (KeyError, ValueError) as error:
+                if NOT_FOUND_MSG not in error.args:
+                    raise
+                raise StudyDeletedError from None
 
 
 def _repeating(call: Callable[..., T]) -> Callable[..., T]:
     def repeated(self: StudyStorage, *args: Any, **kwargs: Any) -> T:
-        return self.retrying(call, self, *args, **kwargs)
+        return self._repeat(call, self, *args, **kwargs)
 
     return repeated
 
 
 REPEATED = """_create_new_trial _get_best_trial_id _get_stale_trial_ids _get_trials _set_trial_param
-create_new_study get_all_studies get_study_directions get_study_id_from_name get_study_name_from_id
+create_new_study delete_study get_all_studies get_study_directions get_study_name_from_id
 get_study_system_attrs get_study_user_attrs get_trial get_trial_id_from_study_id_trial_number record_heartbeat
 set_study_system_attr set_study_user_attr set_trial_intermediate_value set_trial_system_attr
 set_trial_user_attr"""
@@ -189,52 +216,44 @@ for _name in REPEATED.split():
 
 
 def open_storage(
-    url: str, *, create: bool = False, check: bool = True, patience: float = OUTAGE_SECONDS
+    url: str,
+    *,
+    create: bool = False,
+    check: bool = True,
+    reading: bool = False,
+    patience: float = OUTAGE_SECONDS,
 ) -> StudyStorage:
     """The storage at `url`; `create` makes its tables first, one process at a time.
 
-    `check` compares the version of its tables with Optuna's; without it, one that is away is waited for.
-    Raises StorageError where the database cannot be reached, UsageError where the URL is none.
+    `check` compares the version of its tables with Optuna's; without it, one that is away is waited for. One
+    that is busy always is. Raises StorageError where the database cannot be reached, UsageError where the URL
+    is none.
     """
     check_url(url)
     try:
         if create:
-            _create_tables(url)
-        return StudyStorage(url, patience=patience, check=check)
+            create_tables(url)
+        elif check:
+            retrying(patience).copy(retry=retry_if_exception(is_busy))(check_tables, url)
+        return StudyStorage(url, patience=patience, check=check, reading=reading)
     except (
         SQLAlchemyError,
         StorageInternalError,
         OSError,
         RuntimeError,
     ) as error:  # the last: another Optuna's tables
-        cause = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
-        reason = str(cause).strip().splitlines()[0]
-        raise StorageError(f"--storage {masked(url)}: cannot be opened: {reason}") from None
+        said = cleaned(reason(error), url)
+        raise StorageError(f"--storage {masked(url)}: cannot be opened: {said}") from None
 
 
-def open_existing(url: str) -> StudyStorage:
-    """As `open_storage`, for commands that only look: a SQLite file that is not there is not made.
+def open_existing(url: str, *, reading: bool = True) -> StudyStorage:
+    """As `open_storage`, for commands that create nothing: a SQLite file that is not there is not made.
 
-    Raises UsageError then.
+    Raises UsageError then, and where the file is empty.
     """
     check_url(url)
     database = make_url(url).database
-    if url.startswith("sqlite") and database and not Path(database).exists():
-        raise UsageError(
-            f"{database}: no study here yet; 'kdsearch run' creates one, --storage names another database"
-        )
-    return open_storage(url)
-
-
-def _create_tables(url: str) -> None:
-    engine = open_engine(url)
-    try:
-        if engine.dialect.name == "postgresql":
-            with engine.connect() as connection:
-                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
-                StudyStorage(url, create=True).engine.dispose()
-        elif engine.url.database:
-            with FileLock(f"{Path(engine.url.database).resolve()}.lock"):  # one, whatever leads to the file
-                StudyStorage(url, create=True).engine.dispose()
-    finally:
-        engine.dispose()
+    missing = url.startswith("sqlite") and not Path(str(database)).exists()
+    if missing or is_empty_file(url):
+        raise UsageError(f"{database}: {'' if missing else 'an empty file, '}{NOTHING_HERE}")
+    return open_storage(url, reading=reading)

@@ -8,14 +8,21 @@ from typing import Any
 
 import optuna
 
-from kdsearch.errors import ReportedError, SearchError, StoppedError, StorageError
-from kdsearch.progress import Watch
+from kdsearch.errors import (
+    KdsearchError,
+    OutageError,
+    ReportedError,
+    SearchError,
+    StoppedError,
+    StorageError,
+    StudyDeletedError,
+)
+from kdsearch.progress import Silence, Watch
+from kdsearch.search.accounts import accounts
 from kdsearch.search.child import Child
+from kdsearch.search.lookup import load_study
 from kdsearch.search.machine import count_workers, share_of
 from kdsearch.search.messages import (
-    DATABASE_GONE,
-    LATER_VIEWS,
-    OVERHEAD,
     Created,
     Failed,
     Job,
@@ -28,7 +35,8 @@ from kdsearch.search.messages import (
 from kdsearch.search.mirroring import MirrorThread, OpenMirror
 from kdsearch.search.model_log import ModelLog
 from kdsearch.search.results import Summary, best_slot, standing, summary
-from kdsearch.search.storage import LOST, StudyStorage, open_storage
+from kdsearch.search.signals import stopping
+from kdsearch.search.storage import StudyStorage, open_storage
 
 TICK_SECONDS = 0.5
 CLEANING_SECONDS = 5.0
@@ -67,31 +75,27 @@ class Supervisor:
 
         Raises what a child reports, SearchError, StorageError, or StoppedError after a signal.
         """
-        handlers = {
-            number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        self.preparing = Child("kdsearch.search.preparing:prepare_process").begin(self.request)
-        try:
-            if self.request.views:
-                self.first = Child(WORK)
-            while self._is_busy():
-                self._listen()
-                self._look_after_children()
-            return self._end()
-        except LOST as error:
-            raise StorageError("the database went away; the same command resumes once it is back") from error
-        finally:
-            self._kill()
-            if self.storage:
-                self.storage.engine.dispose()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        with stopping(self._on_signal):
+            self.preparing = Child("kdsearch.search.preparing:prepare_process").begin(self.request)
+            try:
+                if self.request.views:
+                    self.first = Child(WORK)
+                while self._is_busy():
+                    self._listen()
+                    self._look_after_children()
+                return self._end()
+            finally:
+                self._kill()
+                if self.storage:
+                    self.storage.engine.dispose()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if not self.signals or now - self.signalled > ONE_SIGNAL:
             self.signals.append(number)
             self.signalled = now
+        if number == signal.SIGHUP:
+            self.watch = Silence()  # there is no terminal any more: to write to it would be an error
 
     @property
     def _children(self) -> list[Child]:
@@ -109,6 +113,8 @@ class Supervisor:
         for child in self._children:
             for message in child.messages():
                 self._hear(message)
+        if self.created and self.study is None and not self.failure:
+            self._open(self.created)
         if self.study is not None and time.monotonic() - self.looked >= TICK_SECONDS:
             self._watch(self.study)
             self.looked = time.monotonic()
@@ -124,24 +130,32 @@ class Supervisor:
             case Failed():
                 self.failure = self.failure or message
             case Created():
-                self._open(message)
+                self.created = message
+                self.seconds["start-up and data"] = time.monotonic() - self.started
             case Ready(prepared):
                 self._give_jobs(prepared)
 
     def _open(self, created: Created) -> None:
-        self.created = created
-        self.seconds["start-up and data"] = time.monotonic() - self.started
-        self.storage = open_storage(created.storage, patience=WATCHING_SECONDS)
-        self.study = optuna.load_study(study_name=created.name, storage=self.storage)
-        self.finished, self.since = created.finished, len(self.study.get_trials(deepcopy=False))
+        try:
+            self.storage = open_storage(created.storage, patience=WATCHING_SECONDS)
+            study = load_study(self.storage, created.name)
+            self.finished, self.since = created.finished, len(study.get_trials(deepcopy=False))
+        except OutageError:
+            return  # the next look comes soon
+        except (StorageError, StudyDeletedError) as error:
+            self._fail(error)
+            return
+        self.study = study
         if self.open_mirror:  # of a finished study too: MLflow may have missed its end
             self.mirror = MirrorThread(
-                self.open_mirror, created.tracking_uri, created.storage, created.name, self.watch.say
+                self.open_mirror, created.tracking_uri, self.storage, created.name, self.watch.say
             )
             self.mirror.start()
         if self.request.views and created.finished < created.target:  # what they load takes seconds
             size = count_workers(created.workers, created.cuda_devices)
-            self.workers = [self._worker(index) for index in range(size)]
+            self.workers = [None] * size
+            for index in range(size):
+                self.workers[index] = self._worker(index)
 
     def _give_jobs(self, prepared: dict[str, Any]) -> None:
         self.began, self.prepared = time.monotonic(), prepared
@@ -166,8 +180,11 @@ class Supervisor:
         begun = time.monotonic() - self.began if self.prepared else 0.0
         try:
             now = standing(study, self.created.finished, begun)
-        except LOST:
+        except OutageError:
             return  # its workers wait for it, and say so if it does not come back
+        except (StorageError, StudyDeletedError) as error:
+            self._fail(error)
+            return
         if now.finished > self.finished:
             self.finished, self.deaths = now.finished, 0
         if self.prepared:
@@ -176,6 +193,9 @@ class Supervisor:
         nearly = nearly or now.finished + len(self.workers) >= now.target
         if nearly and self.workers and self.model_log and self.mirror:
             self.model_log.warm_up()
+
+    def _fail(self, error: KdsearchError) -> None:
+        self.failure = self.failure or Failed(str(error), error.exit_code)
 
     def _look_after_children(self) -> None:
         if self.signals or self.failure:
@@ -195,11 +215,6 @@ class Supervisor:
         code = worker.process.exitcode
         if code == 0 or self.signals or self.failure:
             return None
-        if code == DATABASE_GONE:
-            self.failure = Failed(
-                "the database did not come back; what ran is saved, and the same command resumes", 1
-            )
-            return None
         self.deaths += 1
         if self.deaths > DEATHS:
             self.failure = Failed(
@@ -216,27 +231,19 @@ class Supervisor:
             raise ReportedError(self.failure.text, self.failure.exit_code)
         if self.study is None or self.created is None:
             raise SearchError("the preparing process ended without a study")
-        started = time.monotonic()
+        last_trial = time.monotonic()
         behind = not self._finish_mirror("FINISHED")
-        parts = {
-            part: value / max(1, len(self.workers)) for part, value in self.seconds.items() if part in SHARED
-        }
-        seconds = {**self.seconds, **parts, "MLflow after the last trial": time.monotonic() - started}
-        beside = {"mirror": self.mirror.spent if self.mirror else 0.0}
-        beside |= {LATER_VIEWS: seconds.pop(LATER_VIEWS)} if LATER_VIEWS in seconds else {}
+        now = time.monotonic()
+        seconds = {**self.seconds, "MLflow after the last trial": now - last_trial, "all": now - self.started}
         notes = []
         if self.created.finished >= self.created.target:
             notes.append(self._nothing_to_do())
         if behind:
             notes.append("MLflow has not everything; 'kdsearch sync' catches up")
-        told = summary(self.study, self.created.storage)
-        seconds["all"] = time.monotonic() - self.started
         best = best_slot(self.study)
-        return told.model_copy(
+        return summary(self.study, self.created.storage).model_copy(
             update={
-                "seconds": seconds,
-                "beside": beside,
-                "overhead": seconds.get(OVERHEAD, 0.0) + beside["mirror"],
+                **accounts(seconds, len(self.workers), self.mirror.spent if self.mirror else 0.0),
                 "notes": tuple(notes),
                 "best_run_id": self.mirror.awaits_model(*best) if self.mirror and best else None,
                 "tracking_uri": self.created.tracking_uri,
@@ -266,10 +273,6 @@ class Supervisor:
         for child in self._children:
             child.process.kill()
             child.process.join()
-
-
-# Parts that all workers spend time on side by side.
-SHARED = ("start-up of workers", "training", OVERHEAD, "waiting")
 
 
 def _how(child: Child) -> str:

@@ -1,6 +1,7 @@
 """One trial, from its slot to its accuracy."""
 
 import math
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 
@@ -9,6 +10,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from kdsearch.engine.training import InterruptedTrainingError
 from kdsearch.epoch import EpochResult
+from kdsearch.errors import StorageError, StudyDeletedError
 from kdsearch.models.count import count_parameters, macs_of
 from kdsearch.prepare.bench import Bench
 from kdsearch.search.audit import AUDITED, audit_mark
@@ -16,7 +18,6 @@ from kdsearch.search.duplicates import refuse_duplicate
 from kdsearch.search.provenance import provenance
 from kdsearch.search.samplers import make_sampler, warmup_epochs
 from kdsearch.search.slots import MARK, claim_slot
-from kdsearch.search.storage import LOST
 from kdsearch.search.suggest import suggest_config
 from kdsearch.search.weights import keep_weights
 from kdsearch.study.trial_config import TrialConfig
@@ -52,8 +53,12 @@ def run_trial(trial: Trial, bench: Bench, target: int) -> float:
             checkpoint.save(training)
             if stopping(result):
                 raise TrialPruned(f"epoch {result.epoch}, accuracy {result.val_accuracy:.3f}")
-    except (InterruptedTrainingError, *LOST):
+    except (InterruptedTrainingError, StorageError):
         checkpoint.save(training, now=True)
+        raise
+    except StudyDeletedError:
+        with suppress(OSError):
+            checkpoint.path.unlink(missing_ok=True)
         raise
     trial.set_user_attr("val_loss", training.last.val_loss)
     keep_weights(trial, bench.record, slot, training)

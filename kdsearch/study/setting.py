@@ -4,13 +4,14 @@ import tomllib
 from typing import Any
 
 from kdsearch.errors import StudyFileError
+from kdsearch.urls import masked
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
     """`table.key=value`, the value read as TOML, or as text where it is no TOML. Raises StudyFileError."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise StudyFileError(f"--set {text}: write table.key=value, as in --set training.epochs=20")
+        raise StudyFileError(f"--set {masked(text)}: write table.key=value, as in --set training.epochs=20")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kdsearch.errors import KdsearchError
-from kdsearch.tracking.uri import without_password
+from kdsearch.urls import cleaned, masked
 
 
 class MirrorUnavailableError(KdsearchError):
@@ -23,10 +23,10 @@ def reaching(uri: str) -> Iterator[None]:
     except KdsearchError:
         raise
     except Exception as error:
-        raise MirrorUnavailableError(f"MLflow at {without_password(uri)}: {one_line(error)}") from error
+        raise MirrorUnavailableError(f"MLflow at {masked(uri)}: {one_line(error, uri)}") from error
 
 
-def one_line(error: Exception) -> str:
-    """What an error of a library says, without passwords; its name where it says nothing."""
+def one_line(error: Exception, uri: str | None) -> str:
+    """What an error of a library says, without secrets; its name where it says nothing."""
     told = str(error).strip().partition("\n")[0]
-    return without_password(told)[:200] or type(error).__name__
+    return cleaned(told, uri)[:200] or type(error).__name__

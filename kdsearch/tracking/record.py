@@ -2,54 +2,90 @@
 
 import hashlib
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Connection, Delete, Engine, Select, Table, delete, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    Table,
+    bindparam,
+    column,
+    delete,
+    inspect,
+    select,
+    table,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import InterfaceError, OperationalError
 
-from kdsearch.database import masked, open_engine, retrying
+from kdsearch.database import open_engine, place, reporting, to_read, to_write
 from kdsearch.epoch import EpochResult
-from kdsearch.errors import StorageError
-from kdsearch.tracking.tables import create_tables, epochs, files
+from kdsearch.errors import StorageError, StudyDeletedError
+from kdsearch.outages import retrying
+from kdsearch.tracking.tables import create_tables, epochs, files, metadata
 
 TEACHER_SLOT = -1  # the slot of the teachers' curves; the attempt is a teacher's place among them
 IDENTITY = "identity"
 PART_BYTES = 16 * 2**20
 
-# Only these pass with time: a mistake of ours in SQL is raised at once.
-LOST = (OperationalError, InterfaceError)
 Insert = sqlite.Insert | postgresql.Insert
+T = TypeVar("T")
+# Optuna's table. A row that is read so on PostgreSQL cannot be deleted before the transaction ends.
+studies = table("studies", column("study_name"))
+HELD = (
+    select(studies.c.study_name)
+    .where(studies.c.study_name == bindparam("study"))
+    .with_for_update(read=True, key_share=True)
+)
 INSERT: dict[str, Callable[[Table], Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class StudyRecord:
     """The epochs and the files of one study, read and written by any number of processes.
 
-    Each call repeats itself while the database is away (`database.retrying`). An epoch is named by (slot,
-    attempt, epoch) and a file by its name; what is written first stays. So a trial that is resumed from an
-    older checkpoint, or a call whose answer was lost, changes nothing.
+    Each call repeats itself while the database is away (`outages.retrying`), and raises StorageError at last.
+    An epoch is named by (slot, attempt, epoch) and a file by its name; what is written first stays. So a
+    trial that is resumed from an older checkpoint, or a call whose answer was lost, changes nothing. Nothing
+    is written for a study that Optuna's tables, where they are, do not have: StudyDeletedError.
     """
 
     def __init__(self, storage: str | Engine, study: str) -> None:
         self.study = study
         self.engine = open_engine(storage) if isinstance(storage, str) else storage
-        retrying(LOST)(create_tables, self.engine)
+        self._reader, self._writer = to_read(self.engine), to_write(self.engine)
         self._insert = INSERT[self.engine.dialect.name]
         self._insert_epoch = self._insert(epochs).on_conflict_do_nothing()
+        self._guarded = self._repeat(self._prepare)
+
+    def _prepare(self) -> bool:
+        """Makes the tables where they are missing; whether the study is a row of Optuna's tables."""
+        with self._reader.begin() as connection:
+            names = set(inspect(connection).get_table_names())
+        if not names.issuperset(metadata.tables):
+            create_tables(self._writer)
+        return studies.name in names
 
     def epoch(self, slot: int, attempt: int, result: EpochResult) -> None:
         """Keeps `result`, unless the epoch is there already."""
-        row = result.model_dump() | {"parts": json.dumps(result.parts)}
-        row |= {"study": self.study, "slot": slot, "attempt": attempt}
-        self._write(self._insert_epoch, row)
+        row = self._epoch_row(slot, attempt, result)
+        self._write(lambda connection: connection.execute(self._insert_epoch, row))
+
+    def replace_epochs(self, slot: int, attempt: int, results: Sequence[EpochResult]) -> None:
+        """Keeps `results`, and no other epochs, of this slot and attempt; all or none of them."""
+        rows = [self._epoch_row(slot, attempt, result) for result in results]
+
+        def replace(connection: Connection) -> None:
+            connection.execute(delete(epochs).where(*self._of_trial(slot, attempt)))
+            if rows:
+                connection.execute(self._insert_epoch, rows)
+
+        self._write(replace)
 
     def epochs(self, slot: int, attempt: int) -> list[EpochResult]:
         """The recorded epochs of a trial, in order."""
-        which = epochs.c.study == self.study, epochs.c.slot == slot, epochs.c.attempt == attempt
-        query = select(epochs).where(*which).order_by(epochs.c.epoch)
+        query = select(epochs).where(*self._of_trial(slot, attempt)).order_by(epochs.c.epoch)
         return [_result(row) for row in self._read(query)]
 
     def all_epochs(self) -> dict[tuple[int, int], list[EpochResult]]:
@@ -65,7 +101,7 @@ class StudyRecord:
 
         A file that is there stays as it is, unless `replace`. Of several that write at once, one wins.
         """
-        return retrying(LOST)(self._put_file, name, content, replace)
+        return self._write(lambda connection: self._put_file(connection, name, content, replace))
 
     def file(self, name: str) -> bytes | None:
         """The content of a file, None where there is none. Raises StorageError where it is damaged."""
@@ -75,10 +111,9 @@ class StudyRecord:
             return None
         content = b"".join(part["content"] for part in parts)
         if hashlib.sha256(content).hexdigest() != parts[0]["sha256"]:
-            where = masked(self.engine.url.render_as_string())
             raise StorageError(
-                f"{where}: the file {name!r} of study {self.study!r} is damaged; restore the database, "
-                f"or remove the study with 'kdsearch delete {self.study}'"
+                f"{place(self._url)}: the file {name!r} of study {self.study!r} is damaged; restore the "
+                f"database, or remove the study with 'kdsearch delete {self.study}'"
             )
         return content
 
@@ -89,7 +124,7 @@ class StudyRecord:
 
     def delete_file(self, name: str) -> None:
         """Removes a file; a name that is not there is no error."""
-        self._write(delete(files).where(*self._named(name)))
+        self._write(lambda connection: connection.execute(delete(files).where(*self._named(name))))
 
     def identity(self) -> str:
         """A name for this study that no other study has, in whatever database; made once."""
@@ -99,20 +134,35 @@ class StudyRecord:
         return content.decode()
 
     def delete(self) -> None:
-        """Removes all that the record knows of the study."""
-        for table in (epochs, files):
-            self._write(delete(table).where(table.c.study == self.study))
+        """Removes all that the record knows of the study, whether there is such a study or not."""
+
+        def remove() -> None:
+            with self._writer.begin() as connection:
+                for each in (epochs, files):
+                    connection.execute(delete(each).where(each.c.study == self.study))
+
+        self._repeat(remove)
+
+    @property
+    def _url(self) -> str:
+        return self.engine.url.render_as_string(hide_password=False)
+
+    def _epoch_row(self, slot: int, attempt: int, result: EpochResult) -> dict[str, Any]:
+        row = result.model_dump() | {"parts": json.dumps(result.parts)}
+        return row | {"study": self.study, "slot": slot, "attempt": attempt}
+
+    def _of_trial(self, slot: int, attempt: int) -> tuple[Any, Any, Any]:
+        return epochs.c.study == self.study, epochs.c.slot == slot, epochs.c.attempt == attempt
 
     def _named(self, name: str) -> tuple[Any, Any]:
         return files.c.study == self.study, files.c.name == name
 
-    def _put_file(self, name: str, content: bytes, replace: bool) -> str:
-        with self.engine.begin() as connection:
-            if replace:
-                connection.execute(delete(files).where(*self._named(name)))
-            self._insert_parts(connection, name, content)
-            first = select(files.c.sha256).where(*self._named(name), files.c.part == 0)
-            return str(connection.execute(first).scalar_one())
+    def _put_file(self, connection: Connection, name: str, content: bytes, replace: bool) -> str:
+        if replace:
+            connection.execute(delete(files).where(*self._named(name)))
+        self._insert_parts(connection, name, content)
+        first = select(files.c.sha256).where(*self._named(name), files.c.part == 0)
+        return str(connection.execute(first).scalar_one())
 
     def _insert_parts(self, connection: Connection, name: str, content: bytes) -> None:
         key = {"study": self.study, "name": name, "sha256": hashlib.sha256(content).hexdigest()}
@@ -122,19 +172,27 @@ class StudyRecord:
             if connection.execute(self._insert(files).values(row).on_conflict_do_nothing()).rowcount == 0:
                 return
 
-    def _write(self, statement: Insert | Delete, row: dict[str, Any] | None = None) -> None:
-        def write() -> None:
-            with self.engine.begin() as connection:
-                connection.execute(statement, row)
+    def _write(self, change: Callable[[Connection], T]) -> T:
+        """Makes the change in a transaction in which nobody can delete the study."""
 
-        retrying(LOST)(write)
+        def write() -> T:
+            with self._writer.begin() as connection:
+                if self._guarded and connection.execute(HELD, {"study": self.study}).first() is None:
+                    raise StudyDeletedError
+                return change(connection)
+
+        return self._repeat(write)
 
     def _read(self, query: Select[Any]) -> list[dict[str, Any]]:
         def read() -> list[dict[str, Any]]:
-            with self.engine.begin() as connection:
+            with self._reader.begin() as connection:
                 return [dict(row) for row in connection.execute(query).mappings()]
 
-        return retrying(LOST)(read)
+        return self._repeat(read)
+
+    def _repeat(self, call: Callable[[], T]) -> T:
+        with reporting(self._url):
+            return retrying()(call)
 
 
 def _result(row: dict[str, Any]) -> EpochResult:

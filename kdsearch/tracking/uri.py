@@ -1,10 +1,10 @@
 """Where the runs go."""
 
 import os
-import re
 from pathlib import Path
 
 from kdsearch.errors import UsageError
+from kdsearch.urls import masked
 
 DEFAULT_URI = "sqlite:///mlflow.db"  # where `mlflow ui`, started in the same folder, looks
 KNOWN_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks", "uc")
@@ -16,7 +16,7 @@ def tracking_uri(given: str | None) -> str:
     scheme = uri.partition(":")[0].partition("+")[0]
     if scheme not in KNOWN_SCHEMES:
         raise UsageError(
-            f"--tracking-uri {without_password(uri)}: MLflow keeps no runs there; "
+            f"--tracking-uri {masked(uri)}: MLflow keeps no runs there; "
             f"write {DEFAULT_URI} or http://HOST:5000"
         )
     return uri
@@ -28,10 +28,10 @@ def how_to_compare(uri: str) -> str:
     Plain `mlflow ui` opens the folder's mlflow.db, but not beside an mlruns folder of MLflow's old store.
     """
     if uri.startswith("http"):
-        return without_password(uri)
+        return masked(uri)
     if uri == DEFAULT_URI and not _has_old_store():
         return "mlflow ui"
-    return f"mlflow ui --backend-store-uri {without_password(uri)}"
+    return f"mlflow ui --backend-store-uri {masked(uri)}"
 
 
 def is_default(uri: str) -> bool:
@@ -48,8 +48,3 @@ def whole(uri: str) -> str:
 
 def _has_old_store() -> bool:
     return any(Path("mlruns").glob("*/meta.yaml"))
-
-
-def without_password(text: str) -> str:
-    """`text` without what stands before the last @ of a URL: a password may hold an unescaped slash."""
-    return re.sub(r"//[^\s]*@", "//***@", text)

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from optuna.trial import TrialState
 
-from kdsearch.errors import StorageError
+from kdsearch.errors import UsageError
 from kdsearch.search.identity import find_study
 from kdsearch.search.messages import Request
 from kdsearch.search.slots import FINISHED, slot_of
@@ -110,10 +110,10 @@ class Small:
         request = Request(study=str(self.folder / "small.toml"), trials=trials, replaced=replaced)
         return supervise(request, watched, None), watched
 
-    def start(self, how="supervise"):
+    def start(self, how="supervise", before=()):
         """In a process group of its own, as a terminal does."""
         (self.folder / "run.py").write_text(RUN)
-        command = [sys.executable, "run.py", how, self.url]
+        command = [*before, sys.executable, "run.py", how, self.url]
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=self.folder
         )
@@ -123,7 +123,7 @@ class Small:
         """Optuna's study, None where there is none yet."""
         if "sqlite" in self.url and not (self.folder / "kdsearch.db").exists():
             return None
-        with suppress(StorageError):  # its tables are being made
+        with suppress(UsageError):  # its tables are being made
             self.storage = self.storage or open_storage(self.url)
             return find_study(self.storage, "small")
 

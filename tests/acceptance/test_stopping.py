@@ -1,15 +1,23 @@
 """What ends a run before its target."""
 
 import os
+import pty
 import signal
+import sys
 import threading
 from pathlib import Path
+from select import select
 from time import monotonic
 
 import psutil
 import pytest
+from optuna.trial import TrialState
+from sqlalchemy import inspect
 
-from kdsearch.errors import ReportedError
+from kdsearch import api
+from kdsearch.database import open_engine
+from kdsearch.errors import ReportedError, StudyDeletedError
+from kdsearch.search.slots import mark_of
 from kdsearch.search.supervisor import ONE_SIGNAL
 from tests.servers import wait_until
 
@@ -28,6 +36,68 @@ def test_a_second_ctrl_c_stops_at_once_and_says_what_that_means(small):
     said = run.communicate()[0]
     assert said == "stopped at once; the same command resumes, from the last checkpoints\n"
     assert run.returncode == 130
+
+
+def test_the_end_of_the_terminal_is_ctrl_c(small):
+    run = small.start()
+    wait_until(lambda: small.training, "a trial")
+    os.killpg(run.pid, signal.SIGHUP)
+    assert (run.communicate()[0], run.returncode) == ("stopped; the same command resumes\n", 129)
+    assert [trial.state for trial in small.study.trials] == [TrialState.FAIL, TrialState.WAITING]
+    assert mark_of(small.study.trials[0]) == "interrupted"
+
+
+def test_nohup_outlives_the_terminal(small):
+    small.write(epochs=12)
+    run = small.start(before=("nohup",))
+    wait_until(lambda: small.training, "a trial")
+    os.killpg(run.pid, signal.SIGHUP)
+    assert (run.communicate()[0], run.returncode) == ("", 0)
+    assert len(small.finished) == 3
+
+
+def read(terminal):
+    """Takes what is there, so that the other side can go on."""
+    while select([terminal], [], [], 0)[0]:
+        os.read(terminal, 1 << 16)
+
+
+def test_a_run_whose_terminal_is_closed_saves_its_trial_though_it_can_say_nothing(small):
+    """The command itself, with its bars, behind a terminal of its own."""
+    command = [sys.executable, "-m", "kdsearch", "run", "small.toml", "--trials", "3", "--workers", "1"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(small.folder)
+        os.execv(command[0], [*command, "--tracking-uri", "http://127.0.0.1:9"])
+    wait_until(lambda: read(terminal) or small.training, "a trial")
+    run = psutil.Process(pid)
+    children = [child for child in run.children() if is_ours(child)]
+    os.close(terminal)
+    _, code = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(code) in (1, 129)  # 1: not even its last line could be written
+    assert not psutil.wait_procs(children, timeout=0)[1]
+    assert [trial.state for trial in small.study.trials] == [TrialState.FAIL, TrialState.WAITING]
+    assert mark_of(small.study.trials[0]) == "interrupted"
+
+
+def test_a_run_whose_study_is_deleted_ends_with_one_line(small):
+    run = small.start()
+    wait_until(lambda: small.training, "a trial")
+    api.delete("small", storage=small.url, tracking_uri="http://127.0.0.1:9", force=True)
+    said = run.communicate()[0]
+    assert (said, run.returncode) == (f"{StudyDeletedError()}\n", 1)
+    assert rows_left(small.url) == 0
+
+
+def rows_left(url):
+    """How many rows there are that belong to a study or to a trial."""
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        names = [name for name in inspect(connection).get_table_names() if "version" not in name]
+        query = "SELECT count(*) FROM {}"
+        rows = sum(connection.exec_driver_sql(query.format(name)).scalar_one() for name in names)
+    engine.dispose()
+    return rows
 
 
 def is_ours(child):

@@ -151,6 +151,27 @@ def test_its_facts_are_those_of_its_weights(prepare, sets, record):
     assert from_bytes(record().file(WEIGHTS)).keys() == teacher.state_dict().keys()
 
 
+def test_of_two_machines_that_train_it_at_once_the_curve_is_that_of_the_weights_that_are_kept(
+    prepare, record, monkeypatch, tmp_path
+):
+    """Stopped early or not, on another type of machine: here, by other numbers of epochs."""
+
+    class Meddler(Silence):
+        first = None
+
+        def step(self, task, done, total, note=""):
+            if self.first is None:
+                self.first = True
+                self.first = prepare(epochs=1, learning_rate=1e-2).facts
+
+    meddler = Meddler()
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "another machine"))
+    slower = prepare(epochs=3, progress=meddler).facts
+    assert slower == meddler.first
+    assert len(slower.curve) == 1
+    assert record().epochs(TEACHER_SLOT, 0) == list(slower.curve)
+
+
 def test_several_teachers_are_each_trained_kept_and_told_apart(study, sets, record, answers):
     several = study(teachers={"b": {"head": [16]}, "a": {}, "c": {}})
     ready = prepare_teachers(several, sets, record(), CPU, Silence())

@@ -8,10 +8,12 @@ from multiprocessing import Pipe
 import numpy as np
 import optuna
 import pytest
+from sqlalchemy import inspect
 
 from kdsearch.cache import making
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
+from kdsearch.database import open_engine
 from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.progress import Silence
 from kdsearch.search import identity
@@ -101,6 +103,22 @@ def empty(tmp_path_factory):
 @pytest.fixture
 def url(tmp_path):
     return f"sqlite:///{tmp_path / 'kdsearch.db'}"
+
+
+@pytest.fixture
+def rows_of(url):
+    """Counts the rows that belong to a study or to a trial, by table; empty tables are left out."""
+
+    def count():
+        engine = open_engine(url)
+        with engine.begin() as connection:
+            names = [name for name in inspect(connection).get_table_names() if "version" not in name]
+            query = "SELECT count(*) FROM {}"
+            counts = {name: connection.exec_driver_sql(query.format(name)).scalar_one() for name in names}
+        engine.dispose()
+        return {name: number for name, number in counts.items() if number}
+
+    return count
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import pytest
 from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, UsageError
 from kdsearch.search import identity
+from kdsearch.search.lookup import choose_study
 from kdsearch.search.storage import open_storage
 
 
@@ -79,7 +80,7 @@ def test_other_images_are_refused(create, facts):
 
 def test_a_study_whose_creator_died_is_created_again_with_what_holds_now(url, small, facts):
     storage = open_storage(url, create=True)
-    half = optuna.create_study(study_name="small", storage=storage)
+    half = optuna.create_study(study_name="small", storage=storage, direction="maximize")
     half.set_user_attr("data", {"fingerprint": "another"})
     half.set_user_attr("views", 2)
     with pytest.raises(UsageError, match="no study 'small' here"):
@@ -88,6 +89,44 @@ def test_a_study_whose_creator_died_is_created_again_with_what_holds_now(url, sm
     identity.check_data(half, "small", facts)
     found = identity.create_study(storage, small(training={"epochs": 9}), facts, 5)
     assert (found.user_attrs["views"], identity.stored_study(found).max_epochs) == (5, 9)
+
+
+def foreign(storage, kind):
+    """A study of another program, under the name that ours would have."""
+    directions = {"two directions": ["maximize", "minimize"], "minimize": ["minimize"]}.get(
+        kind, ["maximize"]
+    )
+    made = optuna.create_study(study_name="small", storage=storage, directions=directions)
+    if kind == "trials":
+        made.add_trial(optuna.trial.create_trial(value=0.25))
+    if kind in ("attributes", "named as ours"):
+        made.set_user_attr({"attributes": "author", "named as ours": "study"}[kind], "somebody")
+        made.add_trial(optuna.trial.create_trial(value=0.25))
+    return made
+
+
+@pytest.mark.parametrize("kind", ["minimize", "two directions", "trials", "attributes", "named as ours"])
+def test_a_study_of_another_program_is_refused_and_left_as_it_is(url, small, facts, kind):
+    storage = open_storage(url, create=True)
+    theirs = foreign(storage, kind)
+    before = dict(theirs.user_attrs), len(theirs.trials)
+    for meet in (
+        lambda: identity.check_settings(theirs, small()),
+        lambda: identity.create_study(storage, small(), facts, 2),
+    ):
+        with pytest.raises(IdentityError, match=r"'small' in this database was not created by kds.*--name"):
+            meet()
+    assert (dict(theirs.user_attrs), len(theirs.trials)) == before
+    with pytest.raises(UsageError, match="no study"):
+        choose_study(storage, None)
+
+
+def test_the_creator_s_mark_comes_first(new, monkeypatch):
+    written = []
+    monkeypatch.setattr(optuna.Study, "set_user_attr", lambda _, name, value: written.append(name))
+    new()
+    assert written[0] == identity.CREATOR
+    assert written[-1] == "study"
 
 
 @pytest.mark.parametrize(

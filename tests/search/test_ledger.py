@@ -3,6 +3,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from kdsearch.search.ledger import ledger
+from kdsearch.search.slots import slot_attributes
+from kdsearch.tracking.slot import Slot
 
 IMAGES, VIEWS = 100, 4
 
@@ -21,7 +23,7 @@ def study():
             state=state,
             value=0.5 if state == TrialState.COMPLETE else None,
             intermediate_values=dict.fromkeys(range(epochs), 0.5),
-            user_attrs={"student": {"config": config}},
+            user_attrs={"student": {"config": config}, **slot_attributes(Slot(len(made.trials), 0))},
         )
         made.add_trial(trial)
         return made

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from kdsearch.search.mirroring import MirrorThread
 from kdsearch.search.slots import FINISHED
+from kdsearch.search.storage import open_storage
 from kdsearch.tracking.mirror import Mirror
 from tests.servers import mlflow_server, wait_until
 
@@ -29,7 +30,7 @@ def said():
 @pytest.mark.slow
 def test_the_search_does_not_notice_and_the_mirror_catches_up(create, worker, server, url, said):
     study = create(2)
-    mirror = MirrorThread(Mirror, server.uri, url, "small", said.append)
+    mirror = MirrorThread(Mirror, server.uri, open_storage(url), "small", said.append)
     mirror.start()
     worker().work()
     wait_until(lambda: mirror.awaits_model(1, 0), "two runs")
@@ -71,7 +72,7 @@ class Heard:
 def test_the_last_tick_has_all_that_ended_since_the_first(create, worker, url, said):
     study = create(2)
     heard = Heard()
-    mirror = MirrorThread(lambda *_: heard, None, url, "small", said.append)
+    mirror = MirrorThread(lambda *_: heard, None, open_storage(url), "small", said.append)
     mirror.start()
     wait_until(lambda: heard.ticks, "the first tick")
     worker().work()

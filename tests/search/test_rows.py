@@ -11,6 +11,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import event
 
+from kdsearch.errors import StudyDeletedError
 from kdsearch.search import rows
 from kdsearch.search.storage import StudyStorage, open_storage
 from tests.servers import postgres_server
@@ -98,8 +99,8 @@ def test_only_the_study_s_own_trials_are_read(storage, study, monkeypatch):
     assert [trial._trial_id for trial in other.trials] == [study.trials[0]._trial_id + 1]
 
 
-def test_a_study_that_is_gone_is_told_as_optuna_does(storage):
-    with pytest.raises(KeyError):
+def test_a_study_that_is_gone_is_one_line(storage):
+    with pytest.raises(StudyDeletedError):
         storage._get_trials(99, None, set(), -1)
 
 
@@ -133,7 +134,7 @@ def test_nothing_is_written_to_a_trial_that_has_ended_or_is_none(storage, study,
     with pytest.raises(UpdateFinishedTrialError):
         WRITES[what](storage, ended)
     assert repr(storage.get_trial(ended)) == before
-    with pytest.raises(KeyError):
+    with pytest.raises(StudyDeletedError):
         WRITES[what](storage, 99)
 
 

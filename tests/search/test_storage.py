@@ -1,14 +1,19 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.study import StudyDirection
+from sqlalchemy import create_engine, inspect
 
-from kdsearch.errors import StorageError, UsageError
+from kdsearch.errors import OutageError, StorageError, StudyDeletedError, UsageError
+from kdsearch.search.lookup import load_study
 from kdsearch.search.storage import open_existing, open_storage
-from tests.servers import PATIENCE, postgres_server
+from kdsearch.tracking.record import StudyRecord
+from tests.servers import PATIENCE, postgres_server, write_lock
 
 
 def test_opening_a_storage_warns_nobody(url):
@@ -55,6 +60,100 @@ def test_looking_makes_no_file(tmp_path):
     with pytest.raises(UsageError, match="no study here yet"):
         open_existing(f"sqlite:///{path}")
     assert not path.exists()
+
+
+def test_who_looks_at_half_made_tables_leaves_them_to_their_creator(url):
+    """Optuna would add the missing row, and their creator, who adds it too, would fail."""
+    engine = create_engine(url)
+    optuna.storages._rdb.models.BaseModel.metadata.create_all(engine)
+    with pytest.raises(UsageError, match="no study here yet"):
+        open_existing(url)
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM version_info").scalar_one() == 0
+    engine.dispose()
+    open_storage(url, create=True).engine.dispose()
+    open_existing(url).engine.dispose()
+
+
+def test_another_program_s_database_is_refused_and_left_as_it_is(url):
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('of MLflow')")
+    for opened in (partial(open_storage, create=True), open_existing):
+        with pytest.raises(UsageError, match=r"kdsearch\.db: (another program's|no study)"):
+            opened(url)
+    assert inspect(engine).get_table_names() == ["alembic_version"]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("command", [["status", "small"], ["status", "--json"]])
+def test_a_reader_waits_for_no_writer(create, url, tmp_path, command):
+    create()
+    with write_lock(tmp_path / "kdsearch.db"):
+        told = subprocess.run(
+            [sys.executable, "-m", "kdsearch", *command, "--storage", url],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=50,  # a writer would wait for 60
+        )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "small" in told.stdout
+
+
+def test_a_trial_s_reads_wait_for_no_writer(create, url, tmp_path):
+    study = create()
+    study._storage.create_new_trial(study._study_id)
+    storage, record = open_storage(url, patience=0), StudyRecord(url, "small")
+    storage.engine.dispose()
+    with write_lock(tmp_path / "kdsearch.db"):
+        assert len(storage.get_all_trials(study._study_id)) == 1
+        assert storage.heartbeats() == {}
+        assert record.all_epochs() == {}
+
+
+def test_an_empty_file_is_named_by_those_who_look(url, tmp_path):
+    (tmp_path / "kdsearch.db").touch()
+    with pytest.raises(UsageError, match=r"kdsearch\.db: an empty file, no study here yet; 'kdsearch run'"):
+        open_existing(url)
+    assert (tmp_path / "kdsearch.db").stat().st_size == 0
+
+
+def test_a_file_that_is_damaged_under_a_study_is_one_line_at_once(create, url, tmp_path):
+    study = create()
+    study._storage._backend.engine.dispose()
+    path = tmp_path / "kdsearch.db"
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"?" * (len(content) - 4096))
+    with pytest.raises(StorageError, match=r"kdsearch\.db: .*malformed; restore it from a copy") as told:
+        study.get_trials()
+    assert not isinstance(told.value, OutageError)
+
+
+def test_a_study_that_was_deleted_takes_nothing_more(create, url, rows_of):
+    study, record = create(), StudyRecord(url, "small")
+    study._thread_local.in_optimize_loop = True  # else Optuna warns of the heartbeat
+    trial = study.ask()
+    optuna.delete_study(study_name="small", storage=open_storage(url))
+    record.delete()
+    calls = [
+        lambda: trial.report(0.5, 1),
+        lambda: trial.set_user_attr("key", 1),
+        lambda: study.tell(trial, 0.5),
+        study.ask,
+        study.get_trials,
+        lambda: study.user_attrs,
+        lambda: study.set_user_attr("key", 1),
+        lambda: load_study(open_storage(url), "small"),
+        lambda: record.put_file("weights", b"content"),
+        record.identity,
+    ]
+    for call in calls:
+        with pytest.raises(StudyDeletedError, match="somebody deleted the study"):
+            call()
+    study._storage.record_heartbeat(trial._trial_id)
+    assert rows_of() == {}
 
 
 @pytest.mark.postgres

@@ -27,7 +27,7 @@ def test_a_new_store_is_made_without_a_word_and_an_absent_server_costs_one_line(
     )
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
-    assert done.stdout.startswith("MLflow at http://***@127.0.0.1:9: ")
+    assert done.stdout.startswith("MLflow at http://me:***@127.0.0.1:9: ")
     assert "secret" not in done.stdout
 
 

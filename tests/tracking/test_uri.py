@@ -1,7 +1,7 @@
 import pytest
 
 from kdsearch.errors import UsageError
-from kdsearch.tracking.uri import DEFAULT_URI, tracking_uri, without_password
+from kdsearch.tracking.uri import DEFAULT_URI, how_to_compare, tracking_uri
 
 
 def test_the_option_comes_before_the_environment_and_that_before_the_default(monkeypatch):
@@ -19,7 +19,10 @@ def test_a_place_that_mlflow_cannot_use_is_refused_with_one_that_it_can(uri):
 
 
 def test_a_password_is_never_shown():
-    assert without_password("http://me:secret@host/x failed") == "http://***@host/x failed"
+    assert how_to_compare("http://me:secret@host:5000") == "http://me:***@host:5000"
+    assert how_to_compare("http://host:5000/?token=secret") == "http://host:5000/?token=***"
+    told = how_to_compare("postgresql://me@host/mlflow?password=secret")
+    assert told == "mlflow ui --backend-store-uri postgresql://me@host/mlflow?password=***"
     with pytest.raises(UsageError) as error:
         tracking_uri("ftp://me:secret@host")
     assert "secret" not in str(error.value)

@@ -1,0 +1,43 @@
+"""A study, removed with all that it wrote."""
+
+import time
+
+import optuna
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
+from kdsearch.errors import StorageError, UsageError
+from kdsearch.search.crew import is_alive, living, worker_of
+from kdsearch.search.lookup import LAST_RUN, PREPARING
+from kdsearch.search.storage import grace_seconds
+from kdsearch.tracking.record import StudyRecord
+
+ATTEMPTS = 5  # a row that a worker adds in the same moment makes PostgreSQL refuse
+
+
+def check_idle(study: optuna.Study) -> None:
+    """Raises UsageError where a process works on the study, or may do so on another machine."""
+    workers = [worker_of(trial) for trial in living(study)]
+    preparing = study.user_attrs.get(PREPARING)
+    if preparing and is_alive(preparing, silent=_age(study) > grace_seconds()):
+        workers.append(preparing)
+    if workers:
+        named = {f"process {each['pid']} on {each['host']}" for each in workers if each}
+        raise UsageError(
+            f"study {study.study_name!r} is being worked on ({', '.join(sorted(named)) or 'by a worker'}); "
+            "stop that first, or remove the study with --force"
+        )
+
+
+def _age(study: optuna.Study) -> float:
+    """Seconds since somebody began to work on the study."""
+    return time.time() - float(study.user_attrs.get(LAST_RUN, 0.0))
+
+
+def remove_study(study: optuna.Study, record: StudyRecord) -> None:
+    """Deletes the study's record, then the study with its trials: a removal broken off can be repeated."""
+    record.delete()
+    refused = Retrying(
+        retry=retry_if_exception_type(StorageError), stop=stop_after_attempt(ATTEMPTS), reraise=True
+    )
+    refused(optuna.delete_study, study_name=study.study_name, storage=study._storage)
+    record.delete()  # what a worker wrote in between: from now on it cannot

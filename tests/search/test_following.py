@@ -1,0 +1,58 @@
+"""`kdsearch sync --follow`, as a process, and the signals that end it."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from kdsearch.search.slots import slot_attributes
+from kdsearch.tracking.slot import Slot
+from tests.servers import wait_until
+
+FOLLOW = """
+import sys
+from kdsearch.errors import KdsearchError
+from kdsearch.search.mirroring import follow_study
+
+class Heard:
+    study = None
+    def tick(self, trials, *, live=True):
+        print("tick", len(trials), live, flush=True)
+    def close(self, status):
+        print("closed", status, flush=True)
+    def run_id(self, slot, attempt):
+        return None
+
+try:
+    follow_study(lambda *_: Heard(), None, sys.argv[1], "small", print)
+except KdsearchError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.fixture
+def follower(url):
+    with subprocess.Popen(
+        [sys.executable, "-c", FOLLOW, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_it_after_a_last_look_at_all_there_is(create, follower, number, code):
+    study = create(2)
+    assert follower.stdout.readline() == "tick 0 True\n"
+    study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=slot_attributes(Slot(0, 0))))
+    wait_until(
+        lambda: follower.stdout.readline() == "tick 1 False\n", "a look that leaves running trials out"
+    )
+    follower.send_signal(number)
+    said, errors = follower.communicate()
+    assert said.endswith("tick 1 True\nstopped\n")
+    assert (follower.returncode, errors) == (code, "")

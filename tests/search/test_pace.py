@@ -1,0 +1,113 @@
+from datetime import datetime, timedelta
+
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from kdsearch.search import crew
+from kdsearch.search.pace import rate_of
+from kdsearch.search.results import status
+from kdsearch.search.slots import slot_attributes
+from kdsearch.tracking.slot import Slot
+
+EVENING = datetime(2026, 11, 26, 18)  # noqa: DTZ001  as Optuna has it
+
+
+def trial(start, minutes, number=0, state=TrialState.COMPLETE, **attributes):
+    """A trial that began `start` minutes after EVENING."""
+    made = create_trial(
+        state=state,
+        value=0.5 if state == TrialState.COMPLETE else None,
+        user_attrs=slot_attributes(Slot(number, 0)) | attributes,
+    )
+    made.number = number
+    made.datetime_start = EVENING + timedelta(minutes=start)
+    made.datetime_complete = None if minutes is None else made.datetime_start + timedelta(minutes=minutes)
+    return made
+
+
+def per_hour(trials):
+    return pytest.approx(rate_of(trials) * 3600)
+
+
+def test_one_worker_s_trials_follow_each_other():
+    assert per_hour([trial(10 * n, 10) for n in range(5)]) == 6
+
+
+def test_the_trials_of_three_workers_are_side_by_side():
+    assert per_hour([trial(10 * (n // 3), 10) for n in range(12)]) == 18
+
+
+def test_a_night_between_two_runs_is_no_work():
+    evening = [trial(10 * n, 10) for n in range(3)]
+    morning = [trial(12 * 60 + 10 * n, 10) for n in range(3)]
+    assert per_hour(evening + morning) == 6
+
+
+def test_the_seconds_between_two_trials_are_part_of_the_work():
+    assert per_hour([trial(n * 10.5, 10) for n in range(8)]) == 8 / (10.5 * 7 + 10) * 60
+
+
+def test_an_old_machine_s_trials_are_forgotten_after_twenty():
+    assert per_hour([trial(n * 60, 60) for n in range(9)] + [trial(900 + n, 1) for n in range(20)]) == 60
+
+
+@pytest.mark.parametrize("trials", [[], [trial(0, 10)], [trial(0, 0), trial(0, 0)], [trial(0, None)] * 3])
+def test_too_little_is_no_rate(trials):
+    assert rate_of(trials) is None
+
+
+def test_trials_without_a_slot_and_failed_ones_are_none_of_the_rate():
+    others = [trial(n, 1, state=TrialState.FAIL) for n in range(9)]
+    foreign = trial(0, 1)
+    foreign._user_attrs = {}
+    assert rate_of([*others, foreign, trial(0, 10)]) is None
+
+
+@pytest.fixture
+def searched(create):
+    """A study with six finished trials of ten minutes each, one that died four times, and foreign ones."""
+    study = create(10)
+    student = {"config": {"student": {"family": "plain"}, "loss": "ce"}, "parameters": 1, "macs": 1}
+    for n in range(6):
+        study.add_trial(trial(10 * n, 10, n, student=student))
+    for _ in range(4):
+        study.add_trial(trial(60, 1, 6, TrialState.FAIL, mark="lost"))
+    study.add_trial(create_trial(value=0.9))
+    return study
+
+
+def test_a_study_on_which_nobody_works_has_no_rate_and_no_time_left(searched):
+    told = status(searched)
+    assert (told.workers, told.per_hour, told.seconds_left) == (0, None, None)
+
+
+def test_a_trial_that_died_too_often_has_failed_and_a_foreign_one_does_not_count(searched):
+    told = status(searched)
+    assert (told.finished, told.complete, told.failed) == (6, 6, 1)
+    assert told.best.accuracy == 0.5
+
+
+def test_while_somebody_works_there_is_a_rate_and_a_time_left(searched):
+    running = trial(70, None, 7, TrialState.RUNNING)
+    searched.add_trial(running)
+    number = len(searched.trials) - 1
+    identifier = searched.trials[number]._trial_id
+    searched._storage.set_trial_user_attr(identifier, "worker", crew.this_worker(number))
+    told = status(searched)
+    assert told.workers == 1
+    assert told.per_hour == pytest.approx(6)
+    assert told.seconds_left == pytest.approx(4 * 600)
+
+
+def test_a_worker_elsewhere_that_has_been_silent_for_long_is_none(searched):
+    """Its machine has crashed: its trial is RUNNING for ever unless another worker comes."""
+    searched.add_trial(trial(70, None, 7, TrialState.RUNNING))
+    number = len(searched.trials) - 1
+    identifier = searched.trials[number]._trial_id
+    elsewhere = crew.this_worker(number) | {"processes": "another machine", "host": "another"}
+    searched._storage.set_trial_user_attr(identifier, "worker", elsewhere)
+    searched._storage.record_heartbeat(identifier)
+    assert status(searched).workers == 1
+    with searched._storage._backend.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE trial_heartbeats SET heartbeat = '2026-01-01 00:00:00'")
+    assert status(searched).workers == 0
