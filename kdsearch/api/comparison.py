@@ -31,10 +31,11 @@ def ui(
     mirror = Mirror(uri, study_row(found), record, (progress or Silence()).say)
     if uri.startswith("http"):
         mirror.tick(trial_rows(found))
-        show(mirror.comparison(uri) or uri)
+        show(mirror.page() or uri)
         return
-    mirror.tick(trial_rows(found))
+    mirror.open()  # before the server does: two must not make a new store at once
     with serving(uri, port) as server:
+        mirror.tick(trial_rows(found))
         server.wait_until_ready()
-        show(mirror.comparison(server.url) or server.url)
+        show(mirror.page(server.url) or server.url)
         server.wait()

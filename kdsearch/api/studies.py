@@ -1,5 +1,7 @@
 """Studies: run, joined, created, looked at, mirrored, removed."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,21 +35,25 @@ def run(
     from kdsearch.search.loading import how_to_load
     from kdsearch.search.lookup import find
     from kdsearch.search.model_log import ModelLog
+    from kdsearch.search.results import PAGE
     from kdsearch.search.supervisor import supervise
     from kdsearch.tracking.uri import how_to_compare, tracking_uri
 
     given, watch = overrides or Overrides(), watch or Silence()
     tracking_uri(given.tracking_uri)
     with ModelLog(LOG_PROCESS) as model_log:
-        summary = supervise(request(study, given, trials=trials), watch, _open_mirror, model_log)
+        summary = supervise(
+            request(study, given, trials=trials), watch, partial(_open_mirror, watch.say), model_log
+        )
         uri = tracking_uri(summary.tracking_uri)
         if summary.best_run_id:
             where = summary.storage, summary.study, uri, summary.best_run_id
             seconds = model_log.log(*where, watch)
             parts = {**summary.seconds, "model to MLflow": seconds, "all": summary.seconds["all"] + seconds}
             summary = summary.model_copy(update={"seconds": parts})
-    loading = how_to_load(find(summary.study, summary.storage).study)
-    return summary.model_copy(update={"compare": how_to_compare(uri), "loading": loading})
+    found = find(summary.study, summary.storage).study
+    compare = how_to_compare(uri, found.user_attrs.get(PAGE))
+    return summary.model_copy(update={"compare": compare, "loading": how_to_load(found)})
 
 
 def train(
@@ -156,19 +162,22 @@ def sync(
     from kdsearch.tracking.uri import tracking_uri as chosen
 
     progress = progress or Silence()
-    found, record = find(study, storage)
+    open_mirror = partial(_open_mirror, progress.say)
+    found, record = find(study, storage, reading=False)
     name, uri = found.study_name, chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
     if follow:
-        follow_study(_open_mirror, uri, storage, name, progress.say)
-    run_id = mirror_once(_open_mirror, uri, record, found)
+        follow_study(open_mirror, uri, storage, name, progress.say)
+    run_id = mirror_once(open_mirror, uri, record, found)
     if run_id and finished_count(found) >= found.user_attrs["target"]:
         with ModelLog(LOG_PROCESS) as model_log:
             model_log.log(storage, name, uri, run_id, progress)
     return name
 
 
-def _open_mirror(uri: str | None, study: "StudyRow", record: "StudyRecord") -> "Mirroring":
+def _open_mirror(
+    say: Callable[[str], None], uri: str | None, study: "StudyRow", record: "StudyRecord"
+) -> "Mirroring":
     from kdsearch.tracking.mirror import Mirror
     from kdsearch.tracking.uri import tracking_uri
 
-    return Mirror(tracking_uri(uri), study, record)
+    return Mirror(tracking_uri(uri), study, record, say)

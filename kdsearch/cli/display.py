@@ -125,8 +125,8 @@ def show_summary(summary: "Summary") -> None:
     print_lines(out, *summary.notes)
     if summary.best:
         export = "kdsearch export-best" + (" with this --storage" if summary.storage != STORAGE else "")
-        following = [export, *([summary.compare] if summary.compare else [])]
-        print_lines(out, *_loading(summary.loading), f"Next: {', '.join(following)}")
+        compare = [f"Compare the trials: {summary.compare}"] if summary.compare else []
+        print_lines(out, *compare, *_loading(summary.loading), f"Next: {export}")
 
 
 def _counts(summary: "Summary") -> str:
@@ -218,7 +218,9 @@ def show_status(status: "Status") -> None:
         table.add_row("trials an hour", f"{status.per_hour:,.0f}")
     if status.seconds_left:
         table.add_row("time left", _clock(status.seconds_left))
-    console().print(table)
+    out = console()
+    out.print(table)
+    print_lines(out, f"Compare the trials: {status.compare}")
 
 
 def _ranked(entry: "Ranked") -> str:

@@ -9,7 +9,7 @@ import optuna
 
 from kdsearch.errors import KdsearchError, OutageError, StoppedError, StorageError, StudyDeletedError
 from kdsearch.search.lookup import load_study
-from kdsearch.search.results import best_slot, finished_count, study_row, trial_rows
+from kdsearch.search.results import PAGE, best_slot, finished_count, study_row, trial_rows
 from kdsearch.search.signals import stopping
 from kdsearch.search.storage import StudyStorage, open_storage
 from kdsearch.tracking.reaching import one_line
@@ -38,6 +38,9 @@ class Mirroring(Protocol):
 
     def awaits_model(self, slot: int, attempt: int) -> str | None:
         """The id of a trial's run that has no model yet."""
+
+    def page(self) -> str | None:
+        """Where a tracking server compares the trials."""
 
 
 OpenMirror = Callable[[str | None, StudyRow, StudyRecord], Mirroring]
@@ -181,7 +184,10 @@ def mirror_once(
 
 
 def _close(mirror: Mirroring, study: optuna.Study, end: End | None) -> None:
-    """Ends the parent run: as told, or because the study has its trials."""
+    """Ends the parent run, as told or because the study has its trials; keeps where they are compared."""
+    page = mirror.page()
+    if page and study.user_attrs.get(PAGE) != page:
+        study.set_user_attr(PAGE, page)
     has_all = finished_count(study) >= study.user_attrs.get("target", 1)
     if end or has_all:
         mirror.close(end or "FINISHED")

@@ -23,6 +23,7 @@ from kdsearch.tracking.slot import Slot
 
 PROVENANCE = ("commit", "versions", "device", "threads", "data_fingerprint")
 SHOWN = 5
+PAGE = "comparison"  # user attribute: the page of a tracking server that compares the trials
 
 
 class Ranked(Record):
@@ -79,6 +80,7 @@ class Status(Record):
     best: Ranked | None
     per_hour: float | None
     seconds_left: float | None
+    compare: str  # the page of a tracking server, or the command that opens one
 
 
 def status(study: optuna.Study) -> Status:
@@ -99,6 +101,7 @@ def status(study: optuna.Study) -> Status:
         best=_entry(best[0]) if best else None,
         per_hour=3600 * rate if rate else None,
         seconds_left=(now.target - now.finished) / rate if rate else None,
+        compare=study.user_attrs.get(PAGE, "kdsearch ui"),
     )
 
 

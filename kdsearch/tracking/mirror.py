@@ -37,6 +37,7 @@ from kdsearch.tracking.runs import (
 )
 from kdsearch.tracking.store import open_client
 from kdsearch.tracking.view import address, saved_view, view_tag
+from kdsearch.urls import masked
 
 NOTE = "mlflow.note.content"
 NAME = "mlflow.runName"
@@ -100,9 +101,20 @@ class Mirror:
         run = self._runs.get(f"{slot}.{attempt}") if self._runs else None
         return run.id if run and not run.has_model else None
 
-    def comparison(self, server: str) -> str | None:
-        """The page of a tracking server that compares the trials; known after the first tick."""
-        return address(server, self._runs.experiment, self.record.identity()) if self._runs else None
+    def page(self, server: str | None = None) -> str | None:
+        """The page of `server`, or of the store where that is one, that compares the trials.
+
+        Known after the first tick.
+        """
+        server = server or (masked(self._uri) if self._uri.startswith("http") else None)
+        if self._runs is None or server is None:
+            return None
+        return address(server, self._runs.experiment, self.record.identity())
+
+    def open(self) -> None:
+        """Makes the store where it is new, as the first tick does otherwise. Raises as `tick`."""
+        with self._reaching():
+            assert self.client is not None
 
     @property
     def client(self) -> MlflowClient:

@@ -62,29 +62,21 @@ def serving(uri: str, port: int | None) -> Iterator[Server]:
     StoppedError on SIGTERM or SIGHUP, so that no server outlives its caller.
     """
     chosen = _free_port(port)
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        HOST,
-        "--port",
-        str(chosen),
-        "--workers",
-        "1",
-    ]
+    options = f"server --host {HOST} --port {chosen} --workers 1".split()
     with TemporaryDirectory(prefix="kdsearch-ui.") as folder:
         log = Path(folder, "log")
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*command, "--backend-store-uri", uri],
+                [sys.executable, "-m", "mlflow", *options],
                 stdout=output,
                 stderr=output,
-                env={**QUIET, **os.environ},
+                # Not as an option: whoever lists the processes would see a password.
+                env={**QUIET, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri},
                 start_new_session=True,
             )
-        handlers = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+        numbers = [signal.SIGTERM, signal.SIGHUP]
+        wanted = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # `nohup`
+        handlers = {number: signal.signal(number, _stop) for number in wanted}
         try:
             yield Server(process, f"http://{HOST}:{chosen}", log)
         finally:

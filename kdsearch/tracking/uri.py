@@ -22,16 +22,12 @@ def tracking_uri(given: str | None) -> str:
     return uri
 
 
-def how_to_compare(uri: str) -> str:
-    """What to type, or to open, to see the runs at `uri`.
-
-    Plain `mlflow ui` opens the folder's mlflow.db, but not beside an mlruns folder of MLflow's old store.
-    """
-    if uri.startswith("http"):
-        return masked(uri)
-    if uri == DEFAULT_URI and not _has_old_store():
-        return "mlflow ui"
-    return f"mlflow ui --backend-store-uri {masked(uri)}"
+def how_to_compare(uri: str, page: str | None) -> str:
+    """Where the trials at `uri` are compared: `page`, if it is one of that server; else what opens it."""
+    if not uri.startswith("http"):
+        return "kdsearch ui"
+    server = masked(uri).rstrip("/")
+    return page if page and page.startswith(f"{server}/#") else server
 
 
 def is_default(uri: str) -> bool:

@@ -129,9 +129,9 @@ def test_what_goes_on_beside_the_run_is_none_of_its_time(shown):
 
 def test_the_next_step_names_a_storage_that_is_not_the_usual_one(shown):
     assert "Next: kdsearch export-best\n" in shown(display.show_summary, summary())
-    elsewhere = summary(storage="postgresql+psycopg://me:secret@host/x", compare="mlflow ui")
+    elsewhere = summary(storage="postgresql+psycopg://me:secret@host/x", compare="kdsearch ui")
     text = shown(display.show_summary, elsewhere)
-    assert "Next: kdsearch export-best with this --storage, mlflow ui\n" in text
+    assert "Compare the trials: kdsearch ui\nNext: kdsearch export-best with this --storage\n" in text
     assert "secret" not in text
 
 
@@ -143,6 +143,7 @@ def status(**changed):
         "complete": 20,
         "pruned": 10,
         "failed": 1,
+        "compare": "kdsearch ui",
         "running": 2,
         "workers": 2,
         "best": ranked(7, 0.95),
