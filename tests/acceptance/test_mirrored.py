@@ -16,10 +16,11 @@ def test_the_run_of_a_finished_study_brings_mlflow_up_to_date(small, monkeypatch
     first, second = (api.run("small.toml", trials=1, overrides=given) for _ in range(2))
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("small").experiment_id
-    found = {run.info.run_name: run for run in client.search_runs([experiment])}
+    runs = client.search_runs([experiment])
+    found = {run.data.tags.get("trial", run.info.run_name): run for run in runs}
     assert {name: run.info.status for name, run in found.items()} == dict.fromkeys(
-        ["small", "teacher", "trial 0"], "FINISHED"
+        ["small", "teacher", "0"], "FINISHED"
     )
-    assert found["trial 0"].outputs.model_outputs
+    assert found["0"].outputs.model_outputs
     assert "model to MLflow" in first.seconds
     assert "model to MLflow" not in second.seconds  # it is there

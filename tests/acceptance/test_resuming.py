@@ -9,13 +9,9 @@ import pytest
 from optuna.trial import TrialState
 
 from kdsearch.errors import ReportedError
+from kdsearch.search.crew import worker_of
 from kdsearch.search.slots import mark_of
 from tests.servers import wait_until
-
-
-def worker_of(run):
-    """The process that trains: the supervisor's youngest child."""
-    return max(psutil.Process(run.pid).children(), key=lambda child: child.create_time())
 
 
 def test_interrupted_equals_undisturbed(small, undisturbed):
@@ -36,7 +32,7 @@ def test_interrupted_equals_undisturbed(small, undisturbed):
 
     run = small.start()
     wait_until(lambda: len(small.finished) == 2 and small.training, "the last trial")
-    worker_of(run).kill()
+    os.kill(worker_of(small.training[0])["pid"], signal.SIGKILL)
     assert (run.communicate()[0], run.returncode) == ("", 0)
 
     assert small.finished == undisturbed.finished

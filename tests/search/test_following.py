@@ -17,12 +17,14 @@ from kdsearch.errors import KdsearchError
 from kdsearch.search.mirroring import follow_study
 
 class Heard:
-    study = None
+    study, moved = None, 0.0
+    def page(self):
+        return None
     def tick(self, trials, *, live=True):
         print("tick", len(trials), live, flush=True)
     def close(self, status):
         print("closed", status, flush=True)
-    def run_id(self, slot, attempt):
+    def awaits_model(self, slot, attempt):
         return None
 
 try:

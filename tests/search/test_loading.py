@@ -27,7 +27,7 @@ def test_only_the_best_trials_model_is_offered(study):
 
 def test_the_server_is_named_without_its_password(study):
     keep_model(study, ranked(study)[0].number, "https://me:secret@mlflow.example:5000", "models:/m-1")
-    assert how_to_load(study) == ('mlflow.set_tracking_uri("https://***@mlflow.example:5000")', *LINES)
+    assert how_to_load(study) == ('mlflow.set_tracking_uri("https://me:***@mlflow.example:5000")', *LINES)
     assert "secret" not in str(study.user_attrs)
 
 

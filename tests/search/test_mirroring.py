@@ -59,6 +59,9 @@ class Heard:
     def __init__(self, *_):
         self.study, self.ticks, self.closed, self.moved = None, [], [], 0.0
 
+    def page(self):
+        return None
+
     def tick(self, trials, *, live=True):
         self.ticks.append(({row.number: row.state for row in trials}, live))
 
@@ -94,11 +97,11 @@ class Stumbling(Heard):
 
 def test_no_error_ends_the_mirror(create, url, said):
     create(2)
-    mirror = MirrorThread(lambda *_: Stumbling(), None, url, "small", said.append)
+    mirror = MirrorThread(lambda *_: Stumbling(), None, open_storage(url), "small", said.append)
     mirror.start()
     wait_until(lambda: not mirror.behind, "a tick after the one that failed")
     assert mirror.finish("KILLED", lambda: False)
-    told = "the mirror: Can't locate postgresql://***@host/x; the study's database keeps everything"
+    told = "the mirror: Can't locate postgresql://me:***@host/x; the study's database keeps everything"
     assert said == [f"{told}, and 'kdsearch sync' catches up"]
 
 
@@ -113,7 +116,7 @@ class Silent(Heard):
 def test_a_search_that_is_over_does_not_wait_for_an_mlflow_that_takes_nothing(create, url, said):
     create(2)
     silent = Silent()
-    mirror = MirrorThread(lambda *_: silent, None, url, "small", said.append)
+    mirror = MirrorThread(lambda *_: silent, None, open_storage(url), "small", said.append)
     mirror.start()
     wait_until(lambda: silent.ticks, "the first tick")
     began = monotonic()
@@ -123,12 +126,12 @@ def test_a_search_that_is_over_does_not_wait_for_an_mlflow_that_takes_nothing(cr
 
 
 def runs_of(server):
-    """The final accuracy of each trial's run, by name."""
+    """The final accuracy of each trial's run, by the trial's number."""
     client = MlflowClient(server.uri)
     experiment = client.get_experiment_by_name("small")
     runs = client.search_runs([experiment.experiment_id])
     return {
-        run.info.run_name: pytest.approx(run.data.metrics["final_accuracy"])
+        f"trial {run.data.tags['trial']}": pytest.approx(run.data.metrics["final_accuracy"])
         for run in runs
         if "final_accuracy" in run.data.metrics
     }
