@@ -59,12 +59,14 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     What processes that were killed have left half made beside the entry is removed. Raises BlockingIOError
     where another process holds the lock and `wait` is off.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     name, how = lock_file(path), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
     while True:
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
+        with _writing(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, how)
+            with _writing(path.parent):
+                fcntl.flock(descriptor, how)
             if _is_at(descriptor, name):  # else its last holder removed it with the entry
                 for left in leftovers(path):
                     remove(left)
@@ -72,6 +74,17 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
                 return
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Raises UsageError for what the system says; BlockingIOError, of a lock that is held, goes through."""
+    try:
+        yield
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written to ({error.strerror}); {OWN_FOLDER}") from None
 
 
 def lock_file(path: Path) -> Path:
@@ -117,14 +130,16 @@ def making(path: Path, size: int) -> Iterator[Path]:
     `size` is what it will take, in bytes. Raises KdsearchError when the disk has less than that free, or is
     full before the block has ended.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     missing = size - shutil.disk_usage(path.parent).free
     if missing > 0:
         raise KdsearchError(
             f"{path.parent}: {amount(missing)} too little free disk for the cache; {MORE_ROOM}"
         )
     temporary = _beside(path)
-    temporary.mkdir()
+    with _writing(path.parent):
+        temporary.mkdir()
     try:
         yield temporary
         files = sorted(file for file in temporary.rglob("*") if file.is_file())

@@ -52,7 +52,7 @@ def exact(device: torch.device) -> AbstractContextManager[object]:
 def share(device: torch.device, workers: int) -> None:
     """Gives this process one part in `workers` of a GPU's memory: what is too large fails alone."""
     if device.type == "cuda":
-        torch.cuda.set_per_process_memory_fraction(1 / workers, device)
+        torch.cuda.set_per_process_memory_fraction(1 / workers, _index(device))
 
 
 def has_room(device: torch.device, size: int) -> bool:
@@ -64,8 +64,13 @@ def has_room(device: torch.device, size: int) -> bool:
         return True
     free, total = torch.cuda.mem_get_info(device)
     used, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
-    own = torch.cuda.get_per_process_memory_fraction(device) * total - used
+    own = torch.cuda.get_per_process_memory_fraction(_index(device)) * total - used
     return size <= min(own, free + reserved - used) / 2
+
+
+def _index(device: torch.device) -> int:
+    """The number of a GPU; `cuda` alone is the current one."""
+    return torch.cuda.current_device() if device.index is None else device.index
 
 
 def placed(images: Tensor, device: torch.device) -> Tensor:

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import psutil
 import pytest
@@ -194,3 +195,11 @@ def test_a_file_that_may_not_grow_is_one_line_with_the_cure(tmp_path):
 )
 def test_an_amount_is_never_nothing_where_something_is_missing(size, shown):
     assert amount(size) == shown
+
+
+@pytest.mark.parametrize("use", [locked, partial(making, size=0)])
+def test_a_folder_of_the_cache_that_cannot_be_written_is_one_line(tmp_path, use):
+    """As one of another user's, in a cache whose root all may write to."""
+    (tmp_path / "kind").write_text("no folder")
+    with pytest.raises(UsageError, match=r"kind: cannot be written to .*KDSEARCH_CACHE"):
+        use(tmp_path / "kind" / "key").__enter__()

@@ -95,6 +95,20 @@ def test_a_process_has_room_in_half_of_what_it_may_still_take(two_gpus, monkeypa
     assert has_room(CPU, 2**60)
 
 
+def test_a_gpu_without_a_number_is_asked_for_by_the_current_one(two_gpus, monkeypatch):
+    """`auto` and `cuda` have none, and of these calls one takes no device without it."""
+    asked = []
+    facts = {"mem_get_info": (GIB, GIB), "memory_reserved": 0, "memory_allocated": 0}
+    for name, fact in facts.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, fact=fact: fact)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(
+        torch.cuda, "get_per_process_memory_fraction", lambda index: asked.append(index) or 1.0
+    )
+    assert has_room(torch.device("cuda"), GIB // 2)
+    assert asked == [1]
+
+
 def test_images_stay_where_they_are_without_room(two_gpus, monkeypatch):
     images = torch.zeros(3, 1, 2, 2, dtype=torch.uint8)
     monkeypatch.setattr("kdsearch.device.has_room", lambda device, size: size < 12)

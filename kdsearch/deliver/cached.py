@@ -14,7 +14,7 @@ from kdsearch.database import check_url
 from kdsearch.errors import DataError, UsageError
 from kdsearch.places import cache_root
 from kdsearch.prepare.taught import entry_of
-from kdsearch.search.identity import study_at
+from kdsearch.search.identity import find_study, study_at
 from kdsearch.search.lookup import studies_in
 from kdsearch.search.preparing import views_folder
 from kdsearch.search.storage import open_existing
@@ -88,7 +88,7 @@ def _studies(storage: str) -> list[optuna.Study]:
         opened = open_existing(storage)
     except UsageError:  # no database yet
         return []
-    return [optuna.load_study(study_name=name, storage=opened) for name in studies_in(opened)]
+    return [found for name in studies_in(opened) if (found := find_study(opened, name))]
 
 
 def _needs(found: optuna.Study) -> Iterator[Path]:

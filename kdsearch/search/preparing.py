@@ -119,7 +119,7 @@ def _clean_state(known: Found, storage: str) -> Path:
     """The folder of the study's checkpoints, without those that killed workers left for nobody."""
     folder = adopt_checkpoints(known.record, storage)
     remove_spent(folder, known.study.get_trials(deepcopy=False))
-    remove_abandoned()
+    remove_abandoned(folder)
     return folder
 
 

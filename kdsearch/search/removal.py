@@ -1,11 +1,12 @@
 """A study, removed with all that it wrote."""
 
 import time
+from contextlib import suppress
 
 import optuna
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from kdsearch.errors import StorageError, UsageError
+from kdsearch.errors import StorageError, StudyDeletedError, UsageError
 from kdsearch.search.crew import is_alive, living, worker_of
 from kdsearch.search.lookup import LAST_RUN, PREPARING
 from kdsearch.search.storage import grace_seconds
@@ -39,5 +40,6 @@ def remove_study(study: optuna.Study, record: StudyRecord) -> None:
     refused = Retrying(
         retry=retry_if_exception_type(StorageError), stop=stop_after_attempt(ATTEMPTS), reraise=True
     )
-    refused(optuna.delete_study, study_name=study.study_name, storage=study._storage)
+    with suppress(KeyError, StudyDeletedError):  # another removal was faster
+        refused(optuna.delete_study, study_name=study.study_name, storage=study._storage)
     record.delete()  # what a worker wrote in between: from now on it cannot

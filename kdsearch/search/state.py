@@ -70,8 +70,8 @@ def remove_spent(folder: Path, trials: Sequence[FrozenTrial]) -> None:
                 file.unlink(missing_ok=True)
 
 
-def remove_abandoned() -> None:
-    """Removes checkpoints that nobody has written for ABANDONED_DAYS.
+def remove_abandoned(own: Path) -> None:
+    """Removes checkpoints that nobody has written for ABANDONED_DAYS, but for those in the folder `own`.
 
     Their study was deleted on another machine, or with its database. A running trial writes its own every
     half minute, so the age proves that none is in use, whoever shares the folder.
@@ -79,7 +79,7 @@ def remove_abandoned() -> None:
     with suppress(OSError):
         for file in list(state_root().glob("*/slot-*-*.*")):
             days = (time.time() - file.stat().st_mtime) / 86400
-            if STUDY_FOLDER.fullmatch(file.parent.name) and days > ABANDONED_DAYS:
+            if STUDY_FOLDER.fullmatch(file.parent.name) and days > ABANDONED_DAYS and file.parent != own:
                 file.unlink(missing_ok=True)
                 with suppress(OSError):  # not empty
                     file.parent.rmdir()

@@ -4,6 +4,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Container, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -180,6 +181,11 @@ class StudyStorage(RDBStorage):
         with reporting(self.url):
             return self.retrying(super().get_study_id_from_name, study_name)
 
+    def record_heartbeat(self, trial_id: int) -> None:
+        """As Optuna's, but what fails is left to the next beat: an error would end the thread that beats."""
+        with suppress(StorageError, StudyDeletedError):
+            self._repeat(super().record_heartbeat, trial_id)
+
     def heartbeats(self) -> dict[int, datetime | str]:
         """When each running trial's worker was last heard of, by trial id; only differences mean anything."""
         return self._repeat(self._heartbeats)
@@ -207,7 +213,7 @@ def _repeating(call: Callable[..., T]) -> Callable[..., T]:
 
 REPEATED = """_create_new_trial _get_best_trial_id _get_stale_trial_ids _get_trials _set_trial_param
 create_new_study delete_study get_all_studies get_study_directions get_study_name_from_id
-get_study_system_attrs get_study_user_attrs get_trial get_trial_id_from_study_id_trial_number record_heartbeat
+get_study_system_attrs get_study_user_attrs get_trial get_trial_id_from_study_id_trial_number
 set_study_system_attr set_study_user_attr set_trial_intermediate_value set_trial_system_attr
 set_trial_user_attr"""
 

@@ -11,8 +11,9 @@ from kdsearch.errors import StudyDeletedError, UsageError
 from kdsearch.search import crew
 from kdsearch.search.child import Child
 from kdsearch.search.messages import Failed, Job
-from kdsearch.search.removal import check_idle
+from kdsearch.search.removal import check_idle, remove_study
 from kdsearch.search.slots import slot_attributes
+from kdsearch.tracking.record import StudyRecord
 from kdsearch.tracking.slot import Slot
 from tests.servers import wait_until
 
@@ -104,3 +105,11 @@ def test_a_worker_whose_study_is_deleted_says_so_in_one_line_and_leaves_no_row(
     assert child.process.exitcode == 1
     assert rows_of() == {}
     assert not list(prepared.checkpoints.glob("*"))
+
+
+def test_of_two_removals_at_once_the_second_finds_its_work_done(create, url):
+    study = create()
+    record = StudyRecord(study._storage._backend.engine, "small")
+    for _ in range(2):
+        remove_study(study, record)
+    assert record.files() == []

@@ -128,7 +128,7 @@ def test_only_what_a_trial_may_resume_is_left(tmp_path):
 
 def test_to_clean_where_nothing_is_is_no_error(tmp_path):
     remove_spent(tmp_path / "none", [ended(Slot(0, 0))])
-    remove_abandoned()
+    remove_abandoned(tmp_path / "none")
 
 
 def test_checkpoints_that_nobody_writes_any_more_go_and_nothing_else(state):
@@ -140,11 +140,12 @@ def test_checkpoints_that_nobody_writes_any_more_go_and_nothing_else(state):
         write(state / ("1" * 32), "slot-0-0.safetensors", young),
         write(state / ("2" * 32), "notes.txt", old),
         write(state / "mine", "slot-0-0.safetensors", old),
+        write(state / ("3" * 32), "slot-0-0.safetensors", old),  # of the study that begins again now
     ]
     write(state / ("1" * 32), "slot-1-0.safetensors", old)
-    remove_abandoned()
+    remove_abandoned(state / ("3" * 32))
     assert sorted(path for path in state.rglob("*") if path.is_file()) == sorted(kept)
-    assert names(state) == ["1" * 32, "2" * 32, "mine"]
+    assert names(state) == ["1" * 32, "2" * 32, "3" * 32, "mine"]
 
 
 def test_a_state_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):

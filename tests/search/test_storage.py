@@ -179,3 +179,15 @@ def test_a_database_has_one_lock_whatever_leads_to_it(tmp_path):
     (tmp_path / "link.db").symlink_to(tmp_path / "there" / "kdsearch.db")
     open_storage(f"sqlite:///{tmp_path / 'link.db'}", create=True).engine.dispose()
     assert list(tmp_path.rglob("*.lock")) == [tmp_path / "there" / "kdsearch.db.lock"]
+
+
+def test_a_heartbeat_that_fails_ends_no_thread(create):
+    """Optuna's thread would die of it, and another machine take the trial over."""
+    study = create()
+    study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING))
+    storage = study._storage._backend
+    with storage.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE trial_heartbeats")
+    storage.record_heartbeat(study.trials[0]._trial_id)
+    with pytest.raises(StorageError):
+        storage.heartbeats()
