@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from kdsearch.cache import SUMS, amount, check, digest, entry, hold, locked, making, sound
-from kdsearch.errors import CacheDamagedError, KdsearchError
+from kdsearch.errors import CacheDamagedError, KdsearchError, UsageError
 
 
 def names(folder):
