@@ -157,7 +157,7 @@ def follow_study(
     signals: list[int] = []
     opened = open_storage(storage, patience=PATIENCE_SECONDS)
     thread = MirrorThread(open_mirror, uri, opened, study, say)
-    with stopping(lambda number, _: signals.append(number)):
+    with stopping(signals):
         thread.start()
         while thread.is_alive() and not signals:
             thread.join(SIGNAL_SECONDS)

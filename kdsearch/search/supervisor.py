@@ -1,9 +1,7 @@
 """One machine's share of a study: a preparing process, its workers, the mirror, and the user's signals."""
 
-import signal
 import time
 from multiprocessing.connection import wait
-from types import FrameType
 from typing import Any
 
 import optuna
@@ -41,7 +39,6 @@ from kdsearch.search.storage import StudyStorage, open_storage
 TICK_SECONDS = 0.5
 CLEANING_SECONDS = 5.0
 WATCHING_SECONDS = 2.0  # how long a look at the study waits for a database that is away
-ONE_SIGNAL = 0.1  # seconds within which signals are one: `timeout` and job schedulers send theirs twice
 LOADING_SECONDS = 10.0  # what the process that logs the best model needs for its libraries
 WORK = "kdsearch.search.loop:work_process"
 DEATHS = 5  # of workers, without a finished trial in between, before the run is given up
@@ -63,7 +60,6 @@ class Supervisor:
         self.mirror: MirrorThread | None = None
         self.seconds: dict[str, float] = {}
         self.signals: list[int] = []
-        self.signalled = 0.0
         self.failure: Failed | None = None
         self.deaths = 0
         self.finished = 0
@@ -75,7 +71,7 @@ class Supervisor:
 
         Raises what a child reports, SearchError, StorageError, or StoppedError after a signal.
         """
-        with stopping(self._on_signal):
+        with stopping(self.signals, self._hang_up):
             self.preparing = Child("kdsearch.search.preparing:prepare_process").begin(self.request)
             try:
                 if self.request.views:
@@ -89,13 +85,8 @@ class Supervisor:
                 if self.storage:
                     self.storage.engine.dispose()
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if not self.signals or now - self.signalled > ONE_SIGNAL:
-            self.signals.append(number)
-            self.signalled = now
-        if number == signal.SIGHUP:
-            self.watch = Silence()  # there is no terminal any more: to write to it would be an error
+    def _hang_up(self) -> None:
+        self.watch = Silence()  # there is no terminal any more: to write to it would be an error
 
     @property
     def _children(self) -> list[Child]:
