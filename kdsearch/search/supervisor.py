@@ -88,6 +88,9 @@ class Supervisor:
     def _hang_up(self) -> None:
         self.watch = Silence()  # there is no terminal any more: to write to it would be an error
 
+    def _say(self, text: str) -> None:
+        self.watch.say(text)  # whatever it is by then
+
     @property
     def _children(self) -> list[Child]:
         return [self.preparing, *(worker for worker in (self.first, *self.workers) if worker)]
@@ -115,7 +118,7 @@ class Supervisor:
             case Step(task, done, total, note):
                 self.watch.step(task, done, total, note)
             case Say(text):
-                self.watch.say(text)
+                self._say(text)
             case Spent(part, seconds):
                 self.seconds[part] = self.seconds.get(part, 0.0) + seconds
             case Failed():
@@ -138,9 +141,8 @@ class Supervisor:
             return
         self.study = study
         if self.open_mirror:  # of a finished study too: MLflow may have missed its end
-            self.mirror = MirrorThread(
-                self.open_mirror, created.tracking_uri, self.storage, created.name, self.watch.say
-            )
+            where = created.tracking_uri, self.storage, created.name
+            self.mirror = MirrorThread(self.open_mirror, *where, self._say)
             self.mirror.start()
         if self.request.views and created.finished < created.target:  # what they load takes seconds
             size = count_workers(created.workers, created.cuda_devices)

@@ -105,6 +105,19 @@ def test_no_error_ends_the_mirror(create, url, said):
     assert said == [f"{told}, and 'kdsearch sync' catches up"]
 
 
+def test_a_terminal_that_is_closed_does_not_end_the_mirror(create, url):
+    def say(text):
+        raise OSError(5, text)
+
+    create(2)
+    stumbling = Stumbling()
+    mirror = MirrorThread(lambda *_: stumbling, None, open_storage(url), "small", say)
+    mirror.start()
+    wait_until(lambda: mirror.told, "a tick that fails")
+    assert mirror.finish("KILLED", lambda: False)
+    assert stumbling.closed == ["KILLED"]
+
+
 class Silent(Heard):
     """An MLflow that never answers."""
 

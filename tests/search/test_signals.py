@@ -34,3 +34,15 @@ def test_a_later_signal_is_a_second_one(heard):
         pause()
         signal.raise_signal(signal.SIGINT)
     assert heard == [signal.SIGTERM, signal.SIGINT]
+
+
+def test_the_end_of_the_terminal_is_never_a_second_signal(heard):
+    """The kernel and the shell each send theirs, more than a moment apart."""
+    hangups = []
+    with stopping(heard, lambda: hangups.append(1)):
+        for _ in range(2):
+            signal.raise_signal(signal.SIGHUP)
+            pause()
+        assert (heard, hangups) == ([signal.SIGHUP], [1, 1])
+        signal.raise_signal(signal.SIGTERM)
+    assert heard == [signal.SIGHUP, signal.SIGTERM]
