@@ -15,6 +15,7 @@ from kdsearch.errors import (
     StorageError,
     StudyDeletedError,
 )
+from kdsearch.outages import OUTAGE_SECONDS
 from kdsearch.progress import Silence, Watch
 from kdsearch.search.accounts import accounts
 from kdsearch.search.child import Child
@@ -100,7 +101,13 @@ class Supervisor:
             return False
         if self.workers:
             return any(self.workers)
-        return not self.preparing.ended
+        return not self.preparing.ended or self._is_opening
+
+    @property
+    def _is_opening(self) -> bool:
+        """Whether there is a study whose database is away: `_open` gives it up at last."""
+        created = self.created is not None and self.study is None
+        return created and not (self.failure or self.signals)
 
     def _listen(self) -> None:
         wait([child.connection for child in self._children if not child.silent], TICK_SECONDS)
@@ -124,21 +131,21 @@ class Supervisor:
             case Failed():
                 self.failure = self.failure or message
             case Created():
-                self.created = message
+                self.created, self.looked = message, time.monotonic()
                 self.seconds["start-up and data"] = time.monotonic() - self.started
             case Ready(prepared):
                 self._give_jobs(prepared)
 
     def _open(self, created: Created) -> None:
         try:
-            self.storage = open_storage(created.storage, patience=WATCHING_SECONDS)
+            self.storage = self.storage or open_storage(created.storage, patience=WATCHING_SECONDS)
             study = load_study(self.storage, created.name)
             self.finished, self.since = created.finished, len(study.get_trials(deepcopy=False))
-        except OutageError:
-            return  # the next look comes soon
         except (StorageError, StudyDeletedError) as error:
-            self._fail(error)
-            return
+            waited = time.monotonic() - self.looked
+            if not isinstance(error, OutageError) or waited > OUTAGE_SECONDS:
+                self._fail(error)
+            return  # otherwise the next look comes soon
         self.study = study
         if self.open_mirror:  # of a finished study too: MLflow may have missed its end
             where = created.tracking_uri, self.storage, created.name
