@@ -20,6 +20,7 @@ from kdsearch.tracking.runs import StudyRow, TrialRow
 TICK_SECONDS = 2.0
 LIVE_TICKS = 5  # from one look at running trials to the next: each costs MLflow as much as a whole trial
 END_SECONDS = 20.0  # how long a search that is over waits for an MLflow that takes nothing
+OPENING_SECONDS = 60.0  # the same before the mirror is open: loading MLflow takes long on a busy machine
 SIGNAL_SECONDS = 0.1  # how soon a signal is answered
 PATIENCE_SECONDS = 2.0  # with the study's own database: the next tick comes soon
 End = Literal["FINISHED", "KILLED", "FAILED"]
@@ -83,15 +84,18 @@ class MirrorThread(threading.Thread):
     def finish(self, end: End | None, hurry: Callable[[], bool], patience: float = END_SECONDS) -> bool:
         """Ends the thread after a last tick; says whether MLflow has everything.
 
-        Without that tick in a hurry, or where MLflow has taken nothing for `patience` seconds, its loading
-        not counted.
+        Without that tick in a hurry, or where MLflow has taken nothing for `patience` seconds, or for
+        OPENING_SECONDS while it is being loaded.
         """
         self.end = end
         self.ending.set()
         begun = time.monotonic()
         while self.is_alive() and not hurry():
             self.join(0.1)
-            if self.mirror and time.monotonic() - max(begun, self.mirror.moved) > patience:
+            since, limit = begun, OPENING_SECONDS
+            if mirror := self.mirror:
+                since, limit = max(begun, mirror.moved), patience
+            if time.monotonic() - since > limit:
                 return False
         return not self.behind
 
@@ -143,7 +147,7 @@ class MirrorThread(threading.Thread):
             self.study = load_study(self.storage, self.study_name)
         row = study_row(self.study)
         if self.mirror is None:
-            record = StudyRecord(self.storage.engine, self.study_name)
+            record = StudyRecord(self.storage.engine, self.study_name, patience=PATIENCE_SECONDS)
             self.mirror = self.open_mirror(self.uri, row, record, self.say)
         self.mirror.study = row
         return self.mirror, self.study
