@@ -1,7 +1,6 @@
 """Studies: run, joined, created, looked at, mirrored, removed."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,9 +41,7 @@ def run(
     given, watch = overrides or Overrides(), watch or Silence()
     tracking_uri(given.tracking_uri)
     with ModelLog(LOG_PROCESS) as model_log:
-        summary = supervise(
-            request(study, given, trials=trials), watch, partial(_open_mirror, watch.say), model_log
-        )
+        summary = supervise(request(study, given, trials=trials), watch, _open_mirror, model_log)
         uri = tracking_uri(summary.tracking_uri)
         if summary.best_run_id:
             where = summary.storage, summary.study, uri, summary.best_run_id
@@ -162,12 +159,11 @@ def sync(
     from kdsearch.tracking.uri import tracking_uri as chosen
 
     progress = progress or Silence()
-    open_mirror = partial(_open_mirror, progress.say)
     found, record = find(study, storage, reading=False)
     name, uri = found.study_name, chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
     if follow:
-        follow_study(open_mirror, uri, storage, name, progress.say)
-    run_id = mirror_once(open_mirror, uri, record, found)
+        follow_study(_open_mirror, uri, storage, name, progress.say)
+    run_id = mirror_once(_open_mirror, uri, record, found, progress.say)
     if run_id and finished_count(found) >= found.user_attrs["target"]:
         with ModelLog(LOG_PROCESS) as model_log:
             model_log.log(storage, name, uri, run_id, progress)
@@ -175,7 +171,7 @@ def sync(
 
 
 def _open_mirror(
-    say: Callable[[str], None], uri: str | None, study: "StudyRow", record: "StudyRecord"
+    uri: str | None, study: "StudyRow", record: "StudyRecord", say: Callable[[str], None]
 ) -> "Mirroring":
     from kdsearch.tracking.mirror import Mirror
     from kdsearch.tracking.uri import tracking_uri

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal, NoReturn, Protocol
 
 import optuna
@@ -19,6 +20,7 @@ from kdsearch.tracking.runs import StudyRow, TrialRow
 TICK_SECONDS = 2.0
 LIVE_TICKS = 5  # from one look at running trials to the next: each costs MLflow as much as a whole trial
 END_SECONDS = 20.0  # how long a search that is over waits for an MLflow that takes nothing
+OPENING_SECONDS = 60.0  # the same before the mirror is open: loading MLflow takes long on a busy machine
 SIGNAL_SECONDS = 0.1  # how soon a signal is answered
 PATIENCE_SECONDS = 2.0  # with the study's own database: the next tick comes soon
 End = Literal["FINISHED", "KILLED", "FAILED"]
@@ -43,7 +45,8 @@ class Mirroring(Protocol):
         """Where a tracking server compares the trials."""
 
 
-OpenMirror = Callable[[str | None, StudyRow, StudyRecord], Mirroring]
+Say = Callable[[str], None]
+OpenMirror = Callable[[str | None, StudyRow, StudyRecord, Say], Mirroring]
 
 
 class MirrorThread(threading.Thread):
@@ -55,16 +58,11 @@ class MirrorThread(threading.Thread):
         uri: str | None,
         storage: StudyStorage,
         study: str,
-        say: Callable[[str], None],
+        say: Say,
     ) -> None:
         super().__init__(daemon=True, name="mirror")
-        self.open_mirror, self.uri, self.storage, self.study_name, self.say = (
-            open_mirror,
-            uri,
-            storage,
-            study,
-            say,
-        )
+        self.open_mirror, self.uri, self.storage, self.study_name = open_mirror, uri, storage, study
+        self.listener = say
         self.mirror: Mirroring | None = None
         self.study: optuna.Study | None = None
         self.ending = threading.Event()
@@ -86,17 +84,25 @@ class MirrorThread(threading.Thread):
     def finish(self, end: End | None, hurry: Callable[[], bool], patience: float = END_SECONDS) -> bool:
         """Ends the thread after a last tick; says whether MLflow has everything.
 
-        Without that tick in a hurry, or where MLflow has taken nothing for `patience` seconds, its loading
-        not counted.
+        Without that tick in a hurry, or where MLflow has taken nothing for `patience` seconds, or for
+        OPENING_SECONDS while it is being loaded.
         """
         self.end = end
         self.ending.set()
         begun = time.monotonic()
         while self.is_alive() and not hurry():
             self.join(0.1)
-            if self.mirror and time.monotonic() - max(begun, self.mirror.moved) > patience:
+            since, limit = begun, OPENING_SECONDS
+            if mirror := self.mirror:
+                since, limit = max(begun, mirror.moved), patience
+            if time.monotonic() - since > limit:
                 return False
         return not self.behind
+
+    def say(self, text: str) -> None:
+        """One line to the user, whose terminal may be closed: no reason to mirror nothing more."""
+        with suppress(OSError):
+            self.listener(text)
 
     def awaits_model(self, slot: int, attempt: int) -> str | None:
         """The id of a trial's run in MLflow, if it got there and has no model yet."""
@@ -141,14 +147,13 @@ class MirrorThread(threading.Thread):
             self.study = load_study(self.storage, self.study_name)
         row = study_row(self.study)
         if self.mirror is None:
-            self.mirror = self.open_mirror(self.uri, row, StudyRecord(self.storage.engine, self.study_name))
+            record = StudyRecord(self.storage.engine, self.study_name, patience=PATIENCE_SECONDS)
+            self.mirror = self.open_mirror(self.uri, row, record, self.say)
         self.mirror.study = row
         return self.mirror, self.study
 
 
-def follow_study(
-    open_mirror: OpenMirror, uri: str | None, storage: str, study: str, say: Callable[[str], None]
-) -> NoReturn:
+def follow_study(open_mirror: OpenMirror, uri: str | None, storage: str, study: str, say: Say) -> NoReturn:
     """Mirrors a study until a signal asks the process to stop; raises StoppedError then, after a last tick.
 
     A second signal breaks that off. Raises StorageError where the database fails for good, and
@@ -157,7 +162,7 @@ def follow_study(
     signals: list[int] = []
     opened = open_storage(storage, patience=PATIENCE_SECONDS)
     thread = MirrorThread(open_mirror, uri, opened, study, say)
-    with stopping(lambda number, _: signals.append(number)):
+    with stopping(signals):
         thread.start()
         while thread.is_alive() and not signals:
             thread.join(SIGNAL_SECONDS)
@@ -170,13 +175,13 @@ def follow_study(
 
 
 def mirror_once(
-    open_mirror: OpenMirror, uri: str | None, record: StudyRecord, study: optuna.Study
+    open_mirror: OpenMirror, uri: str | None, record: StudyRecord, study: optuna.Study, say: Say
 ) -> str | None:
     """One tick; returns the best trial's run, if it has no model yet.
 
     Raises MirrorUnavailableError where MLflow does not answer.
     """
-    mirror = open_mirror(uri, study_row(study), record)
+    mirror = open_mirror(uri, study_row(study), record, say)
     mirror.tick(trial_rows(study))
     _close(mirror, study, None)
     best = best_slot(study)

@@ -31,7 +31,7 @@ from kdsearch.database import (
     reporting,
     to_read,
 )
-from kdsearch.errors import StorageError, StudyDeletedError, UsageError
+from kdsearch.errors import OutageError, StorageError, StudyDeletedError, UsageError
 from kdsearch.outages import OUTAGE_SECONDS, is_busy, is_passing, reason, retrying
 from kdsearch.search.rows import (
     KEYS,
@@ -249,7 +249,8 @@ def open_storage(
         RuntimeError,
     ) as error:  # the last: another Optuna's tables
         said = cleaned(reason(error), url)
-        raise StorageError(f"--storage {masked(url)}: cannot be opened: {said}") from None
+        kind = OutageError if is_passing(error) else StorageError
+        raise kind(f"--storage {masked(url)}: cannot be opened: {said}") from None
 
 
 def open_existing(url: str, *, reading: bool = True) -> StudyStorage:

@@ -1,9 +1,7 @@
 """One machine's share of a study: a preparing process, its workers, the mirror, and the user's signals."""
 
-import signal
 import time
 from multiprocessing.connection import wait
-from types import FrameType
 from typing import Any
 
 import optuna
@@ -17,6 +15,7 @@ from kdsearch.errors import (
     StorageError,
     StudyDeletedError,
 )
+from kdsearch.outages import OUTAGE_SECONDS
 from kdsearch.progress import Silence, Watch
 from kdsearch.search.accounts import accounts
 from kdsearch.search.child import Child
@@ -41,7 +40,6 @@ from kdsearch.search.storage import StudyStorage, open_storage
 TICK_SECONDS = 0.5
 CLEANING_SECONDS = 5.0
 WATCHING_SECONDS = 2.0  # how long a look at the study waits for a database that is away
-ONE_SIGNAL = 0.1  # seconds within which signals are one: `timeout` and job schedulers send theirs twice
 LOADING_SECONDS = 10.0  # what the process that logs the best model needs for its libraries
 WORK = "kdsearch.search.loop:work_process"
 DEATHS = 5  # of workers, without a finished trial in between, before the run is given up
@@ -63,7 +61,6 @@ class Supervisor:
         self.mirror: MirrorThread | None = None
         self.seconds: dict[str, float] = {}
         self.signals: list[int] = []
-        self.signalled = 0.0
         self.failure: Failed | None = None
         self.deaths = 0
         self.finished = 0
@@ -75,7 +72,7 @@ class Supervisor:
 
         Raises what a child reports, SearchError, StorageError, or StoppedError after a signal.
         """
-        with stopping(self._on_signal):
+        with stopping(self.signals, self._hang_up):
             self.preparing = Child("kdsearch.search.preparing:prepare_process").begin(self.request)
             try:
                 if self.request.views:
@@ -89,13 +86,11 @@ class Supervisor:
                 if self.storage:
                     self.storage.engine.dispose()
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if not self.signals or now - self.signalled > ONE_SIGNAL:
-            self.signals.append(number)
-            self.signalled = now
-        if number == signal.SIGHUP:
-            self.watch = Silence()  # there is no terminal any more: to write to it would be an error
+    def _hang_up(self) -> None:
+        self.watch = Silence()  # there is no terminal any more: to write to it would be an error
+
+    def _say(self, text: str) -> None:
+        self.watch.say(text)  # whatever it is by then
 
     @property
     def _children(self) -> list[Child]:
@@ -106,7 +101,13 @@ class Supervisor:
             return False
         if self.workers:
             return any(self.workers)
-        return not self.preparing.ended
+        return not self.preparing.ended or self._is_opening
+
+    @property
+    def _is_opening(self) -> bool:
+        """Whether there is a study whose database is away: `_open` gives it up at last."""
+        created = self.created is not None and self.study is None
+        return created and not (self.failure or self.signals)
 
     def _listen(self) -> None:
         wait([child.connection for child in self._children if not child.silent], TICK_SECONDS)
@@ -124,32 +125,31 @@ class Supervisor:
             case Step(task, done, total, note):
                 self.watch.step(task, done, total, note)
             case Say(text):
-                self.watch.say(text)
+                self._say(text)
             case Spent(part, seconds):
                 self.seconds[part] = self.seconds.get(part, 0.0) + seconds
             case Failed():
                 self.failure = self.failure or message
             case Created():
-                self.created = message
+                self.created, self.looked = message, time.monotonic()
                 self.seconds["start-up and data"] = time.monotonic() - self.started
             case Ready(prepared):
                 self._give_jobs(prepared)
 
     def _open(self, created: Created) -> None:
         try:
-            self.storage = open_storage(created.storage, patience=WATCHING_SECONDS)
+            self.storage = self.storage or open_storage(created.storage, patience=WATCHING_SECONDS)
             study = load_study(self.storage, created.name)
             self.finished, self.since = created.finished, len(study.get_trials(deepcopy=False))
-        except OutageError:
-            return  # the next look comes soon
         except (StorageError, StudyDeletedError) as error:
-            self._fail(error)
-            return
+            waited = time.monotonic() - self.looked
+            if not isinstance(error, OutageError) or waited > OUTAGE_SECONDS:
+                self._fail(error)
+            return  # otherwise the next look comes soon
         self.study = study
         if self.open_mirror:  # of a finished study too: MLflow may have missed its end
-            self.mirror = MirrorThread(
-                self.open_mirror, created.tracking_uri, self.storage, created.name, self.watch.say
-            )
+            where = created.tracking_uri, self.storage, created.name
+            self.mirror = MirrorThread(self.open_mirror, *where, self._say)
             self.mirror.start()
         if self.request.views and created.finished < created.target:  # what they load takes seconds
             size = count_workers(created.workers, created.cuda_devices)

@@ -23,7 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from kdsearch.database import open_engine, place, reporting, to_read, to_write
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import StorageError, StudyDeletedError
-from kdsearch.outages import retrying
+from kdsearch.outages import OUTAGE_SECONDS, retrying
 from kdsearch.tracking.tables import create_tables, epochs, files, metadata
 
 TEACHER_SLOT = -1  # the slot of the teachers' curves; the attempt is a teacher's place among them
@@ -45,14 +45,16 @@ INSERT: dict[str, Callable[[Table], Insert]] = {"sqlite": sqlite.insert, "postgr
 class StudyRecord:
     """The epochs and the files of one study, read and written by any number of processes.
 
-    Each call repeats itself while the database is away (`outages.retrying`), and raises StorageError at last.
+    Each call repeats itself while the database is away, for up to `patience` seconds, and raises StorageError
+    at last.
     An epoch is named by (slot, attempt, epoch) and a file by its name; what is written first stays. So a
     trial that is resumed from an older checkpoint, or a call whose answer was lost, changes nothing. Nothing
     is written for a study that Optuna's tables, where they are, do not have: StudyDeletedError.
     """
 
-    def __init__(self, storage: str | Engine, study: str) -> None:
+    def __init__(self, storage: str | Engine, study: str, *, patience: float = OUTAGE_SECONDS) -> None:
         self.study = study
+        self.retrying = retrying(patience)
         self.engine = open_engine(storage) if isinstance(storage, str) else storage
         self._reader, self._writer = to_read(self.engine), to_write(self.engine)
         self._insert = INSERT[self.engine.dialect.name]
@@ -192,7 +194,7 @@ class StudyRecord:
 
     def _repeat(self, call: Callable[[], T]) -> T:
         with reporting(self._url):
-            return retrying()(call)
+            return self.retrying(call)
 
 
 def _result(row: dict[str, Any]) -> EpochResult:

@@ -17,8 +17,8 @@ from sqlalchemy import inspect
 from kdsearch import api
 from kdsearch.database import open_engine
 from kdsearch.errors import ReportedError, StudyDeletedError
+from kdsearch.search.signals import ONE_SIGNAL
 from kdsearch.search.slots import mark_of
-from kdsearch.search.supervisor import ONE_SIGNAL
 from tests.servers import wait_until
 
 

@@ -58,3 +58,20 @@ def test_a_signal_ends_it_after_a_last_look_at_all_there_is(create, follower, nu
     said, errors = follower.communicate()
     assert said.endswith("tick 1 True\nstopped\n")
     assert (follower.returncode, errors) == (code, "")
+
+
+SLOWLY = """
+import time
+from kdsearch.search import signals
+signals.ONE_SIGNAL = 60.0
+""" + FOLLOW.replace('        print("tick"', '        time.sleep(0.5)\n        print("tick"')
+
+
+def test_signals_at_once_are_one_and_leave_it_its_last_look(create, url):
+    """As `timeout` sends its own: to the process, and to its group."""
+    create(2)
+    with subprocess.Popen([sys.executable, "-c", SLOWLY, url], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "tick 0 True\n"
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate()[0].endswith("tick 0 True\nstopped\n")

@@ -7,11 +7,14 @@ import pytest
 from alembic.util import CommandError
 from mlflow import MlflowClient
 from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 
+from kdsearch.search import mirroring
 from kdsearch.search.mirroring import MirrorThread
 from kdsearch.search.slots import FINISHED
 from kdsearch.search.storage import open_storage
 from kdsearch.tracking.mirror import Mirror
+from kdsearch.tracking.record import StudyRecord
 from tests.servers import mlflow_server, wait_until
 
 
@@ -105,6 +108,19 @@ def test_no_error_ends_the_mirror(create, url, said):
     assert said == [f"{told}, and 'kdsearch sync' catches up"]
 
 
+def test_a_terminal_that_is_closed_does_not_end_the_mirror(create, url):
+    def say(text):
+        raise OSError(5, text)
+
+    create(2)
+    stumbling = Stumbling()
+    mirror = MirrorThread(lambda *_: stumbling, None, open_storage(url), "small", say)
+    mirror.start()
+    wait_until(lambda: mirror.told, "a tick that fails")
+    assert mirror.finish("KILLED", lambda: False)
+    assert stumbling.closed == ["KILLED"]
+
+
 class Silent(Heard):
     """An MLflow that never answers."""
 
@@ -123,6 +139,35 @@ def test_a_search_that_is_over_does_not_wait_for_an_mlflow_that_takes_nothing(cr
     assert not mirror.finish("FINISHED", lambda: False, patience=0.5)
     assert mirror.is_alive()
     assert 0.5 < monotonic() - began < 20
+
+
+def test_a_search_that_is_over_does_not_wait_for_a_mirror_that_never_opens(create, url, said, monkeypatch):
+    monkeypatch.setattr(mirroring, "OPENING_SECONDS", 1.0)
+    create(2)
+    mirror = MirrorThread(lambda *_: Event().wait(), None, open_storage(url), "small", said.append)
+    mirror.start()
+    began = monotonic()
+    assert not mirror.finish("FINISHED", lambda: monotonic() - began > 30, patience=0.0)
+    assert mirror.is_alive()
+    assert 1 < monotonic() - began < 30
+
+
+def test_a_record_that_is_away_is_looked_for_again_soon(create, url, monkeypatch, said):
+    """The tick ends, rather than the 300 s for which a trial would wait."""
+    create(2)
+    monkeypatch.setattr(mirroring, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(StudyRecord, "_prepare", away)
+    heard = Heard()
+    mirror = MirrorThread(lambda *_: heard, None, open_storage(url), "small", said.append)
+    mirror.start()
+    began = monotonic()
+    assert not mirror.finish("FINISHED", lambda: monotonic() - began > 30)
+    assert not mirror.is_alive()
+    assert (heard.ticks, said) == ([], [])
+
+
+def away(_):
+    raise OperationalError("SELECT 1", {}, Exception("the connection was refused"))
 
 
 def runs_of(server):

@@ -82,7 +82,7 @@ def logged(create, worker, uri, url):
     """A finished study in MLflow, and a function that logs its best model and returns what was said."""
     study = create(3)
     worker().work()
-    run_id = mirror_once(Mirror, uri, StudyRecord(url, study.study_name), study)
+    run_id = mirror_once(Mirror, uri, StudyRecord(url, study.study_name), study, print)
 
     def log():
         told = Told()

@@ -165,7 +165,7 @@ def test_a_worker_that_starts_while_the_database_is_away_waits_for_it():
         storage.engine.dispose()
         server.crash()
         opened = pool.submit(open_storage, url, check=False)
-        with pytest.raises(StorageError, match="cannot be opened"):
+        with pytest.raises(OutageError, match="cannot be opened"):
             open_storage(url)
         assert not opened.done()
         server.start()
