@@ -30,9 +30,9 @@ from selenium.webdriver.common.by import By
 
 RESULTS = Path(__file__).parent / "results" / "comparison.json"
 FLAGS = """--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking
---disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1700,1400"""
+--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1700,2600"""
 CHARTS = 6
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 60.0
 
 
 @contextmanager

@@ -203,10 +203,13 @@ def clear(path: Path) -> bool:
 
 
 def names_in(folder: Path) -> set[str]:
-    """The entries of a folder: those that are there, and those of which a lock or half an entry is left."""
-    hidden = re.compile(r"\.(.+)\.(lock|[a-z0-9_]{8})")
+    """The entries of a folder: those that are there, and those of which a lock or half an entry is left.
+
+    By kdsearch's own names alone: what else lies there is somebody's.
+    """
+    named = re.compile(r"(?P<key>[0-9a-f]{20}|[0-9a-f]{32})|\.(?P<half>[0-9a-f]{20,32})\.(lock|[a-z0-9_]{8})")
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return {found[1] if (found := hidden.fullmatch(name)) else name for name in names}
+    return {found["key"] or found["half"] for name in names if (found := named.fullmatch(name))}
 
 
 def sound(path: Path, say: Callable[[str], None]) -> bool:

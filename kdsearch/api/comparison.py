@@ -21,7 +21,8 @@ def ui(
     StorageError, MirrorUnavailableError, ServerError.
     """
     from kdsearch.search.lookup import find
-    from kdsearch.search.results import study_row, trial_rows
+    from kdsearch.search.mirroring import mirror_now
+    from kdsearch.search.results import study_row
     from kdsearch.tracking.mirror import Mirror
     from kdsearch.tracking.server import serving
     from kdsearch.tracking.uri import tracking_uri as chosen
@@ -30,12 +31,12 @@ def ui(
     uri = chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
     mirror = Mirror(uri, study_row(found), record, (progress or Silence()).say)
     if uri.startswith("http"):
-        mirror.tick(trial_rows(found))
+        mirror_now(mirror, found)
         show(mirror.page() or uri)
         return
     mirror.open()  # before the server does: two must not make a new store at once
     with serving(uri, port) as server:
-        mirror.tick(trial_rows(found))
+        mirror_now(mirror, found)
         server.wait_until_ready()
         show(mirror.page(server.url) or server.url)
         server.wait()

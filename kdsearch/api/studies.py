@@ -49,7 +49,7 @@ def run(
             parts = {**summary.seconds, "model to MLflow": seconds, "all": summary.seconds["all"] + seconds}
             summary = summary.model_copy(update={"seconds": parts})
     found = find(summary.study, summary.storage).study
-    compare = how_to_compare(uri, found.user_attrs.get(PAGE))
+    compare = how_to_compare(uri, found.user_attrs.get(PAGE), found.study_name)
     return summary.model_copy(update={"compare": compare, "loading": how_to_load(found)})
 
 

@@ -124,8 +124,10 @@ def show_summary(summary: "Summary") -> None:
         print_lines(out, _audited(summary.audit))
     print_lines(out, *summary.notes)
     if summary.best:
-        export = "kdsearch export-best" + (" with this --storage" if summary.storage != STORAGE else "")
-        compare = [f"Compare the trials: {summary.compare}"] if summary.compare else []
+        where = " with this --storage" if summary.storage != STORAGE else ""
+        export = f"kdsearch export-best{where}"
+        opens = where if summary.compare and summary.compare.startswith("kdsearch ui") else ""
+        compare = [f"Compare the trials: {summary.compare}{opens}"] if summary.compare else []
         print_lines(out, *compare, *_loading(summary.loading), f"Next: {export}")
 
 

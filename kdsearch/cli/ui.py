@@ -1,6 +1,7 @@
 """`kdsearch ui`: compare the trials in MLflow."""
 
 import os
+import sys
 
 import click
 
@@ -30,7 +31,8 @@ def ui(study: str | None, *, port: int | None, browser: bool, storage: str, trac
 
     def show(address: str) -> None:
         click.echo(address)
-        if browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        seen = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        if browser and seen:
             click.launch(address)
 
     with watching(quiet=False) as watch:

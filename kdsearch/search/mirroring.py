@@ -182,10 +182,15 @@ def mirror_once(
     Raises MirrorUnavailableError where MLflow does not answer.
     """
     mirror = open_mirror(uri, study_row(study), record, say)
-    mirror.tick(trial_rows(study))
-    _close(mirror, study, None)
+    mirror_now(mirror, study)
     best = best_slot(study)
     return mirror.awaits_model(*best) if best else None
+
+
+def mirror_now(mirror: Mirroring, study: optuna.Study) -> None:
+    """One tick of a mirror, and the end of the parent run where the study has its trials."""
+    mirror.tick(trial_rows(study))
+    _close(mirror, study, None)
 
 
 def _close(mirror: Mirroring, study: optuna.Study, end: End | None) -> None:

@@ -109,7 +109,7 @@ def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
     if request.views:
         check_state()
     if request.views and not request.join:  # the mirror runs beside
-        check_store(uri)
+        check_store(uri, run.storage)
     check_url(run.storage)
     if is_empty_file(run.storage):
         channel.say(f"{place(run.storage)}: an empty file is there; a new study begins in it")

@@ -20,6 +20,7 @@ from kdsearch.search.slots import MARK, is_finished, slot_of
 from kdsearch.study.teachers import ONLY, place_of
 from kdsearch.tracking.runs import ALPHA, FAMILY, LOSS, StudyRow, TrialRow
 from kdsearch.tracking.slot import Slot
+from kdsearch.tracking.uri import how_to_compare
 
 PROVENANCE = ("commit", "versions", "device", "threads", "data_fingerprint")
 SHOWN = 5
@@ -85,7 +86,7 @@ class Status(Record):
 
 def status(study: optuna.Study) -> Status:
     """The study as it stands; the rate is that of its latest finished trials, while somebody works on it."""
-    now, best = standing(study), ranked(study)
+    now, best, attributes = standing(study), ranked(study), study.user_attrs
     workers = (worker for trial in living(study) if (worker := worker_of(trial)))
     crew = {(each["host"], each["pid"]) for each in workers}
     rate = rate_of(study.get_trials(deepcopy=False)) if crew else None
@@ -101,7 +102,7 @@ def status(study: optuna.Study) -> Status:
         best=_entry(best[0]) if best else None,
         per_hour=3600 * rate if rate else None,
         seconds_left=(now.target - now.finished) / rate if rate else None,
-        compare=study.user_attrs.get(PAGE, "kdsearch ui"),
+        compare=how_to_compare(attributes.get("tracking_uri"), attributes.get(PAGE), study.study_name),
     )
 
 
@@ -134,7 +135,8 @@ def _row(trial: FrozenTrial) -> TrialRow:
         baseline=bool(attributes.get("baseline")),
         started=_seconds(trial.datetime_start),
         finished=_seconds(trial.datetime_complete),
-        tags=_tags(student, attributes.get(AUDITED)),
+        audited_epoch=attributes[AUDITED]["epoch"] if AUDITED in attributes else None,
+        tags={name: student[name] for name in PROVENANCE if name in student},
     )
 
 
@@ -147,12 +149,6 @@ def _family(network: dict[str, Any]) -> str:
     """Of a published network its name."""
     family: str = network.get("network") or network["family"]
     return family
-
-
-def _tags(student: dict[str, Any], audited: dict[str, Any] | None) -> dict[str, str]:
-    """Where the trial ran; `audited_epoch`, at which the pruner would have stopped it."""
-    tags = {name: student[name] for name in PROVENANCE if name in student}
-    return tags | ({"audited_epoch": str(audited["epoch"])} if audited else {})
 
 
 def _seconds(moment: datetime | None) -> float | None:

@@ -29,9 +29,14 @@ def tables_of(file: sqlite3.Connection) -> set[str]:
     return {row[0] for row in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
-def check_store(uri: str) -> None:
-    """Raises UsageError where `uri` is a file that MLflow could not use; a server may be away for a while."""
-    path = sqlite_file(uri)
+def check_store(uri: str, storage: str = "") -> None:
+    """Raises UsageError where `uri` is a file that MLflow could not use, or the study's `storage`.
+
+    A server may be away for a while.
+    """
+    path, study = sqlite_file(uri), sqlite_file(storage)
+    if path and study and path.resolve() == study.resolve():
+        raise UsageError(f"--tracking-uri {path}: is the study's own database; {CURE}")
     if path is None:
         if uri.startswith("sqlite"):
             raise UsageError(f"--tracking-uri {uri}: names no file, which several processes need; {CURE}")

@@ -3,14 +3,14 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.exceptions import MlflowException
 
-from kdsearch.tracking.mirrored import PARENT, MirroredRun, StudyRuns
+from kdsearch.tracking.mirrored import NOTE, PARENT, MirroredRun, StudyRuns
 from kdsearch.tracking.overview import note, study_points
 from kdsearch.tracking.reaching import MirrorUnavailableError, reaching
 from kdsearch.tracking.record import TEACHER_SLOT, StudyRecord
@@ -39,7 +39,6 @@ from kdsearch.tracking.store import open_client
 from kdsearch.tracking.view import address, saved_view, view_tag
 from kdsearch.urls import masked
 
-NOTE = "mlflow.note.content"
 NAME = "mlflow.runName"
 
 
@@ -97,9 +96,12 @@ class Mirror:
             self._runs = None
 
     def awaits_model(self, slot: int, attempt: int) -> str | None:
-        """The id of a trial's run, as of the last tick that ended well, if it had no model then."""
+        """The id of a trial's run, as of the last tick that ended well, if it has no whole model."""
         run = self._runs.get(f"{slot}.{attempt}") if self._runs else None
-        return run.id if run and not run.has_model else None
+        with suppress(MirrorUnavailableError), reaching(self._uri):
+            if run and run.has_model():
+                return None
+        return run.id if run else None
 
     def page(self, server: str | None = None) -> str | None:
         """The page of `server`, or of the store where that is one, that compares the trials.

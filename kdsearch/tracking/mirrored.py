@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import LoggedModel, LoggedModelStatus, Metric, Param, Run, RunTag
 from mlflow.entities.lifecycle_stage import LifecycleStage
 
+from kdsearch.tracking.overview import OWN_NOTE
 from kdsearch.tracking.runs import LAYOUT, LAYOUT_TAG, STUDY_TAG, Point
 
 KEY_TAG = "kdsearch.run"  # which of its runs
 PARENT = "study"  # the key of the run above all others
+NOTE = "mlflow.note.content"
+MODEL_LAYOUT = "1"  # raise it when models that were logged before are to be replaced
 PAGE = 1000
 METRICS_A_BATCH = 900
 PARAMS_A_BATCH = 100
@@ -29,8 +32,12 @@ class MirroredRun:
         self.status: str = run.info.status
         self.params: dict[str, str] = dict(run.data.params)
         self.tags: dict[str, str] = dict(run.data.tags)
-        self.has_model = bool(run.outputs and run.outputs.model_outputs)
+        self.models = [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
         self._sent: set[tuple[str, int]] = set()
+
+    def has_model(self) -> bool:
+        """Whether one of its models is whole, and as this version logs it."""
+        return any(is_whole(self.client.get_logged_model(model)) for model in self.models)
 
     def shows(self, number: int, status: str) -> bool:
         """Whether a finished trial is here whole: its number goes with the last batch, its status later."""
@@ -96,9 +103,10 @@ class StudyRuns:
         return self._runs[key]
 
     def describe(self, tags: Mapping[str, str]) -> None:
-        """Sets the experiment's tags that are not there, or are others."""
+        """Sets the experiment's tags that are not there, or are others; a note of the user's stays."""
         for name, value in tags.items():
-            if self._described.get(name) != value:
+            known = self._described.get(name)
+            if known != value and (name != NOTE or not known or known.startswith(OWN_NOTE)):
                 self.client.set_experiment_tag(self.experiment, name, value)
                 self._described[name] = value
 
@@ -131,6 +139,11 @@ class StudyRuns:
             )
             yield from page
             token = page.token or ""
+
+
+def is_whole(model: LoggedModel) -> bool:
+    """Whether the logging of a model was not broken off, nor done by another version."""
+    return bool(model.status == LoggedModelStatus.READY and model.tags.get(LAYOUT_TAG) == MODEL_LAYOUT)
 
 
 def _experiment(client: MlflowClient, name: str) -> tuple[str, dict[str, str]]:

@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 import mlflow
 import mlflow.pyfunc
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, LoggedModelStatus, Metric, Run, ViewType
+from mlflow.entities import Metric, Run, ViewType
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
+from kdsearch.tracking.mirrored import MODEL_LAYOUT, is_whole
 from kdsearch.tracking.reaching import reaching
 from kdsearch.tracking.runs import LAYOUT_TAG, STUDY_TAG
 from kdsearch.tracking.store import open_client
 
 MODEL_NAME = "student"
-LAYOUT = "1"  # raise it when models that were logged before are to be replaced
 CODE = Path(__file__).with_name("served.py")
 SIZES = ("parameters", "macs")  # metrics of a run that no epoch changes
 
@@ -50,16 +50,12 @@ def models_of(uri: str, run_id: str) -> Kept:
         run = client.get_run(run_id)
         experiment = run.info.experiment_id
         own = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
-        good = [model.model_uri for model in own if _is_whole(model)]
+        good = [model.model_uri for model in own if is_whole(model)]
         latest = client.search_logged_models([experiment], f"name = '{MODEL_NAME}'")
-        doubtful = [model for model in (*own, *latest) if not _is_whole(model)]
+        doubtful = [model for model in (*own, *latest) if not is_whole(model)]
         runs = {model.model_id: source for model in doubtful if (source := model.source_run_id)}
         ours = _of_study(client, run, set(runs.values())) if runs else set()
         return Kept(good[0] if good else None, tuple(model for model in runs if runs[model] in ours))
-
-
-def _is_whole(model: LoggedModel) -> bool:
-    return bool(model.status == LoggedModelStatus.READY and model.tags.get(LAYOUT_TAG) == LAYOUT)
 
 
 def _of_study(client: MlflowClient, run: Run, run_ids: set[str]) -> set[str]:
@@ -98,7 +94,7 @@ def log_model(uri: str, run_id: str, folder: Path, facts: ModelFacts) -> str:
             step=facts.last_epoch,  # else MLflow links the metrics of step 0
         )
         _link_sizes(client, run_id, info.model_id)
-        client.set_logged_model_tags(info.model_id, {LAYOUT_TAG: LAYOUT})  # last: now it is whole
+        client.set_logged_model_tags(info.model_id, {LAYOUT_TAG: MODEL_LAYOUT})  # last: now it is whole
         return str(info.model_uri)
 
 

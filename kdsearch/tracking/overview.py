@@ -7,6 +7,9 @@ from kdsearch.tracking.runs import Point, StudyRow, TrialRow, milliseconds, run_
 SHOWN_RUNS = 100  # that MLflow's page of runs loads at once
 
 
+OWN_NOTE = "**Best**: "  # how each note begins: one that does not is the user's
+
+
 def best_of(study: StudyRow, trials: Sequence[TrialRow]) -> TrialRow | None:
     """The study's best trial, where it is among `trials`."""
     return next((row for row in trials if row.state == "COMPLETE" and run_key(row) == study.best), None)
@@ -34,10 +37,10 @@ def note(study: StudyRow, trials: Sequence[TrialRow]) -> str:
     if best:
         size = f"{best.parameters:,} parameters, {best.macs:,} multiply-adds"
         first = (
-            f"**Best**: trial {best.number}, {_percent(best.value or 0.0)} on the validation images, {size}."
+            f"{OWN_NOTE}trial {best.number}, {_percent(best.value or 0.0)} on the validation images, {size}."
         )
     else:
-        first = "**Best**: no trial has finished yet."
+        first = OWN_NOTE + "no trial has finished yet."
     taught = (
         f"{facts['model']}, {_percent(facts['accuracy'])}"
         for facts in study.teachers.values()

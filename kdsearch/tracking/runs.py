@@ -36,6 +36,7 @@ class TrialRow(Record):
     reason: str | None = None  # why it failed or was pruned
     mark: str | None = None  # surplus, duplicate, interrupted, diverged, failed
     baseline: bool = False  # an enqueued recipe
+    audited_epoch: int | None = None  # at which the pruner would have stopped it
     started: float | None = None  # seconds since 1970
     finished: float | None = None
     tags: dict[str, str] = Field(default_factory=dict)  # commit, versions, device, data fingerprint
@@ -140,6 +141,8 @@ def trial_tags(
     tags |= {"reason": trial.reason[:1000]} if trial.reason else {}
     if trial.baseline:
         tags["baseline"] = "true"
+    if trial.audited_epoch is not None:
+        tags["audited_epoch"] = str(trial.audited_epoch)
     if trial.state == "PRUNED" and results:
         tags["pruned_epoch"] = str(results[-1].epoch)
     return tags

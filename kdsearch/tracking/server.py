@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from socket import socket
+from socket import SO_REUSEADDR, SOL_SOCKET, socket
 from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import NoReturn
@@ -16,10 +16,12 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from kdsearch.errors import KdsearchError, StoppedError, UsageError
+from kdsearch.urls import cleaned
 
 HOST = "127.0.0.1"
 USUAL_PORT = 5000  # MLflow's own
 PATIENCE_SECONDS = 120.0
+STOPPING_SECONDS = 10.0
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its workers take ten seconds to start, for nothing
@@ -33,8 +35,8 @@ class ServerError(KdsearchError):
 class Server:
     """A running `mlflow server`; `url` answers after `wait_until_ready`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-        self.process, self.url, self.log = process, url, log
+    def __init__(self, process: subprocess.Popen[bytes], uri: str, url: str, log: Path) -> None:
+        self.process, self.uri, self.url, self.log = process, uri, url, log
 
     def wait_until_ready(self) -> None:
         """Returns once it answers. Raises ServerError where it ends first, or is silent for two minutes."""
@@ -45,13 +47,17 @@ class Server:
             with suppress(URLError, OSError), ask(f"{self.url}/health", timeout=5):
                 return
             time.sleep(0.05)
+        raise ServerError(f"MLflow's server did not start: {self._last_line()}")
+
+    def _last_line(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no answer"]
-        raise ServerError(f"MLflow's server did not start: {lines[-1]}")
+        return cleaned(lines[-1], self.uri)
 
     def wait(self) -> None:
-        """Returns when the server has ended, or on Ctrl-C, which is the way to end it."""
+        """Returns on Ctrl-C, which is the way to end it. Raises ServerError where it ends by itself."""
         with suppress(KeyboardInterrupt):
             self.process.wait()
+            raise ServerError(f"MLflow's server ended by itself: {self._last_line()}")
 
 
 @contextmanager
@@ -78,10 +84,13 @@ def serving(uri: str, port: int | None) -> Iterator[Server]:
         wanted = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # `nohup`
         handlers = {number: signal.signal(number, _stop) for number in wanted}
         try:
-            yield Server(process, f"http://{HOST}:{chosen}", log)
+            yield Server(process, uri, f"http://{HOST}:{chosen}", log)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(STOPPING_SECONDS)
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -94,6 +103,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 def _free_port(wanted: int | None) -> int:
     for port in [wanted] if wanted else [USUAL_PORT, 0]:
         with socket() as probe, suppress(OSError):
+            probe.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)  # a port that was just left is free
             probe.bind((HOST, port))
             free: int = probe.getsockname()[1]
             return free

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from shlex import quote
 
 from kdsearch.errors import UsageError
 from kdsearch.urls import masked
@@ -22,10 +23,15 @@ def tracking_uri(given: str | None) -> str:
     return uri
 
 
-def how_to_compare(uri: str, page: str | None) -> str:
-    """Where the trials at `uri` are compared: `page`, if it is one of that server; else what opens it."""
+def how_to_compare(uri: str | None, page: str | None, study: str) -> str:
+    """Where a study's trials at `uri` are compared: `page`, if it is one of that server; else what opens it.
+
+    Without a `uri`, which a study does not keep where the environment names it, `page` is believed.
+    """
+    if uri is None:
+        return page or f"kdsearch ui {quote(study)}"
     if not uri.startswith("http"):
-        return "kdsearch ui"
+        return f"kdsearch ui {quote(study)}"
     server = masked(uri).rstrip("/")
     return page if page and page.startswith(f"{server}/#") else server
 

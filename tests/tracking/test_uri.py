@@ -20,15 +20,16 @@ def test_a_place_that_mlflow_cannot_use_is_refused_with_one_that_it_can(uri):
 
 def test_the_page_of_a_server_is_shown_and_else_what_opens_one():
     page = "http://host:5000/#/experiments/1/runs?viewStateShareKey=kdsearch-1"
-    assert how_to_compare("http://host:5000/", page) == page
-    assert how_to_compare("http://other:5000", page) == "http://other:5000"
-    assert how_to_compare("http://host:5000", None) == "http://host:5000"
-    assert how_to_compare(DEFAULT_URI, page) == "kdsearch ui"
+    assert how_to_compare("http://host:5000/", page, "a b") == page
+    assert how_to_compare(None, page, "a b") == page
+    assert how_to_compare("http://other:5000", page, "a b") == "http://other:5000"
+    assert how_to_compare("http://host:5000", None, "a b") == "http://host:5000"
+    assert how_to_compare(DEFAULT_URI, page, "a b") == "kdsearch ui 'a b'"
 
 
 def test_a_password_is_never_shown():
-    assert how_to_compare("http://me:secret@host:5000", None) == "http://me:***@host:5000"
-    assert how_to_compare("http://host:5000/?token=secret", None) == "http://host:5000/?token=***"
+    assert how_to_compare("http://me:secret@host:5000", None, "a") == "http://me:***@host:5000"
+    assert how_to_compare("http://host:5000/?token=secret", None, "a") == "http://host:5000/?token=***"
     with pytest.raises(UsageError) as error:
         tracking_uri("ftp://me:secret@host")
     assert "secret" not in str(error.value)
