@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from kdsearch.engine.training import InterruptedTrainingError
 from kdsearch.epoch import EpochResult
-from kdsearch.errors import StorageError, StudyDeletedError
+from kdsearch.errors import CacheClearedError, CacheDamagedError, StorageError, StudyDeletedError
 from kdsearch.models.count import count_parameters, macs_of
 from kdsearch.prepare.bench import Bench
 from kdsearch.search.audit import AUDITED, audit_mark
@@ -53,15 +53,15 @@ def run_trial(trial: Trial, bench: Bench, target: int) -> float:
             checkpoint.save(training)
             if stopping(result):
                 raise TrialPruned(f"epoch {result.epoch}, accuracy {result.val_accuracy:.3f}")
-    except (InterruptedTrainingError, StorageError):
+        trial.set_user_attr("val_loss", training.last.val_loss)
+        keep_weights(trial, bench.record, slot, training)
+    except (InterruptedTrainingError, StorageError, CacheClearedError, CacheDamagedError):
         checkpoint.save(training, now=True)
         raise
     except StudyDeletedError:
         with suppress(OSError):
             checkpoint.path.unlink(missing_ok=True)
         raise
-    trial.set_user_attr("val_loss", training.last.val_loss)
-    keep_weights(trial, bench.record, slot, training)
     return training.last.val_accuracy
 
 

@@ -7,8 +7,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from kdsearch.errors import CacheDamagedError, SearchError
-from kdsearch.search import trial
+from kdsearch.errors import CacheDamagedError, SearchError, StorageError
+from kdsearch.search import loop, trial
 from kdsearch.search.messages import Say
 from kdsearch.search.slots import mark_of, slot_of
 from kdsearch.search.takeover import give_back
@@ -133,6 +133,7 @@ def test_a_trial_that_meets_a_damaged_view_waits_for_it_and_changes_nothing(
         ("interrupted", TrialState.FAIL),
         (None, TrialState.WAITING),
     ]
+    assert [path.name for path in places.checkpoints.iterdir()] == ["slot-0-0.safetensors"]
     file.write_bytes(whole)
     worker(prepared=places).work()
     assert [trial.state for trial in again.trials].count(TrialState.FAIL) == 1
@@ -170,6 +171,22 @@ def test_a_trial_that_is_stopped_and_cannot_be_saved_waits_with_its_parameters(
     again = create(2)
     worker().work()
     assert resumed == outcome(again)
+
+
+def test_a_trial_whose_weights_the_database_does_not_take_is_saved(create, worker, prepared, monkeypatch):
+    create(1)
+
+    def full(*_):
+        raise StorageError("database or disk is full")
+
+    def leave(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(trial, "keep_weights", full)
+    monkeypatch.setattr(loop, "leave", leave)
+    with pytest.raises(SystemExit):
+        worker().work()
+    assert [path.name for path in prepared.checkpoints.iterdir()] == ["slot-0-0.safetensors"]
 
 
 def test_checkpoints_that_cannot_be_written_fail_no_trial_and_are_said_once(
