@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from kdsearch.errors import CacheDamagedError, SearchError, StorageError
 from kdsearch.search import loop, trial
+from kdsearch.search.audit import AUDITED
 from kdsearch.search.messages import Say
 from kdsearch.search.slots import mark_of, slot_of
 from kdsearch.search.takeover import give_back
@@ -219,6 +220,45 @@ def test_a_damaged_checkpoint_fails_no_trial_and_changes_no_number(create, worke
     again = create(2)
     worker().work()
     assert resumed == outcome(again)
+
+
+def test_a_trial_that_begins_anew_keeps_nothing_of_the_curve_that_it_threw_away(
+    create, worker, prepared, outcome
+):
+    """Another device's numbers differ; here they are altered."""
+    tables = {"training": {"epochs": 5}, "search": {"pruner": "hyperband"}}
+    study = create(3, **tables)
+    undisturbed_worker = worker()
+    undisturbed_worker.work()
+    undisturbed, slots = outcome(study), [(place, 0) for place in range(3)]
+    curves = [accuracies(undisturbed_worker.bench.record, slot) for slot in slots]
+    optuna.delete_study(study_name="small", storage=study._storage)
+    undisturbed_worker.bench.record.delete()
+
+    again = create(3, **tables)
+    worker(stop=stop_after(9)).work()  # each epoch has two steps
+    waiting = again.trials[-1]
+    assert (slot_of(waiting), len(waiting.intermediate_values)) == ((0, 0), 4)
+    record = worker().bench.record
+    discarded = [each.model_copy(update={"val_accuracy": 0.01}) for each in record.epochs(0, 0)]
+    record.replace_epochs(0, 0, discarded)
+    storage = again._storage
+    for epoch in range(4):
+        storage.set_trial_intermediate_value(waiting._trial_id, epoch, 0.01)
+    storage.set_trial_user_attr(waiting._trial_id, AUDITED, {"epoch": 3, "best": 0.0})
+    storage.set_trial_system_attr(waiting._trial_id, "completed_rung_0", 0.01)
+    (prepared.checkpoints / "slot-0-0.safetensors").unlink()
+
+    worker().work()
+    assert outcome(again) == undisturbed
+    assert [accuracies(record, slot) for slot in slots] == curves
+    (first,) = (each for each in again.trials if slot_of(each) == (0, 0) and each.value is not None)
+    assert AUDITED not in first.user_attrs
+    assert 0.01 not in first.system_attrs.values()
+
+
+def accuracies(record, slot):
+    return [each.val_accuracy for each in record.epochs(*slot)]
 
 
 def test_failing_trials_stop_the_run_with_the_last_reason(create, worker):
