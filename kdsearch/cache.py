@@ -188,6 +188,21 @@ def is_held(path: Path) -> bool:
     return False
 
 
+def in_making(path: Path) -> bool:
+    """Whether a process makes or proves the entry: holds its lock. Any number may ask at once."""
+    try:
+        descriptor = os.open(lock_file(path), os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def clear(path: Path) -> bool:
     """Removes the entry, what is half made beside it, and its lock; False where a living process has it."""
     try:

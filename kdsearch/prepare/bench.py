@@ -149,7 +149,11 @@ class Bench:
         return derived_seed(self.study.seed, "trial", *slot)
 
     def _wait_for_view(self, number: int) -> None:
-        """Until the view is there and proved. Raises what ends the run where nobody makes it any more."""
+        """Until the view is there and proved. Raises what ends the run where nobody makes it any more.
+
+        Views are made and proved in order: who is at a later one does not come back to this one.
+        """
+        left = False
         while True:
             in_making = psutil.pid_exists(self.maker)
             try:
@@ -160,6 +164,9 @@ class Bench:
                     raise InterruptedTrainingError(f"stopped while view {number} was being made") from None
                 if not (in_making and self.bank.exists(0)):  # which was there when the workers started
                     raise self._unusable(number, error) from None
+                if left and self.bank.exists(number):
+                    raise self._unusable(number, error) from None
+            left = self.bank.is_left(number)  # before the next look: one still in its making may end there
             time.sleep(0.05)
 
     def _unusable(self, number: int, error: CacheDamagedError) -> KdsearchError:

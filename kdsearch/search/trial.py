@@ -1,7 +1,9 @@
 """One trial, from its slot to its accuracy."""
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
+from copy import copy
 from functools import partial
 from itertools import chain
 
@@ -10,7 +12,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from kdsearch.engine.training import InterruptedTrainingError
 from kdsearch.epoch import EpochResult
-from kdsearch.errors import StorageError, StudyDeletedError
+from kdsearch.errors import CacheClearedError, CacheDamagedError, StorageError, StudyDeletedError
 from kdsearch.models.count import count_parameters, macs_of
 from kdsearch.prepare.bench import Bench
 from kdsearch.search.audit import AUDITED, audit_mark
@@ -46,22 +48,24 @@ def run_trial(trial: Trial, bench: Bench, target: int) -> float:
         trial.set_user_attr("student", _facts(bench, config, slot, params))
 
     asked = range(warmup_epochs(config.training.epochs), config.training.epochs - 1)
-    stopping = Stopping(trial, held, asked, is_audited(bench, slot))
     try:
+        if held.intermediate_values:
+            held = _continued(trial, held, bench, slot, training.results)
+        stopping = Stopping(trial, held, asked, is_audited(bench, slot))
         for result in chain(tuple(training.results), bench.timed(training)):
             bench.record.epoch(*slot, result)
             checkpoint.save(training)
             if stopping(result):
                 raise TrialPruned(f"epoch {result.epoch}, accuracy {result.val_accuracy:.3f}")
-    except (InterruptedTrainingError, StorageError):
+        trial.set_user_attr("val_loss", training.last.val_loss)
+        keep_weights(trial, bench.record, slot, training)
+    except (InterruptedTrainingError, StorageError, CacheClearedError, CacheDamagedError):
         checkpoint.save(training, now=True)
         raise
     except StudyDeletedError:
         with suppress(OSError):
             checkpoint.path.unlink(missing_ok=True)
         raise
-    trial.set_user_attr("val_loss", training.last.val_loss)
-    keep_weights(trial, bench.record, slot, training)
     return training.last.val_accuracy
 
 
@@ -69,6 +73,28 @@ def _facts(bench: Bench, config: TrialConfig, slot: Slot, params: int) -> dict[s
     macs = macs_of(config.student, bench.image_size)
     facts = {"config": config.model_dump(mode="json"), "parameters": params, "macs": macs}
     return {**facts, "seed": bench.seed(slot), **provenance(bench)}
+
+
+def _continued(
+    trial: Trial, held: FrozenTrial, bench: Bench, slot: Slot, results: Sequence[EpochResult]
+) -> FrozenTrial:
+    """`held` where it is the curve of `results`; else as before its first epoch, and so is the storage.
+
+    A training that began anew, or from an older checkpoint, is judged by its own epochs alone; so are
+    others by it. On the same device its numbers are the same again.
+    """
+    if bench.record.epochs(*slot) != results:
+        bench.record.replace_epochs(*slot, results)
+    own = {result.epoch: result.val_accuracy for result in results}
+    if held.intermediate_values.items() <= own.items():
+        return held
+    backend = trial.storage._backend  # type: ignore[attr-defined]  # below Optuna's cache
+    backend.forget_curve(trial._trial_id, AUDITED)
+    held = copy(held)
+    held.user_attrs = {name: value for name, value in held.user_attrs.items() if name != AUDITED}
+    held.intermediate_values = {}
+    trial._cached_frozen_trial = trial.storage.get_trial(trial._trial_id)  # else reports are ignored
+    return held
 
 
 def is_audited(bench: Bench, slot: Slot) -> bool:

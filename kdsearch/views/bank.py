@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 from pydantic import Field
 from torch import Tensor
 
-from kdsearch.cache import check
+from kdsearch.cache import check, in_making
 from kdsearch.config import Record
 from kdsearch.data.scratch import mapped
 from kdsearch.outputs import Shapes
@@ -64,6 +65,10 @@ class ViewBank(Record):
         """Whether view `number` has been made."""
         return self.path(number).exists()
 
+    def is_left(self, number: int) -> bool:
+        """Whether a process makes or proves a later view than `number` just now: it is done with this one."""
+        return any(in_making(self.path(later)) for later in range(number + 1, self.count))
+
     def view(self, number: int) -> View:
         """View `number`, proved once a process. Raises CacheDamagedError where it is not there or damaged."""
         return open_view(self.path(number), tuple(self.teachers))
@@ -75,7 +80,7 @@ class ViewBank(Record):
         images, path = self.view(number).images, self.path(number) / "images.npy"
         first, last, _ = rows.indices(len(images))
         each = images.nbytes // len(images)
-        with path.open("rb") as file:
+        with suppress(OSError), path.open("rb") as file:  # removed meanwhile: what is mapped stays whole
             start = path.stat().st_size - images.nbytes + first * each
             os.posix_fadvise(file.fileno(), start, (last - first) * each, os.POSIX_FADV_WILLNEED)
 

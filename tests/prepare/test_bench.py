@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdsearch.cache import making
+from kdsearch.cache import locked, making
 from kdsearch.engine.training import InterruptedTrainingError, Training
 from kdsearch.errors import CacheClearedError, CacheDamagedError
 from kdsearch.models.count import count_parameters, parameters_of
@@ -191,6 +191,30 @@ def test_a_damaged_view_is_not_used_before_it_was_made_again(bench, config, sets
 
     asked = []
     made = bench(stop=stop)
+    assert numbers(made.training(config(made), Slot(0, 0))) == expected
+
+
+def test_a_view_damaged_behind_its_living_maker_ends_the_training_at_once(bench, config, views, damage):
+    damage(views.path(0) / "teacher.logits.npy")
+    asked = []
+
+    def stop():
+        asked.append(None)
+        return len(asked) > 20  # a second of waiting
+
+    made = bench(stop=stop)
+    with locked(views.path(1)), pytest.raises(CacheDamagedError, match=r"damaged .*; the same command"):
+        next(iter(made.training(config(made), Slot(0, 0))))
+    assert len(asked) == 2
+
+
+def test_a_view_that_is_mapped_can_be_read_after_it_was_removed(bench, config, views):
+    made = bench()
+    views.view(0)
+    views.view(1)
+    expected = numbers(made.training(config(made), Slot(0, 0)))
+    shutil.rmtree(views.path(0))
+    shutil.rmtree(views.path(1))
     assert numbers(made.training(config(made), Slot(0, 0))) == expected
 
 

@@ -7,8 +7,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from kdsearch.errors import CacheDamagedError, SearchError
-from kdsearch.search import trial
+from kdsearch.errors import CacheDamagedError, SearchError, StorageError
+from kdsearch.search import loop, trial
+from kdsearch.search.audit import AUDITED
 from kdsearch.search.messages import Say
 from kdsearch.search.slots import mark_of, slot_of
 from kdsearch.search.takeover import give_back
@@ -133,6 +134,7 @@ def test_a_trial_that_meets_a_damaged_view_waits_for_it_and_changes_nothing(
         ("interrupted", TrialState.FAIL),
         (None, TrialState.WAITING),
     ]
+    assert [path.name for path in places.checkpoints.iterdir()] == ["slot-0-0.safetensors"]
     file.write_bytes(whole)
     worker(prepared=places).work()
     assert [trial.state for trial in again.trials].count(TrialState.FAIL) == 1
@@ -172,6 +174,22 @@ def test_a_trial_that_is_stopped_and_cannot_be_saved_waits_with_its_parameters(
     assert resumed == outcome(again)
 
 
+def test_a_trial_whose_weights_the_database_does_not_take_is_saved(create, worker, prepared, monkeypatch):
+    create(1)
+
+    def full(*_):
+        raise StorageError("database or disk is full")
+
+    def leave(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(trial, "keep_weights", full)
+    monkeypatch.setattr(loop, "leave", leave)
+    with pytest.raises(SystemExit):
+        worker().work()
+    assert [path.name for path in prepared.checkpoints.iterdir()] == ["slot-0-0.safetensors"]
+
+
 def test_checkpoints_that_cannot_be_written_fail_no_trial_and_are_said_once(
     create, worker, prepared, monkeypatch
 ):
@@ -202,6 +220,45 @@ def test_a_damaged_checkpoint_fails_no_trial_and_changes_no_number(create, worke
     again = create(2)
     worker().work()
     assert resumed == outcome(again)
+
+
+def test_a_trial_that_begins_anew_keeps_nothing_of_the_curve_that_it_threw_away(
+    create, worker, prepared, outcome
+):
+    """Another device's numbers differ; here they are altered."""
+    tables = {"training": {"epochs": 5}, "search": {"pruner": "hyperband"}}
+    study = create(3, **tables)
+    undisturbed_worker = worker()
+    undisturbed_worker.work()
+    undisturbed, slots = outcome(study), [(place, 0) for place in range(3)]
+    curves = [accuracies(undisturbed_worker.bench.record, slot) for slot in slots]
+    optuna.delete_study(study_name="small", storage=study._storage)
+    undisturbed_worker.bench.record.delete()
+
+    again = create(3, **tables)
+    worker(stop=stop_after(9)).work()  # each epoch has two steps
+    waiting = again.trials[-1]
+    assert (slot_of(waiting), len(waiting.intermediate_values)) == ((0, 0), 4)
+    record = worker().bench.record
+    discarded = [each.model_copy(update={"val_accuracy": 0.01}) for each in record.epochs(0, 0)]
+    record.replace_epochs(0, 0, discarded)
+    storage = again._storage
+    for epoch in range(4):
+        storage.set_trial_intermediate_value(waiting._trial_id, epoch, 0.01)
+    storage.set_trial_user_attr(waiting._trial_id, AUDITED, {"epoch": 3, "best": 0.0})
+    storage.set_trial_system_attr(waiting._trial_id, "completed_rung_0", 0.01)
+    (prepared.checkpoints / "slot-0-0.safetensors").unlink()
+
+    worker().work()
+    assert outcome(again) == undisturbed
+    assert [accuracies(record, slot) for slot in slots] == curves
+    (first,) = (each for each in again.trials if slot_of(each) == (0, 0) and each.value is not None)
+    assert AUDITED not in first.user_attrs
+    assert 0.01 not in first.system_attrs.values()
+
+
+def accuracies(record, slot):
+    return [each.val_accuracy for each in record.epochs(*slot)]
 
 
 def test_failing_trials_stop_the_run_with_the_last_reason(create, worker):
