@@ -99,6 +99,16 @@ def test_what_a_living_process_reads_or_makes_stays(study, url, forgotten):
     assert {each.path for each in clear_cache(url)} == {read, made}
 
 
+def test_what_is_not_kdsearch_s_is_neither_listed_nor_cleared(study, url, tmp_path):
+    """A user may let KDSEARCH_CACHE name a folder that has a folder `data` already."""
+    mine = cache_root() / "data" / "photos" / "a.jpg"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    assert "photos" not in {each.path.name for each in look_at_cache(url).entries}
+    clear_cache(url)
+    assert mine.read_bytes() == b"mine"
+
+
 def test_without_a_study_nothing_is_cleared(url, forgotten):
     assert len(look_at_cache(url).unneeded) == len(forgotten)
     with pytest.raises(UsageError, match="no study in this database"):

@@ -66,3 +66,14 @@ def test_a_run_says_so_before_it_creates_a_study():
     with pytest.raises(UsageError, match=r"^noise\.db: is no MLflow store"):
         prepare(Request(study="digits", replaced={"run.tracking_uri": "sqlite:///noise.db"}), None)
     assert not Path("kdsearch.db").exists()
+
+
+def test_the_study_s_own_database_is_no_store(tmp_path, monkeypatch):
+    """Both keep a table of one name, and the mirror would take the study for a store half made."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.db").symlink_to("kdsearch.db")
+    for uri in ("sqlite:///kdsearch.db", f"sqlite:///{tmp_path / 'kdsearch.db'}", "sqlite:///link.db"):
+        with pytest.raises(UsageError, match="is the study's own database; let --tracking-uri name another"):
+            check_store(uri, "sqlite:///kdsearch.db")
+    check_store("sqlite:///mlflow.db", "sqlite:///kdsearch.db")
+    check_store("sqlite:///mlflow.db", "postgresql+psycopg://host/x")

@@ -315,3 +315,14 @@ def test_runs_of_an_older_layout_are_written_anew_under_the_same_parent(uri, stu
     assert "kl.width" not in after.runs["trial 0"].data.params
     assert after.points("trial 0", "val_accuracy") == before.points("trial 0", "val_accuracy")
     assert said == ["2 runs that an older kdsearch wrote to MLflow are written anew"]
+
+
+def test_a_note_of_the_user_s_stays(local_uri, study, record, trial, epoch):
+    filled(record, epoch, [0])
+    mirror = Mirror(local_uri, study, record)
+    mirror.tick([trial(0)])
+    seen = Seen(local_uri, study)
+    experiment = seen.client.get_experiment_by_name(study.name).experiment_id
+    seen.client.set_experiment_tag(experiment, "mlflow.note.content", "my own words")
+    Mirror(local_uri, study.model_copy(update={"best": "0.0"}), record).tick([trial(0, "COMPLETE")])
+    assert seen.client.get_experiment(experiment).tags["mlflow.note.content"] == "my own words"
