@@ -23,10 +23,12 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from invented import invent
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.invented import invent
 
 RESULTS = Path(__file__).parent / "results" / "comparison.json"
 FLAGS = """--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking

@@ -16,7 +16,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-from benchmarks.invented import invent
+from tests.invented import invent
 from tests.servers import wait_until
 
 DRIVER = shutil.which("chromedriver")

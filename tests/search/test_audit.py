@@ -99,4 +99,4 @@ def test_mlflow_is_told_when_a_trial_would_have_stopped():
     study = optuna.create_study(direction="maximize")
     for mark in ({AUDITED: {"epoch": 3, "best": 0.5}}, {}):
         study.add_trial(create_trial(value=0.5, user_attrs={"slot": 0, "attempt": 0, **mark}))
-    assert [row.tags for row in trial_rows(study)] == [{"audited_epoch": "3"}, {}]
+    assert [row.audited_epoch for row in trial_rows(study)] == [3, None]

@@ -98,3 +98,9 @@ def test_a_trial_has_a_run_once_it_trained_or_will_never_train(trial, epoch):
     assert has_run(trial(0), [epoch(1)])
     assert has_run(trial(0, "FAIL", mark="failed"), [])
     assert has_run(trial(0, "PRUNED"), [])
+
+
+def test_an_audited_trial_tells_the_epoch_and_not_as_a_place_where_it_ran(study, trial):
+    audited = trial(0, "COMPLETE", audited_epoch=3)
+    assert trial_tags(study, audited, [], {})["audited_epoch"] == "3"
+    assert audited.tags == {}
