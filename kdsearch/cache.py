@@ -178,14 +178,7 @@ def check(path: Path, *, wholly: bool) -> None:
 
 def is_held(path: Path) -> bool:
     """Whether a living process holds what is there."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return _is_locked(os.open(path, os.O_RDONLY), fcntl.LOCK_EX)
 
 
 def in_making(path: Path) -> bool:
@@ -194,8 +187,13 @@ def in_making(path: Path) -> bool:
         descriptor = os.open(lock_file(path), os.O_RDONLY)
     except OSError:
         return False
+    return _is_locked(descriptor, fcntl.LOCK_SH)
+
+
+def _is_locked(descriptor: int, how: int) -> bool:
+    """Whether another process keeps this one from locking the file in that way; closes it."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
