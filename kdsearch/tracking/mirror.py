@@ -111,7 +111,7 @@ class Mirror:
         server = server or (masked(self._uri) if self._uri.startswith("http") else None)
         if self._runs is None or server is None:
             return None
-        return address(server, self._runs.experiment, self.record.identity())
+        return address(server, self._runs.experiment, self._runs.study_id)
 
     def open(self) -> None:
         """Makes the store where it is new, as the first tick does otherwise. Raises as `tick`."""
@@ -208,7 +208,7 @@ class Mirror:
 
     def _overview(self, runs: StudyRuns, parent: MirroredRun, trials: Sequence[TrialRow]) -> None:
         """Metrics and note of the whole study, and the view that compares its trials."""
-        identity, text = self.record.identity(), note(self.study, trials)
+        identity, text = runs.study_id, note(self.study, trials)
         parent.send(study_points(self.study, trials), {}, {NOTE: text})
         runs.describe({NOTE: text, view_tag(identity): saved_view(self.study.losses, identity)})
 
