@@ -162,7 +162,6 @@ def study_row(study: optuna.Study) -> StudyRow:
     return StudyRow(
         name=study.study_name,
         file_text=tomli_w.dumps(_without_none(stored)),
-        params=attributes["params"],
         data=attributes["data"],
         teachers={place_of(name): known.get(name, {}) for name in stored.get("teachers") or [ONLY]},
         seed=stored["seed"],

@@ -9,7 +9,6 @@ from kdsearch.config import Record
 from kdsearch.epoch import EpochResult
 
 State = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
-Kind = Literal["number", "choice"]
 
 STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
@@ -47,7 +46,6 @@ class StudyRow(Record):
 
     name: str
     file_text: str  # the resolved study file
-    params: dict[str, Kind] = Field(default_factory=dict)  # every parameter that some trial may sample
     data: dict[str, Any] = Field(default_factory=dict)  # name, fingerprint, train, validation, classes
     # By the teacher's table in the study file: model, accuracy, ...; empty: not known yet.
     teachers: dict[str, dict[str, Any]] = Field(default_factory=dict)
