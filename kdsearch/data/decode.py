@@ -2,10 +2,12 @@
 
 import errno
 import warnings
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -115,14 +117,33 @@ class Decoded(NamedTuple):
     kept: Tensor
 
 
-@contextmanager
-def decoding_threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads that finish only the images they are at, when an error or a signal ends the block."""
-    threads = ThreadPoolExecutor()
+def in_threads(work: Callable[[int], int], count: int) -> Generator[int]:
+    """What `work` returns for 0 to `count` - 1, in order; a caller that leaves waits for what has begun only.
+
+    A thread of its own runs the pool: where a signal interrupts the main thread inside ThreadPoolExecutor, a
+    lock stays held and the pool never ends. Reading a SimpleQueue can be interrupted anywhere.
+    """
+    results: SimpleQueue[Future[int]] = SimpleQueue()
+    left = False
+
+    def unless_left(index: int) -> int:
+        return 0 if left else work(index)
+
+    def run() -> None:
+        with ThreadPoolExecutor() as pool:
+            for future in [pool.submit(unless_left, index) for index in range(count)]:
+                wait([future])
+                results.put(future)
+
+    pooling = Thread(target=run, daemon=True)
     try:
-        yield threads
+        pooling.start()
+        for _ in range(count):
+            yield results.get().result()
     finally:
-        threads.shutdown(cancel_futures=True)
+        left = True
+        if pooling.is_alive():
+            pooling.join()
 
 
 def decode_all(
@@ -145,10 +166,10 @@ def decode_all(
         return len(image)
 
     channels = np.zeros(len(files), int)
-    with warnings.catch_warnings(), decoding_threads() as threads:
+    with warnings.catch_warnings(), closing(in_threads(into_place, len(files))) as counts:
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata in images that it reads well
-        for index, found in enumerate(threads.map(into_place, range(len(files)))):
-            channels[index] = found
+        for index, channel_count in enumerate(counts):
+            channels[index] = channel_count
             if (index + 1) % 64 == 0 or index + 1 == len(files):
                 progress.step(task, index + 1, len(files))
     kept = torch.from_numpy(np.flatnonzero(channels))

@@ -185,27 +185,30 @@ def test_a_named_pipe_is_not_opened(tmp_path):
 
 
 class Counted(list):
-    """Files that raise a signal when the twentieth of them is asked for."""
+    """Files that raise a signal when one of them is asked for."""
 
-    asked = 0
+    def __init__(self, files, at):
+        super().__init__(files)
+        self.asked, self.at = 0, at
 
     def __getitem__(self, index):
         self.asked += 1
-        if self.asked == 20:
+        if self.asked == self.at:
             signal.raise_signal(signal.SIGTERM)
         return super().__getitem__(index)
 
 
-def test_a_signal_ends_the_decoding_at_the_images_it_is_at(tmp_path, progress):
+@pytest.mark.parametrize("at", [1, 20, 300])
+def test_a_signal_ends_the_decoding_at_the_images_it_is_at(tmp_path, progress, at):
     Image.fromarray(RED_LEFT).resize((1000, 1000)).save(tmp_path / "a.png")
-    files = Counted([tmp_path / "a.png"] * 20_000)
+    files = Counted([tmp_path / "a.png"] * 20_000, at)
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with pytest.raises(SystemExit):
             decode_all(files, 8, progress, "decode", skip_corrupt=False)
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert files.asked < 100
+    assert at <= files.asked < at + 100
 
 
 def test_a_missing_file_is_not_a_corrupt_one(tmp_path):
