@@ -37,11 +37,11 @@ from kdsearch.prepare.bench import Bench
 from kdsearch.prepare.stored import LiveTeacher
 from kdsearch.search.child import quiet
 from kdsearch.search.identity import stored_study
+from kdsearch.store.runs import Slot
 from kdsearch.study.architecture import Architecture
 from kdsearch.study.distillation import loss_names
 from kdsearch.study.teachers import ONLY
 from kdsearch.study.trial_config import TrialConfig
-from kdsearch.tracking.slot import Slot
 
 RESULTS = Path(__file__).parent / "results" / "distillation.json"
 MAX_PARAMS = 30_000

@@ -25,9 +25,9 @@ from kdsearch.search.child import quiet
 from kdsearch.search.identity import open_study
 from kdsearch.search.messages import Channel, Ready, Request
 from kdsearch.search.preparing import prepare
-from kdsearch.search.storage import StudyStorage, open_storage
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.storage import StudyStorage, open_storage
 from kdsearch.study.teachers import ONLY
-from kdsearch.tracking.record import StudyRecord
 
 STUDY = "fashion-mnist"
 WEIGHTS = weights_file(ONLY)

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, insert, select
 from untrained import EPOCHS, Untaught
 
-from kdsearch.search import rows
-from kdsearch.tracking.tables import epochs
+from kdsearch.store import rows
+from kdsearch.store.tables import epochs
 
 Made = tuple[Any, dict[str, Any]]  # a table and a row of it
 PRUNED_EPOCHS = 12

@@ -27,7 +27,7 @@ from kdsearch.prepare.bench import Bench
 from kdsearch.search.child import quiet
 from kdsearch.search.identity import stored_study
 from kdsearch.search.suggest import suggest_config
-from kdsearch.tracking.slot import Slot
+from kdsearch.store.runs import Slot
 
 PARTS = {"digits": digits, "food": food}
 TRIALS, EPOCHS = {"digits": 100, "food": 50}, 12

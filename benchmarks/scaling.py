@@ -28,7 +28,7 @@ from untrained import ASKING, BUILDING, ENDING, EPOCH, EPOCHS, STUDY, Lap, Untau
 
 from kdsearch.search.identity import open_study
 from kdsearch.search.results import standing, trial_rows
-from kdsearch.search.storage import open_storage
+from kdsearch.store.storage import open_storage
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 SIZES, MORE = (10, 100, 1000, 5000), 5

@@ -47,12 +47,12 @@ from kdsearch.search.identity import stored_study
 from kdsearch.search.loop import Worker
 from kdsearch.search.messages import Job
 from kdsearch.search.samplers import STARTUP_TRIALS, warmup_epochs
-from kdsearch.search.slots import FINISHED, MARK, slot_of
 from kdsearch.search.suggest import suggest_config
-from kdsearch.search.takeover import Takeover
-from kdsearch.search.waiting import KEY
-from kdsearch.tracking.record import StudyRecord
-from kdsearch.tracking.slot import Slot
+from kdsearch.store.queue import KEY
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import Slot
+from kdsearch.store.slots import FINISHED, MARK, slot_of
+from kdsearch.store.takeover import Takeover
 
 RESULTS = Path(__file__).parent / "results" / "search_quality.json"
 ARMS = ("kdsearch", "random", "rejecting", "alone")

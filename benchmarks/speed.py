@@ -42,10 +42,10 @@ from task import Task, fresh
 
 from kdsearch.search.child import Child, quiet
 from kdsearch.search.messages import Job, Ready, Request, Spent
-from kdsearch.search.slots import slot_attributes, slot_of
-from kdsearch.search.storage import open_storage
-from kdsearch.tracking.record import StudyRecord
-from kdsearch.tracking.slot import Slot
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import Slot
+from kdsearch.store.slots import slot_attributes, slot_of
+from kdsearch.store.storage import open_storage
 
 RESULTS = Path(__file__).parent / "results"
 WORKERS = {"one worker": 1, "two workers": 2}

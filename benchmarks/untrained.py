@@ -30,11 +30,11 @@ from kdsearch.search import loop, trial
 from kdsearch.search.identity import open_study, stored_study
 from kdsearch.search.messages import Channel, Job, Request
 from kdsearch.search.preparing import prepare
-from kdsearch.search.storage import StudyStorage, open_storage
-from kdsearch.search.takeover import Takeover
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import Slot
+from kdsearch.store.storage import StudyStorage, open_storage
+from kdsearch.store.takeover import Takeover
 from kdsearch.study.trial_config import TrialConfig
-from kdsearch.tracking.record import StudyRecord
-from kdsearch.tracking.slot import Slot
 
 EPOCHS = 30
 STUDY = "digits"

@@ -39,12 +39,12 @@ from kdsearch.outputs import Outputs
 from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.search.child import quiet
 from kdsearch.search.identity import open_study, stored_study
-from kdsearch.search.storage import open_storage
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import Slot
+from kdsearch.store.storage import open_storage
 from kdsearch.study.architecture import Architecture
 from kdsearch.study.teachers import ONLY
 from kdsearch.study.trial_config import TrialConfig
-from kdsearch.tracking.record import StudyRecord
-from kdsearch.tracking.slot import Slot
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import ViewBank
 from kdsearch.views.batches import Batch, Batches, ViewBatches

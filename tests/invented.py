@@ -9,9 +9,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from kdsearch.epoch import EpochResult
 from kdsearch.search import identity
-from kdsearch.search.storage import open_storage
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.storage import open_storage
 from kdsearch.study.file import Study
-from kdsearch.tracking.record import StudyRecord
 
 TABLES = {
     "student": {"family": ["plain", "dwsep", "inverted"]},

@@ -20,9 +20,9 @@ def ui(
     A tracking server that runs already is left alone: the address is its own. Raises UsageError,
     StorageError, MirrorUnavailableError, ServerError.
     """
-    from kdsearch.search.lookup import find
     from kdsearch.search.mirroring import mirror_now
     from kdsearch.search.results import study_row
+    from kdsearch.store.studies import find
     from kdsearch.tracking.mirror import Mirror
     from kdsearch.tracking.server import serving
     from kdsearch.tracking.uri import tracking_uri as chosen

@@ -20,7 +20,7 @@ def views(
 ) -> "ViewsReport":
     """The views that this machine has of a study; some rows are made again. Raises UsageError, DataError."""
     from kdsearch.deliver.views import look_at_views
-    from kdsearch.search.lookup import find
+    from kdsearch.store.studies import find
 
     found, record = find(study, storage)
     return look_at_views(found, record, progress or Silence(), data=data, on=device)

@@ -21,7 +21,7 @@ def show(
     from kdsearch.deliver.network import of_published, of_trial
     from kdsearch.errors import UsageError
     from kdsearch.models.published import PUBLISHED
-    from kdsearch.search.lookup import find
+    from kdsearch.store.studies import find
 
     if what.isdecimal():
         return of_trial(find(study, storage).study, int(what))
@@ -47,7 +47,7 @@ def export_best(
     from kdsearch.deliver import winner
     from kdsearch.errors import UsageError
     from kdsearch.names import study_name_fault
-    from kdsearch.search.lookup import find
+    from kdsearch.store.studies import find
 
     found, record = find(study, storage)
     folder = out or Path("best", found.study_name)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from kdsearch.deliver.winner import Trained
     from kdsearch.search.mirroring import Mirroring
     from kdsearch.search.results import Status, Summary
+    from kdsearch.store.record import StudyRecord
     from kdsearch.study.shipped import ShippedStudy
-    from kdsearch.tracking.record import StudyRecord
     from kdsearch.tracking.runs import StudyRow
 
 STORAGE = "sqlite:///kdsearch.db"
@@ -32,10 +32,10 @@ def run(
     SearchError or ReportedError when too much fails, StoppedError after SIGINT or SIGTERM.
     """
     from kdsearch.search.loading import how_to_load
-    from kdsearch.search.lookup import find
     from kdsearch.search.model_log import ModelLog
     from kdsearch.search.results import PAGE
     from kdsearch.search.supervisor import supervise
+    from kdsearch.store.studies import find
     from kdsearch.tracking.uri import how_to_compare, tracking_uri
 
     given, watch = overrides or Overrides(), watch or Silence()
@@ -66,7 +66,7 @@ def train(
     summary = run(recipe, trials=1, overrides=given, watch=watch)
 
     from kdsearch.deliver.winner import judge_best  # after the run, whose supervisor holds no tensors
-    from kdsearch.search.lookup import find
+    from kdsearch.store.studies import find
     from kdsearch.study.file import load_study
 
     found, record = find(summary.study, summary.storage)
@@ -98,7 +98,7 @@ def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":
     Raises UsageError, StorageError.
     """
     from kdsearch.search import results
-    from kdsearch.search.lookup import find
+    from kdsearch.store.studies import find
 
     return results.status(find(study, storage).study)
 
@@ -119,10 +119,10 @@ def delete(
     processes work on it.
     """
     from kdsearch.errors import KdsearchError
-    from kdsearch.search.lookup import find
-    from kdsearch.search.removal import check_idle, remove_study
     from kdsearch.search.results import study_row
-    from kdsearch.search.state import delete_checkpoints
+    from kdsearch.store.checkpoints import delete_checkpoints
+    from kdsearch.store.removal import check_idle, remove_study
+    from kdsearch.store.studies import find
     from kdsearch.tracking.mirror import Mirror
     from kdsearch.tracking.uri import tracking_uri as chosen
 
@@ -152,10 +152,10 @@ def sync(
 
     Raises MirrorUnavailableError where MLflow does not answer and `follow` is off.
     """
-    from kdsearch.search.lookup import find
     from kdsearch.search.mirroring import follow_study, mirror_once
     from kdsearch.search.model_log import ModelLog
     from kdsearch.search.results import finished_count
+    from kdsearch.store.studies import find
     from kdsearch.tracking.uri import tracking_uri as chosen
 
     progress = progress or Silence()

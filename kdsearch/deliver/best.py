@@ -10,9 +10,9 @@ from kdsearch.errors import NothingFinishedError, StorageError
 from kdsearch.models.student import Network, NetworkConfig, build_student, read_config
 from kdsearch.models.weights import from_bytes
 from kdsearch.search.results import ranked
-from kdsearch.search.slots import slot_of
 from kdsearch.search.weights import weights_name
-from kdsearch.tracking.record import StudyRecord
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.slots import slot_of
 
 
 class Winner(NamedTuple):

@@ -15,9 +15,9 @@ from kdsearch.errors import DataError, UsageError
 from kdsearch.places import cache_root
 from kdsearch.prepare.taught import entry_of
 from kdsearch.search.identity import find_study, study_at
-from kdsearch.search.lookup import studies_in
 from kdsearch.search.preparing import views_folder
-from kdsearch.search.storage import open_existing
+from kdsearch.store.storage import open_existing
+from kdsearch.store.studies import studies_in
 
 KINDS = ("data", "teachers", "views", "downloads", "unpacked")
 DEVICES = ("cpu", "cuda")  # whose teachers and views a study may have here

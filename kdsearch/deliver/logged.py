@@ -19,10 +19,10 @@ from kdsearch.search.child import child
 from kdsearch.search.identity import open_study
 from kdsearch.search.loading import keep_model
 from kdsearch.search.results import finished_count
-from kdsearch.search.slots import slot_of
-from kdsearch.search.storage import open_storage
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.slots import slot_of
+from kdsearch.store.storage import open_storage
 from kdsearch.tracking.model import ModelFacts, delete_models, log_model, models_of
-from kdsearch.tracking.record import StudyRecord
 
 NEEDED = ("numpy", "onnxruntime", "pandas", "pillow")  # by tracking/served.py; MLflow adds itself
 

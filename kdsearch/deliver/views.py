@@ -14,7 +14,7 @@ from kdsearch.prepare.teacher import prepare_teachers
 from kdsearch.progress import Progress
 from kdsearch.search.identity import DataFacts, check_data, study_at
 from kdsearch.search.preparing import bank_of, builder_of
-from kdsearch.tracking.record import StudyRecord
+from kdsearch.store.record import StudyRecord
 from kdsearch.views.bank import ViewBank
 
 ROWS = 64  # that are made again

@@ -22,11 +22,11 @@ from kdsearch.progress import Progress
 from kdsearch.search.identity import study_at
 from kdsearch.search.loading import how_to_load
 from kdsearch.search.results import finished_count, ranked
+from kdsearch.store.record import StudyRecord
 from kdsearch.study.file import Study
 from kdsearch.study.settings import PublishedResult
 from kdsearch.study.teachers import label
 from kdsearch.study.trial_config import TrialConfig
-from kdsearch.tracking.record import StudyRecord
 
 COMPARED = 64  # validation images on which each exported form must answer as the student does
 

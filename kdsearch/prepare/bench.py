@@ -24,11 +24,11 @@ from kdsearch.models.published import PublishedConfig
 from kdsearch.models.student import StudentConfig, build_student
 from kdsearch.models.width import solve_width
 from kdsearch.progress import Silence
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import Slot
 from kdsearch.study.budget import fitting
 from kdsearch.study.file import Study
 from kdsearch.study.trial_config import TrialConfig
-from kdsearch.tracking.record import StudyRecord
-from kdsearch.tracking.slot import Slot
 from kdsearch.views.bank import ViewBank
 from kdsearch.views.batches import ViewBatches, derived_seed
 

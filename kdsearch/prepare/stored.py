@@ -8,8 +8,8 @@ from kdsearch.models.student import as_input
 from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.models.weights import from_bytes, load_weights
 from kdsearch.outputs import Outputs
+from kdsearch.store.record import StudyRecord
 from kdsearch.study.file import Study
-from kdsearch.tracking.record import StudyRecord
 
 
 def weights_file(name: str) -> str:

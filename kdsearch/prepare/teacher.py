@@ -23,10 +23,10 @@ from kdsearch.prepare.taught import (
     taught,
 )
 from kdsearch.progress import Progress
+from kdsearch.store.record import TEACHER_SLOT, StudyRecord
 from kdsearch.study.distillation import check_layers
 from kdsearch.study.file import Study
 from kdsearch.study.teachers import place_of
-from kdsearch.tracking.record import TEACHER_SLOT, StudyRecord
 
 
 class Ready(NamedTuple):

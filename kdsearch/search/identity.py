@@ -12,13 +12,13 @@ from optuna.study import StudyDirection
 from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, UsageError
-from kdsearch.search.lookup import IDENTITY, is_ours, load_study
 from kdsearch.search.samplers import make_pruner
-from kdsearch.search.state import delete_checkpoints
-from kdsearch.search.storage import StudyStorage
+from kdsearch.store.checkpoints import delete_checkpoints
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.storage import StudyStorage
+from kdsearch.store.studies import IDENTITY, is_ours, load_study
 from kdsearch.study.budget import fitting
 from kdsearch.study.file import Study
-from kdsearch.tracking.record import StudyRecord
 
 DEFAULT_TRIALS = 100
 CREATOR = "kdsearch"  # user attribute: the version that created the study; the first one that is written

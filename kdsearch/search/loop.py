@@ -25,12 +25,16 @@ from kdsearch.errors import (
 )
 from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.search.child import child
-from kdsearch.search.duplicates import DuplicateTrialError
-from kdsearch.search.failures import check_failures
 from kdsearch.search.identity import open_study, stored_study
 from kdsearch.search.messages import OVERHEAD, Channel, Failed, Job, Spent
 from kdsearch.search.recipes import baselines
-from kdsearch.search.slots import (
+from kdsearch.search.trial import run_trial
+from kdsearch.store.checkpoints import remove_spent
+from kdsearch.store.duplicates import DuplicateTrialError
+from kdsearch.store.failures import check_failures
+from kdsearch.store.queue import enqueue_place, retry
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.slots import (
     FINISHED,
     MARK,
     SurplusTrialError,
@@ -39,12 +43,8 @@ from kdsearch.search.slots import (
     of_place,
     slot_of,
 )
-from kdsearch.search.state import remove_spent
-from kdsearch.search.storage import open_storage
-from kdsearch.search.takeover import Takeover
-from kdsearch.search.trial import run_trial
-from kdsearch.search.waiting import enqueue_place, retry
-from kdsearch.tracking.record import StudyRecord
+from kdsearch.store.storage import open_storage
+from kdsearch.store.takeover import Takeover
 
 IDLE_SECONDS = 0.2
 

@@ -9,12 +9,12 @@ from typing import Literal, NoReturn, Protocol
 import optuna
 
 from kdsearch.errors import KdsearchError, OutageError, StoppedError, StorageError, StudyDeletedError
-from kdsearch.search.lookup import load_study
 from kdsearch.search.results import PAGE, best_slot, finished_count, study_row, trial_rows
 from kdsearch.search.signals import stopping
-from kdsearch.search.storage import StudyStorage, open_storage
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.storage import StudyStorage, open_storage
+from kdsearch.store.studies import load_study
 from kdsearch.tracking.reaching import one_line
-from kdsearch.tracking.record import StudyRecord
 from kdsearch.tracking.runs import StudyRow, TrialRow
 
 TICK_SECONDS = 2.0

@@ -25,20 +25,20 @@ from kdsearch.prepare.stored import weights_file
 from kdsearch.prepare.teacher import Ready, check_teachers, prepare_teachers
 from kdsearch.search import identity
 from kdsearch.search.child import child
-from kdsearch.search.crew import this_process
-from kdsearch.search.lookup import LAST_RUN, PREPARING, Found, choose_study
 from kdsearch.search.messages import LATER_VIEWS, Channel, Created, Request, Spent
 from kdsearch.search.messages import Ready as ViewsReady
 from kdsearch.search.results import finished_count
-from kdsearch.search.state import adopt_checkpoints, check_state, remove_abandoned, remove_spent
-from kdsearch.search.storage import StudyStorage, open_storage
+from kdsearch.store.checkpoints import adopt_checkpoints, check_state, remove_abandoned, remove_spent
+from kdsearch.store.liveness import this_process
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.storage import StudyStorage, open_storage
+from kdsearch.store.studies import LAST_RUN, PREPARING, Found, choose_study
 from kdsearch.study.budget import check_budget
 from kdsearch.study.file import Study, load_study
 from kdsearch.study.settings import RunConfig
 from kdsearch.study.space import Place, read_record
 from kdsearch.study.teachers import label, place_of
 from kdsearch.tracking.local import check_store
-from kdsearch.tracking.record import StudyRecord
 from kdsearch.tracking.uri import tracking_uri
 from kdsearch.urls import has_secret
 from kdsearch.views.augment import Augmentation

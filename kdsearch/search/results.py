@@ -11,15 +11,15 @@ from pydantic import Field
 
 from kdsearch.config import Record
 from kdsearch.progress import Standing
-from kdsearch.search.audit import AUDITED, Audit, audit
-from kdsearch.search.crew import living, worker_of
-from kdsearch.search.failures import is_failure
-from kdsearch.search.ledger import Ledger, ledger
-from kdsearch.search.pace import rate_of
-from kdsearch.search.slots import MARK, is_finished, slot_of
+from kdsearch.store.audit import AUDITED, Audit, audit
+from kdsearch.store.failures import is_failure
+from kdsearch.store.ledger import Ledger, ledger
+from kdsearch.store.liveness import living, worker_of
+from kdsearch.store.pace import rate_of
+from kdsearch.store.runs import Slot
+from kdsearch.store.slots import MARK, is_finished, slot_of
 from kdsearch.study.teachers import ONLY, place_of
 from kdsearch.tracking.runs import ALPHA, FAMILY, LOSS, StudyRow, TrialRow
-from kdsearch.tracking.slot import Slot
 from kdsearch.tracking.uri import how_to_compare
 
 PROVENANCE = ("commit", "versions", "device", "threads", "data_fingerprint")

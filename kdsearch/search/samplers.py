@@ -8,7 +8,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from kdsearch.search.slots import slot_of
+from kdsearch.store.slots import slot_of
 
 STARTUP_TRIALS = 10
 

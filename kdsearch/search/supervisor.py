@@ -19,7 +19,6 @@ from kdsearch.outages import OUTAGE_SECONDS
 from kdsearch.progress import Silence, Watch
 from kdsearch.search.accounts import accounts
 from kdsearch.search.child import Child
-from kdsearch.search.lookup import load_study
 from kdsearch.search.machine import count_workers, share_of
 from kdsearch.search.messages import (
     Created,
@@ -35,7 +34,8 @@ from kdsearch.search.mirroring import MirrorThread, OpenMirror
 from kdsearch.search.model_log import ModelLog
 from kdsearch.search.results import Summary, best_slot, standing, summary
 from kdsearch.search.signals import stopping
-from kdsearch.search.storage import StudyStorage, open_storage
+from kdsearch.store.storage import StudyStorage, open_storage
+from kdsearch.store.studies import load_study
 
 TICK_SECONDS = 0.5
 CLEANING_SECONDS = 5.0

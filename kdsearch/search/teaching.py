@@ -30,10 +30,10 @@ from kdsearch.prepare.teacher import check_teachers, checked
 from kdsearch.progress import Progress
 from kdsearch.search import identity
 from kdsearch.search.messages import Request
-from kdsearch.search.storage import open_existing
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.storage import open_existing
 from kdsearch.study.file import Study, load_study
 from kdsearch.study.teachers import label, place_of
-from kdsearch.tracking.record import StudyRecord
 
 SUFFIX = ".safetensors"
 

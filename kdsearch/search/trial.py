@@ -15,15 +15,15 @@ from kdsearch.epoch import EpochResult
 from kdsearch.errors import CacheClearedError, CacheDamagedError, StorageError, StudyDeletedError
 from kdsearch.models.count import count_parameters, macs_of
 from kdsearch.prepare.bench import Bench
-from kdsearch.search.audit import AUDITED, audit_mark
-from kdsearch.search.duplicates import refuse_duplicate
 from kdsearch.search.provenance import provenance
 from kdsearch.search.samplers import make_sampler, warmup_epochs
-from kdsearch.search.slots import MARK, claim_slot
 from kdsearch.search.suggest import suggest_config
 from kdsearch.search.weights import keep_weights
+from kdsearch.store.audit import AUDITED, audit_mark
+from kdsearch.store.duplicates import refuse_duplicate
+from kdsearch.store.runs import Slot
+from kdsearch.store.slots import MARK, claim_slot
 from kdsearch.study.trial_config import TrialConfig
-from kdsearch.tracking.slot import Slot
 from kdsearch.views.batches import derived_seed
 
 
@@ -38,7 +38,7 @@ def run_trial(trial: Trial, bench: Bench, target: int) -> float:
     slot = claim_slot(trial, trials, target)
     trial.study.sampler = make_sampler(bench.study.search.sampler, bench.seed(slot))
     config = suggest_config(trial, bench)
-    refuse_duplicate(trial, slot, config)
+    refuse_duplicate(trial, slot, config.key)
     checkpoint = bench.checkpoint(slot, config.key)
     training = checkpoint.resume(partial(bench.training, config, slot))
     params = count_parameters(training.network)

@@ -4,9 +4,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdsearch.engine.training import Training
 from kdsearch.models.weights import to_bytes
-from kdsearch.search.slots import slot_of
-from kdsearch.tracking.record import StudyRecord
-from kdsearch.tracking.slot import Slot
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import Slot
+from kdsearch.store.slots import slot_of
 
 KEPT = 10
 

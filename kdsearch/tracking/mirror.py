@@ -10,10 +10,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.exceptions import MlflowException
 
+from kdsearch.store.record import TEACHER_SLOT, StudyRecord
 from kdsearch.tracking.mirrored import NOTE, PARENT, MirroredRun, StudyRuns
 from kdsearch.tracking.overview import note, study_points
 from kdsearch.tracking.reaching import MirrorUnavailableError, reaching
-from kdsearch.tracking.record import TEACHER_SLOT, StudyRecord
 from kdsearch.tracking.runs import (
     KIND_TAG,
     LAYOUT,

@@ -11,9 +11,9 @@ from optuna.trial import TrialState
 from kdsearch.errors import UsageError
 from kdsearch.search.identity import find_study
 from kdsearch.search.messages import Request
-from kdsearch.search.slots import FINISHED, slot_of
-from kdsearch.search.storage import open_storage
 from kdsearch.search.supervisor import supervise
+from kdsearch.store.slots import FINISHED, slot_of
+from kdsearch.store.storage import open_storage
 
 STUDY = """
 [data]

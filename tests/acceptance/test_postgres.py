@@ -6,8 +6,8 @@ from time import monotonic
 
 import pytest
 
-from kdsearch.search.crew import worker_of
-from kdsearch.search.slots import slot_of
+from kdsearch.store.liveness import worker_of
+from kdsearch.store.slots import slot_of
 from tests.servers import postgres_server, wait_until
 
 TARGET = 12

@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import TrialState
 
 from kdsearch.errors import ReportedError
-from kdsearch.search.crew import worker_of
-from kdsearch.search.slots import mark_of
+from kdsearch.store.liveness import worker_of
+from kdsearch.store.slots import mark_of
 from tests.servers import wait_until
 
 

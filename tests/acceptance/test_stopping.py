@@ -18,7 +18,7 @@ from kdsearch import api
 from kdsearch.database import open_engine
 from kdsearch.errors import ReportedError, StudyDeletedError
 from kdsearch.search.signals import ONE_SIGNAL
-from kdsearch.search.slots import mark_of
+from kdsearch.store.slots import mark_of
 from tests.servers import wait_until
 
 

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from kdsearch.cache import entry, locked, making
 from kdsearch.cli import main
 from kdsearch.search.identity import DataFacts, create_study
-from kdsearch.search.storage import open_storage
+from kdsearch.store.storage import open_storage
 from kdsearch.study.file import load_study
 
 FACTS = {"name": "digits", "fingerprint": "f", "train": 9, "validation": 3, "image_size": 8, "channels": 1}

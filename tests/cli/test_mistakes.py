@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from kdsearch.cli import main
 from kdsearch.search import identity
-from kdsearch.search.storage import open_storage
+from kdsearch.store.storage import open_storage
 from kdsearch.study.file import Study, load_study
 
 TOO_SMALL = "--set", "teacher.model=mobilenet_v3_small", "--set", "budget.max_params=2000000"

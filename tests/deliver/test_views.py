@@ -7,9 +7,9 @@ import pytest
 from kdsearch.deliver.views import look_at_views
 from kdsearch.errors import CacheDamagedError
 from kdsearch.progress import Silence
-from kdsearch.search.lookup import find
 from kdsearch.search.messages import Channel, Request
 from kdsearch.search.preparing import prepare
+from kdsearch.store.studies import find
 
 SETTINGS = {
     "data.train_images": 40,

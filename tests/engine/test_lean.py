@@ -5,7 +5,7 @@ import torch
 
 from kdsearch.device import seeded
 from kdsearch.engine.lean import in_place
-from kdsearch.search.storage import open_storage
+from kdsearch.store.storage import open_storage
 
 PROGRAM = """
 import sys
@@ -32,7 +32,7 @@ print("sympy" in sys.modules)
 STORAGE = """
 import sys
 from kdsearch.engine.lean import stay_lean
-from kdsearch.search.storage import open_storage
+from kdsearch.store.storage import open_storage
 
 stay_lean()
 open_storage({url!r}, check=False).create_new_study([1], "made by a lean process")

@@ -5,8 +5,8 @@ import pytest
 from kdsearch.data.request import DataConfig
 from kdsearch.data.sources import load_search_sets
 from kdsearch.progress import Silence
+from kdsearch.store.record import StudyRecord
 from kdsearch.study.file import Study
-from kdsearch.tracking.record import StudyRecord
 
 
 @pytest.fixture(scope="session")

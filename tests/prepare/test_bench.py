@@ -16,9 +16,9 @@ from kdsearch.models.student import as_input
 from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.prepare.teacher import prepare_teachers
 from kdsearch.progress import Silence
+from kdsearch.store.runs import Slot
 from kdsearch.study.architecture import Architecture
 from kdsearch.study.trial_config import TrialConfig
-from kdsearch.tracking.slot import Slot
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import Answering, ViewBank, open_view
 from kdsearch.views.build import ViewBuilder

@@ -17,7 +17,7 @@ from kdsearch.places import cache_root
 from kdsearch.prepare.taught import FACTS, WEIGHTS, answer
 from kdsearch.prepare.teacher import check_teachers, prepare_teachers
 from kdsearch.progress import Silence
-from kdsearch.tracking.record import TEACHER_SLOT
+from kdsearch.store.record import TEACHER_SLOT
 
 CPU = torch.device("cpu")
 MODEL = "mobilenet_v3_small"

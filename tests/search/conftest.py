@@ -19,11 +19,11 @@ from kdsearch.progress import Silence
 from kdsearch.search import identity
 from kdsearch.search.loop import Worker
 from kdsearch.search.messages import Channel, Job
-from kdsearch.search.slots import FINISHED, slot_of
-from kdsearch.search.storage import open_storage
-from kdsearch.search.takeover import Takeover
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.slots import FINISHED, slot_of
+from kdsearch.store.storage import open_storage
+from kdsearch.store.takeover import Takeover
 from kdsearch.study.file import Study
-from kdsearch.tracking.record import StudyRecord
 from kdsearch.views.bank import ViewBank
 
 SMALL = """

@@ -5,11 +5,11 @@ import pytest
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.search.audit import AUDITED, Audit, audit
 from kdsearch.search.results import trial_rows
-from kdsearch.search.slots import FINISHED, slot_of
 from kdsearch.search.trial import is_audited
-from kdsearch.tracking.slot import Slot
+from kdsearch.store.audit import AUDITED, Audit, audit
+from kdsearch.store.runs import Slot
+from kdsearch.store.slots import FINISHED, slot_of
 
 WARM = 3  # the first epoch about which the pruner is asked
 

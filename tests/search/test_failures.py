@@ -2,7 +2,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from kdsearch.errors import SearchError
-from kdsearch.search.failures import check_failures
+from kdsearch.store.failures import check_failures
 
 KINDS = {
     "c": {"state": TrialState.COMPLETE, "value": 0.5},

@@ -7,8 +7,8 @@ import sys
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.search.slots import slot_attributes
-from kdsearch.tracking.slot import Slot
+from kdsearch.store.runs import Slot
+from kdsearch.store.slots import slot_attributes
 from tests.servers import wait_until
 
 FOLLOW = """

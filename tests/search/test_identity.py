@@ -4,8 +4,8 @@ import pytest
 from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, UsageError
 from kdsearch.search import identity
-from kdsearch.search.lookup import choose_study
-from kdsearch.search.storage import open_storage
+from kdsearch.store.storage import open_storage
+from kdsearch.store.studies import choose_study
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.search.ledger import ledger
-from kdsearch.search.slots import slot_attributes
-from kdsearch.tracking.slot import Slot
+from kdsearch.store.ledger import ledger
+from kdsearch.store.runs import Slot
+from kdsearch.store.slots import slot_attributes
 
 IMAGES, VIEWS = 100, 4
 

@@ -9,10 +9,10 @@ from optuna.trial import TrialState
 
 from kdsearch.errors import CacheDamagedError, SearchError, StorageError
 from kdsearch.search import loop, trial
-from kdsearch.search.audit import AUDITED
 from kdsearch.search.messages import Say
-from kdsearch.search.slots import mark_of, slot_of
-from kdsearch.search.takeover import give_back
+from kdsearch.store.audit import AUDITED
+from kdsearch.store.slots import mark_of, slot_of
+from kdsearch.store.takeover import give_back
 
 SEARCHES = {"tpe": ("hyperband", 12), "random": ("median", 4)}  # sampler: pruner and target
 

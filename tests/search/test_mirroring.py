@@ -11,10 +11,10 @@ from sqlalchemy.exc import OperationalError
 
 from kdsearch.search import mirroring
 from kdsearch.search.mirroring import MirrorThread
-from kdsearch.search.slots import FINISHED
-from kdsearch.search.storage import open_storage
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.slots import FINISHED
+from kdsearch.store.storage import open_storage
 from kdsearch.tracking.mirror import Mirror
-from kdsearch.tracking.record import StudyRecord
 from tests.servers import mlflow_server, wait_until
 
 

@@ -13,10 +13,10 @@ from kdsearch.search.loading import how_to_load
 from kdsearch.search.mirroring import mirror_once
 from kdsearch.search.model_log import ModelLog
 from kdsearch.search.results import best_slot, ranked
+from kdsearch.store.record import StudyRecord
 from kdsearch.tracking.mirror import Mirror
 from kdsearch.tracking.mirrored import STUDY_TAG
 from kdsearch.tracking.model import LAYOUT_TAG
-from kdsearch.tracking.record import StudyRecord
 from tests.servers import mlflow_server
 
 LOG = "kdsearch.deliver.logged:log_process"

@@ -8,7 +8,7 @@ from kdsearch.errors import OutageError
 from kdsearch.progress import Silence
 from kdsearch.search import supervisor
 from kdsearch.search.messages import Created, Request
-from kdsearch.search.storage import open_storage
+from kdsearch.store.storage import open_storage
 
 
 @pytest.fixture

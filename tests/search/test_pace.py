@@ -3,11 +3,11 @@ from datetime import datetime, timedelta
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.search import crew
-from kdsearch.search.pace import rate_of
 from kdsearch.search.results import status
-from kdsearch.search.slots import slot_attributes
-from kdsearch.tracking.slot import Slot
+from kdsearch.store import liveness
+from kdsearch.store.pace import rate_of
+from kdsearch.store.runs import Slot
+from kdsearch.store.slots import slot_attributes
 
 EVENING = datetime(2026, 11, 26, 18)  # noqa: DTZ001  as Optuna has it
 
@@ -92,7 +92,7 @@ def test_while_somebody_works_there_is_a_rate_and_a_time_left(searched):
     searched.add_trial(running)
     number = len(searched.trials) - 1
     identifier = searched.trials[number]._trial_id
-    searched._storage.set_trial_user_attr(identifier, "worker", crew.this_worker(number))
+    searched._storage.set_trial_user_attr(identifier, "worker", liveness.this_worker(number))
     told = status(searched)
     assert told.workers == 1
     assert told.per_hour == pytest.approx(6)
@@ -104,7 +104,7 @@ def test_a_worker_elsewhere_that_has_been_silent_for_long_is_none(searched):
     searched.add_trial(trial(70, None, 7, TrialState.RUNNING))
     number = len(searched.trials) - 1
     identifier = searched.trials[number]._trial_id
-    elsewhere = crew.this_worker(number) | {"processes": "another machine", "host": "another"}
+    elsewhere = liveness.this_worker(number) | {"processes": "another machine", "host": "another"}
     searched._storage.set_trial_user_attr(identifier, "worker", elsewhere)
     searched._storage.record_heartbeat(identifier)
     assert status(searched).workers == 1

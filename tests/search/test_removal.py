@@ -8,13 +8,13 @@ from optuna.trial import TrialState, create_trial
 
 from kdsearch.cli import main
 from kdsearch.errors import StudyDeletedError, UsageError
-from kdsearch.search import crew
 from kdsearch.search.child import Child
 from kdsearch.search.messages import Failed, Job
-from kdsearch.search.removal import check_idle, remove_study
-from kdsearch.search.slots import slot_attributes
-from kdsearch.tracking.record import StudyRecord
-from kdsearch.tracking.slot import Slot
+from kdsearch.store import liveness
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.removal import check_idle, remove_study
+from kdsearch.store.runs import Slot
+from kdsearch.store.slots import slot_attributes
 from tests.servers import wait_until
 
 
@@ -38,7 +38,7 @@ def running(create):
 
 
 def test_a_study_that_a_living_process_works_on_is_not_deleted(running, url, rows_of):
-    running(crew.this_worker(0))
+    running(liveness.this_worker(0))
     told = CliRunner().invoke(main, ["delete", "small", "--yes", "--storage", url])
     assert told.exit_code == 2
     assert told.stderr.startswith(f"Error: study 'small' is being worked on (process {os.getpid()} on ")
@@ -52,11 +52,11 @@ def test_a_study_that_a_living_process_works_on_is_not_deleted(running, url, row
 def test_a_dead_worker_s_study_is_deleted(running):
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         pass
-    check_idle(running(crew.this_worker(0) | {"pid": dead.pid}))
+    check_idle(running(liveness.this_worker(0) | {"pid": dead.pid}))
 
 
 def test_a_worker_elsewhere_counts_until_it_has_been_silent_for_the_grace_time(running):
-    study = running(crew.this_worker(0) | {"processes": "another machine", "host": "another"})
+    study = running(liveness.this_worker(0) | {"processes": "another machine", "host": "another"})
     study._storage.record_heartbeat(study.trials[0]._trial_id)
     with pytest.raises(UsageError, match=r"process \d+ on another"):
         check_idle(study)
@@ -72,7 +72,7 @@ def test_a_trial_that_was_taken_a_moment_ago_counts(running):
 
 def test_a_study_that_is_being_prepared_is_not_deleted(create):
     study = create()
-    study.set_user_attr("preparing", crew.this_process())
+    study.set_user_attr("preparing", liveness.this_process())
     with pytest.raises(UsageError, match="is being worked on"):
         check_idle(study)
 

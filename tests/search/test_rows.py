@@ -12,8 +12,8 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy import event
 
 from kdsearch.errors import StudyDeletedError
-from kdsearch.search import rows
-from kdsearch.search.storage import StudyStorage, open_storage
+from kdsearch.store import rows
+from kdsearch.store.storage import StudyStorage, open_storage
 from tests.servers import postgres_server
 
 WRITES = {

@@ -1,7 +1,7 @@
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.search.slots import SurplusTrialError, claim_slot, mark_of, missing_places, places, slot_of
+from kdsearch.store.slots import SurplusTrialError, claim_slot, mark_of, missing_places, places, slot_of
 
 COMPLETE, FAIL, WAITING, RUNNING = (
     TrialState.COMPLETE,

@@ -7,8 +7,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from kdsearch.errors import UsageError
-from kdsearch.search.slots import MARK, slot_attributes
-from kdsearch.search.state import (
+from kdsearch.store.checkpoints import (
     ABANDONED_DAYS,
     _folder_of_url,
     adopt_checkpoints,
@@ -18,8 +17,9 @@ from kdsearch.search.state import (
     remove_abandoned,
     remove_spent,
 )
-from kdsearch.tracking.record import StudyRecord
-from kdsearch.tracking.slot import Slot
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import Slot
+from kdsearch.store.slots import MARK, slot_attributes
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from optuna.study import StudyDirection
 from sqlalchemy import create_engine, inspect
 
 from kdsearch.errors import OutageError, StorageError, StudyDeletedError, UsageError
-from kdsearch.search.lookup import load_study
-from kdsearch.search.storage import open_existing, open_storage
-from kdsearch.tracking.record import StudyRecord
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.storage import open_existing, open_storage
+from kdsearch.store.studies import load_study
 from tests.servers import PATIENCE, postgres_server, write_lock
 
 
@@ -31,7 +31,7 @@ def test_a_waiting_trial_is_popped_once_by_processes_that_race(create, url):
     for place in range(30):
         study.enqueue_trial({}, user_attrs={"slot": place, "attempt": 0})
     code = (
-        "import sys, optuna; from kdsearch.search.storage import open_storage\n"
+        "import sys, optuna; from kdsearch.store.storage import open_storage\n"
         "study = optuna.load_study(study_name='small', storage=open_storage(sys.argv[1]))\n"
         "while (popped := study._pop_waiting_trial_id()) is not None: print(popped)"
     )

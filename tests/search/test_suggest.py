@@ -7,7 +7,7 @@ from optuna.samplers import RandomSampler
 from kdsearch.models.student import build_student
 from kdsearch.prepare.bench import Bench
 from kdsearch.search.suggest import suggest_config
-from kdsearch.tracking.record import StudyRecord
+from kdsearch.store.record import StudyRecord
 
 WIDE = {
     "budget": {"max_params": 20_000},

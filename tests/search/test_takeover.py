@@ -8,10 +8,10 @@ import pytest
 from optuna.storages._heartbeat import HeartbeatThread
 from optuna.trial import TrialState
 
-from kdsearch.search.crew import is_gone, is_near, this_worker, worker_of
-from kdsearch.search.slots import mark_of, slot_of
-from kdsearch.search.storage import open_storage
-from kdsearch.search.takeover import Takeover
+from kdsearch.store.liveness import is_gone, is_near, this_worker, worker_of
+from kdsearch.store.slots import mark_of, slot_of
+from kdsearch.store.storage import open_storage
+from kdsearch.store.takeover import Takeover
 
 
 @pytest.fixture

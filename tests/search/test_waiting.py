@@ -2,8 +2,8 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.search.slots import mark_of, slot_of
-from kdsearch.search.waiting import MAX_DEATHS, enqueue_place, retry
+from kdsearch.store.queue import MAX_DEATHS, enqueue_place, retry
+from kdsearch.store.slots import mark_of, slot_of
 
 RECIPES = [{"training.learning_rate": 0.01}]
 

@@ -3,8 +3,8 @@ from torch import nn
 
 from kdsearch.epoch import EpochResult
 from kdsearch.search.weights import KEPT, keep_weights, weights_name
-from kdsearch.tracking.record import StudyRecord
-from kdsearch.tracking.slot import Slot
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import Slot
 
 
 class Trained:

@@ -15,9 +15,9 @@ from kdsearch.search import identity
 from kdsearch.search.loop import Worker
 from kdsearch.search.messages import Channel, Job, Ready, Request
 from kdsearch.search.preparing import prepare
-from kdsearch.search.storage import open_storage
-from kdsearch.search.takeover import Takeover
-from kdsearch.tracking.record import StudyRecord
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.storage import open_storage
+from kdsearch.store.takeover import Takeover
 
 TRAIN, VALIDATION, VIEWS, EPOCHS, TRIALS = 60, 20, 2, 4, 3
 SETTINGS = {

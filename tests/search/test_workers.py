@@ -7,9 +7,9 @@ import pytest
 from optuna.trial import TrialState
 
 from kdsearch.search.child import Child
-from kdsearch.search.crew import worker_of
 from kdsearch.search.messages import Job
-from kdsearch.search.slots import FINISHED, mark_of, slot_of
+from kdsearch.store.liveness import worker_of
+from kdsearch.store.slots import FINISHED, mark_of, slot_of
 from tests.servers import wait_until
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from kdsearch.epoch import EpochResult
-from kdsearch.tracking.record import StudyRecord
+from kdsearch.store.record import StudyRecord
 from kdsearch.tracking.runs import StudyRow, TrialRow
 from tests.servers import mlflow_server, postgres_server
 

@@ -5,9 +5,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
+from kdsearch.store.record import TEACHER_SLOT
 from kdsearch.tracking.mirror import Mirror
 from kdsearch.tracking.reaching import MirrorUnavailableError
-from kdsearch.tracking.record import TEACHER_SLOT
 
 # MLflow's own use of SQLAlchemy; hidden from users, as Python hides all deprecations in libraries.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:sqlalchemy.exc.SADeprecationWarning")

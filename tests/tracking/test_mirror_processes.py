@@ -8,7 +8,7 @@ QUIET = """
 import sys
 from kdsearch.tracking.mirror import Mirror
 from kdsearch.tracking.reaching import MirrorUnavailableError
-from kdsearch.tracking.record import StudyRecord
+from kdsearch.store.record import StudyRecord
 from kdsearch.tracking.runs import StudyRow
 record = StudyRecord("sqlite:///kdsearch.db", "digits")
 study = StudyRow(name="digits", file_text="", data={"name": "digits", "fingerprint": "f"})
@@ -36,7 +36,7 @@ import sys
 from kdsearch.epoch import EpochResult
 from kdsearch.tracking.mirror import Mirror
 from kdsearch.tracking.reaching import MirrorUnavailableError
-from kdsearch.tracking.record import StudyRecord
+from kdsearch.store.record import StudyRecord
 from kdsearch.tracking.runs import StudyRow, TrialRow
 
 uri, storage, *rows = sys.argv[1:]

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import select, update
 
 from kdsearch.errors import StorageError
-from kdsearch.tracking.record import PART_BYTES, TEACHER_SLOT, StudyRecord
-from kdsearch.tracking.tables import files
+from kdsearch.store.record import PART_BYTES, TEACHER_SLOT, StudyRecord
+from kdsearch.store.tables import files
 
 BOTH = pytest.mark.parametrize(
     "url", ["sqlite_url", pytest.param("postgres_url", marks=pytest.mark.postgres)]
@@ -119,7 +119,7 @@ def test_a_damaged_file_is_named_with_a_cure(record):
 
 CREATE = """
 import sys
-from kdsearch.tracking.record import StudyRecord
+from kdsearch.store.record import StudyRecord
 print("ready", flush=True)
 sys.stdin.read()
 record = StudyRecord(sys.argv[1], "digits")

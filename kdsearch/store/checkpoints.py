@@ -12,8 +12,8 @@ from sqlalchemy.engine import make_url
 
 from kdsearch.cache import digest
 from kdsearch.places import STATE, check_writable, state_root
-from kdsearch.search.slots import FINISHED, mark_of, slot_of
-from kdsearch.tracking.record import StudyRecord
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.slots import FINISHED, mark_of, slot_of
 
 ABANDONED_DAYS = 60
 STUDY_FOLDER = re.compile("[0-9a-f]{20}|[0-9a-f]{32}")  # the URL's digest, until version 0.1.0; an identity

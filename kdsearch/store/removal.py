@@ -7,10 +7,10 @@ import optuna
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from kdsearch.errors import StorageError, StudyDeletedError, UsageError
-from kdsearch.search.crew import is_alive, living, worker_of
-from kdsearch.search.lookup import LAST_RUN, PREPARING
-from kdsearch.search.storage import grace_seconds
-from kdsearch.tracking.record import StudyRecord
+from kdsearch.store.liveness import is_alive, living, worker_of
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.storage import grace_seconds
+from kdsearch.store.studies import LAST_RUN, PREPARING
 
 ATTEMPTS = 5  # a row that a worker adds in the same moment makes PostgreSQL refuse
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from optuna.trial import FrozenTrial
 
-from kdsearch.search.slots import is_finished
+from kdsearch.store.slots import is_finished
 
 LATEST = 20  # trials that the rate is taken from
 PAUSE_SECONDS = 60.0  # a longer time without a trial is no work

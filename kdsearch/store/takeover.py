@@ -11,10 +11,10 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from kdsearch.search.crew import is_gone, is_near, worker_of
-from kdsearch.search.slots import MARK, mark_of
-from kdsearch.search.storage import StudyStorage, grace_seconds
-from kdsearch.search.waiting import retry
+from kdsearch.store.liveness import is_gone, is_near, worker_of
+from kdsearch.store.queue import retry
+from kdsearch.store.slots import MARK, mark_of
+from kdsearch.store.storage import StudyStorage, grace_seconds
 
 Beat = datetime | str | None
 

@@ -7,8 +7,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from kdsearch.search.slots import MARK, mark_of, of_place, slot_attributes, slot_of
-from kdsearch.tracking.slot import Slot
+from kdsearch.store.runs import Slot
+from kdsearch.store.slots import MARK, mark_of, of_place, slot_attributes, slot_of
 
 MAX_DEATHS = 3  # that a trial survives
 KEY = "key"  # user attribute: what the trial trains; it is there once all parameters are drawn

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial
 
 from kdsearch.errors import SearchError
-from kdsearch.search.slots import is_finished, mark_of
-from kdsearch.search.waiting import MAX_DEATHS, died_too_often
+from kdsearch.store.queue import MAX_DEATHS, died_too_often
+from kdsearch.store.slots import is_finished, mark_of
 
 IN_A_ROW = 5
 

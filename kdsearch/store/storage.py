@@ -33,7 +33,8 @@ from kdsearch.database import (
 )
 from kdsearch.errors import OutageError, StorageError, StudyDeletedError, UsageError
 from kdsearch.outages import OUTAGE_SECONDS, is_busy, is_passing, reason, retrying
-from kdsearch.search.rows import (
+from kdsearch.store.queue import retry
+from kdsearch.store.rows import (
     FORGETTING,
     KEYS,
     from_intermediate,
@@ -44,8 +45,7 @@ from kdsearch.search.rows import (
     user_attributes,
     writing,
 )
-from kdsearch.search.schema import NOTHING_HERE, check_tables, create_tables
-from kdsearch.search.waiting import retry
+from kdsearch.store.schema import NOTHING_HERE, check_tables, create_tables
 from kdsearch.urls import cleaned, masked
 
 HEARTBEATS = text(

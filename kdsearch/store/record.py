@@ -24,7 +24,7 @@ from kdsearch.database import open_engine, place, reporting, to_read, to_write
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import StorageError, StudyDeletedError
 from kdsearch.outages import OUTAGE_SECONDS, retrying
-from kdsearch.tracking.tables import create_tables, epochs, files, metadata
+from kdsearch.store.tables import create_tables, epochs, files, metadata
 
 TEACHER_SLOT = -1  # the slot of the teachers' curves; the attempt is a teacher's place among them
 IDENTITY = "identity"

@@ -7,8 +7,8 @@ import optuna
 from optuna.storages import BaseStorage
 
 from kdsearch.errors import StudyDeletedError, UsageError
-from kdsearch.search.storage import open_existing
-from kdsearch.tracking.record import StudyRecord
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.storage import open_existing
 
 LAST_RUN = "last_run"  # user attribute: seconds since 1970
 PREPARING = "preparing"  # user attribute: the process that prepared the latest run

@@ -2,10 +2,9 @@
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from kdsearch.search.slots import FINISHED, MARK, mark_of, of_place, slot_of
-from kdsearch.search.waiting import KEY
-from kdsearch.study.trial_config import TrialConfig
-from kdsearch.tracking.slot import Slot
+from kdsearch.store.queue import KEY
+from kdsearch.store.runs import Slot
+from kdsearch.store.slots import FINISHED, MARK, mark_of, of_place, slot_of
 
 MAX_REFUSED = 5  # attempts in one slot, then the repeat trains, with another seed
 
@@ -14,12 +13,12 @@ class DuplicateTrialError(Exception):
     """An equal trial config is being trained or has been."""
 
 
-def refuse_duplicate(trial: Trial, slot: Slot, config: TrialConfig) -> None:
+def refuse_duplicate(trial: Trial, slot: Slot, key: str) -> None:
     """Raises DuplicateTrialError where a trial of another slot has an equal config and came first.
 
-    The key is written before the look, so that of two that draw the same at the same time one sees the other.
+    `key` is the config's. It is written before the look, so that of two that draw the same at the same time
+    one sees the other.
     """
-    key = config.key
     trial.set_user_attr(KEY, key)
     trials = trial.study.get_trials(deepcopy=False)
     refused = sum(mark_of(other) == "duplicate" for other in of_place(trials, slot.place))

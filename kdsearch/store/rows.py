@@ -13,7 +13,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Delete, Row, Select, Table, bindparam, delete, exists, or_, select
 
-from kdsearch.tracking.record import INSERT, Insert
+from kdsearch.store.record import INSERT, Insert
 
 FEW = 500  # trials whose numbers are written into a query; of more, all the study's rows are read
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from kdsearch.search.crew import this_worker
-from kdsearch.tracking.slot import Slot
+from kdsearch.store.liveness import this_worker
+from kdsearch.store.runs import Slot
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 OPEN = (TrialState.WAITING, TrialState.RUNNING)

@@ -5,7 +5,7 @@ from typing import Any
 import optuna
 
 from kdsearch.config import Record
-from kdsearch.search.slots import is_finished
+from kdsearch.store.slots import is_finished
 from kdsearch.study.teachers import members
 
 MAPS = "teacher_layer"  # the setting of losses that read maps: views hold none, so a teacher answers live
