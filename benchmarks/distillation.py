@@ -37,7 +37,7 @@ from kdsearch.prepare.bench import Bench
 from kdsearch.prepare.stored import LiveTeacher
 from kdsearch.search.child import quiet
 from kdsearch.search.identity import stored_study
-from kdsearch.store.runs import Slot
+from kdsearch.store.runs import SEARCH, Run
 from kdsearch.study.architecture import Architecture
 from kdsearch.study.distillation import loss_names
 from kdsearch.study.teachers import ONLY
@@ -128,7 +128,7 @@ def train(bench: Bench, scale: Scale, name: str, test: tuple[Tensor, Tensor]) ->
         alpha=0.5 if loss_names(loss) else 0.0,
         training=Training.Config(epochs=scale.epochs),
     )
-    training = bench.training(config, Slot(list(STUDENTS).index(student), 0))
+    training = bench.training(config, Run(SEARCH, list(STUDENTS).index(student), 0))
     results = list(training)
     return {
         "test_accuracy": round(evaluate(training.final, student_outputs, *test).accuracy, 5),

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, insert, select
 from untrained import EPOCHS, Untaught
 
 from kdsearch.store import rows
+from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.tables import epochs
 
 Made = tuple[Any, dict[str, Any]]  # a table and a row of it
@@ -75,7 +76,7 @@ def _rows(draw: random.Random, like: FrozenTrial, number: int, trial: int) -> It
 def _epoch(slot: int, epoch: int, accuracy: float) -> dict[str, Any]:
     losses = {"train_loss": 1.0, "parts": '{"ce": 1.0, "kl": 2.0}', "val_loss": 1.0, "val_accuracy": accuracy}
     speed = {"learning_rate": 0.01, "images_per_second": 1e4, "seconds": 0.3, "finished_at": 1.8e9}
-    return {"study": "digits", "slot": slot, "attempt": 0, "epoch": epoch, **losses, **speed}
+    return {"study": "digits", **Run(SEARCH, slot, 0)._asdict(), "epoch": epoch, **losses, **speed}
 
 
 def _drawn(draw: random.Random, distribution: BaseDistribution) -> float:

@@ -27,7 +27,7 @@ from kdsearch.prepare.bench import Bench
 from kdsearch.search.child import quiet
 from kdsearch.search.identity import stored_study
 from kdsearch.search.suggest import suggest_config
-from kdsearch.store.runs import Slot
+from kdsearch.store.runs import SEARCH, Run
 
 PARTS = {"digits": digits, "food": food}
 TRIALS, EPOCHS = {"digits": 100, "food": 50}, 12
@@ -97,7 +97,7 @@ def train(job: tuple[str, Sequence[int]]) -> dict[str, dict[str, Any]]:
 def _train(bench: Bench, number: int) -> dict[str, Any]:
     trial = optuna.create_study(sampler=RandomSampler(number)).ask()
     config = suggest_config(trial, bench)
-    training = bench.training(config, Slot(number, 0))
+    training = bench.training(config, Run(SEARCH, number, 0))
     training.answer = heard = Overheard()
     results, labels = list(training), bench.validation.labels
     right = torch.cat(heard.answers).reshape(len(results), -1) == labels

@@ -27,8 +27,10 @@ from paired import Kept
 from untrained import ASKING, BUILDING, ENDING, EPOCH, EPOCHS, STUDY, Lap, Untaught, untaught
 
 from kdsearch.search.identity import open_study
-from kdsearch.search.results import standing, trial_rows
+from kdsearch.store.status import standing
 from kdsearch.store.storage import open_storage
+from kdsearch.store.trials import Trials
+from kdsearch.tracking.study_rows import trial_rows
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 SIZES, MORE = (10, 100, 1000, 5000), 5
@@ -53,10 +55,11 @@ def measure(study: Untaught, more: int) -> dict[str, float]:
     fresh = open_study(storage, STUDY)
     first = seconds(lambda: fresh.get_trials(deepcopy=False), 1)
     known: dict[int, Any] = {}
-    trial_rows(fresh, known)
+    before = Trials.of(fresh)
+    trial_rows(before, known)
     looks = {
-        "supervisor": seconds(lambda: standing(fresh), more),
-        "mirror": seconds(lambda: trial_rows(fresh, known), more),
+        "supervisor": seconds(lambda: standing(1, Trials.of(fresh, before)), more),
+        "mirror": seconds(lambda: trial_rows(Trials.of(fresh, before), known), more),
     }
     storage.engine.dispose()
     study.laps(1)

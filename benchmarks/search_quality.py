@@ -48,11 +48,11 @@ from kdsearch.search.loop import Worker
 from kdsearch.search.messages import Job
 from kdsearch.search.samplers import STARTUP_TRIALS, warmup_epochs
 from kdsearch.search.suggest import suggest_config
-from kdsearch.store.queue import KEY
+from kdsearch.store.facts import End, keep, trial_facts
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.runs import Slot
-from kdsearch.store.slots import FINISHED, MARK, slot_of
+from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.takeover import Takeover
+from kdsearch.store.trials import FINISHED
 
 RESULTS = Path(__file__).parent / "results" / "search_quality.json"
 ARMS = ("kdsearch", "random", "rejecting", "alone")
@@ -86,8 +86,8 @@ class Counted(StudyRecord):
 
     trained = 0
 
-    def epoch(self, slot: int, attempt: int, result: EpochResult) -> None:
-        super().epoch(slot, attempt, result)
+    def epoch(self, run: Run, result: EpochResult) -> None:
+        super().epoch(run, result)
         self.trained += 1
 
 
@@ -183,8 +183,8 @@ class ByHand:
         config = suggest_config(trial, self.bench)
         if parameters_of(config.student) > self.bench.study.max_params:
             raise TrialPruned("over the budget")
-        trial.set_user_attr(KEY, config.key)
-        training = self.bench.training(config, Slot(trial.number, 0))
+        keep(trial, key=config.key)
+        training = self.bench.training(config, Run(SEARCH, trial.number, 0))
         for result in training:
             self.bench.record.epoch(trial.number, 0, result)
             if not math.isfinite(result.train_loss + result.val_loss):
@@ -198,18 +198,18 @@ class ByHand:
         return training.last.val_accuracy
 
 
-def outcome(trials: Sequence[FrozenTrial], epochs: dict[tuple[int, int], int]) -> dict[str, Any]:
+def outcome(trials: Sequence[FrozenTrial], epochs: dict[Run, int]) -> dict[str, Any]:
     """How many trials were of use, and the best validation accuracy after so many epochs and seconds."""
     keys: set[str] = set()
     wasted = pruned = spent = 0
     best, curve = -1.0, []
     started = trials[0].datetime_start
     for trial in trials:
-        refused = trial.user_attrs.get(MARK) in ("duplicate", "failed")
+        refused = trial_facts(trial).mark in (End.DUPLICATE, End.FAILED)
         if trial.state not in FINISHED and not refused:
             continue  # cut off when the epochs were spent
-        spent += epochs.get(place_of(trial), 0)
-        key = trial.user_attrs.get(KEY)
+        spent += epochs.get(run_of(trial), 0)
+        key = trial_facts(trial).key
         if refused or key is None or key in keys:
             wasted += 1
             continue
@@ -222,10 +222,9 @@ def outcome(trials: Sequence[FrozenTrial], epochs: dict[tuple[int, int], int]) -
     return {"trained": len(keys), "pruned": pruned, "wasted": wasted, "curve": curve}
 
 
-def place_of(trial: FrozenTrial) -> tuple[int, int]:
-    """Where the record has the trial's epochs."""
-    slot = slot_of(trial)
-    return (slot.place, slot.attempt) if slot else (trial.number, 0)
+def run_of(trial: FrozenTrial) -> Run:
+    """What the record calls the trial's epochs."""
+    return trial_facts(trial).run or Run(SEARCH, trial.number, 0)
 
 
 def reached(run: dict[str, Any], accuracy: float) -> tuple[float, float] | None:

@@ -42,9 +42,9 @@ from task import Task, fresh
 
 from kdsearch.search.child import Child, quiet
 from kdsearch.search.messages import Job, Ready, Request, Spent
+from kdsearch.store.facts import TrialFacts, attributes_of, trial_facts
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.runs import Slot
-from kdsearch.store.slots import slot_attributes, slot_of
+from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.storage import open_storage
 
 RESULTS = Path(__file__).parent / "results"
@@ -120,7 +120,10 @@ class Kdsearch:
         for place in range(first, self.given):
             params = dict(self.students[place % len(self.students)])
             params["training.learning_rate"] *= 0.9999**place  # an equal trial would be refused
-            attributes = {**slot_attributes(Slot(place, 0)), "baseline": True}  # no pruner asks about it
+            attributes = {
+                **attributes_of(TrialFacts.of_run(Run(SEARCH, place, 0))),
+                "baseline": True,
+            }  # no pruner asks about it
             self.study.enqueue_trial(params, user_attrs=attributes)
         jobs = [Job("speed", self.url, self.prepared, place, workers, first, 0.0) for place in range(workers)]
         for _ in heard([Child("kdsearch.search.loop:work_process").begin(job) for job in jobs]):
@@ -132,10 +135,10 @@ class Kdsearch:
         spans: list[tuple[int, float, float]] = []  # an epoch's student, its end, and what it took
         busy: dict[int, float] = {}  # until when each worker was
         for trial in self.study.get_trials(deepcopy=False):
-            slot = slot_of(trial)
-            if slot and slot.place >= first:
-                times = [result.finished_at for result in record.epochs(*slot)]
-                student, worker = slot.place % len(self.students), trial.user_attrs["worker"]["pid"]
+            run = trial_facts(trial).run
+            if run and run.place >= first:
+                times = [result.finished_at for result in record.epochs(run)]
+                student, worker = run.place % len(self.students), trial_facts(trial).worker.pid
                 spans += [(student, after, after - before) for before, after in pairwise(times)]
                 busy[worker] = max(busy.get(worker, 0.0), times[-1])
         counted = [(student, took) for student, end, took in spans if end <= min(busy.values())]

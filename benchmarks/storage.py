@@ -20,9 +20,11 @@ from finished import fill
 from paired import Kept
 from untrained import BUILDING, EPOCH, EPOCHS, Lap, Untaught, untaught
 
-from kdsearch.search.results import study_row, trial_rows
+from kdsearch.store.facts import study_facts
+from kdsearch.store.trials import Trials
 from kdsearch.tracking.mirror import Mirror
 from kdsearch.tracking.runs import TrialRow
+from kdsearch.tracking.study_rows import study_row, trial_rows
 
 RESULTS = Path(__file__).parent / "results" / "storage.json"
 REAL = 8  # the first trials, of which the other finished ones are copies
@@ -32,11 +34,13 @@ SHARE_LIMIT, TRIAL_MS = 0.05, 10_000
 
 def mirroring(study: Untaught, folder: Path) -> Callable[[], None]:
     """A tick of the real mirror, into a store in `folder`; trials that are there already are left out."""
-    mirror = Mirror(f"sqlite:///{folder / 'mlflow.db'}", study_row(study.study), study.record)
+    trials = Trials.of(study.study)
+    row = study_row(study.study.study_name, study_facts(study.study), trials)
+    mirror = Mirror(f"sqlite:///{folder / 'mlflow.db'}", row, study.record)
     mirror.tick([])
     known: dict[int, TrialRow] = {}
-    before = len(trial_rows(study.study, known))
-    return lambda: mirror.tick(trial_rows(study.study, known)[before:])
+    before = len(trial_rows(trials, known))
+    return lambda: mirror.tick(trial_rows(Trials.of(study.study, trials), known)[before:])
 
 
 def spread(laps: Sequence[Lap], parts: Sequence[str]) -> list[float]:

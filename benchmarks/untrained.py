@@ -31,7 +31,7 @@ from kdsearch.search.identity import open_study, stored_study
 from kdsearch.search.messages import Channel, Job, Request
 from kdsearch.search.preparing import prepare
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.runs import Slot
+from kdsearch.store.runs import Run
 from kdsearch.store.storage import StudyStorage, open_storage
 from kdsearch.store.takeover import Takeover
 from kdsearch.study.trial_config import TrialConfig
@@ -159,9 +159,9 @@ class Untrained(Training):
 class UntrainedBench(Bench):
     """A bench whose trainings are over as soon as they are asked."""
 
-    def training(self, config: TrialConfig, slot: Slot) -> Training:
-        made = super().training(config, slot)
-        parts, seed = (made.network, made.objective, config.training, made.batches), self.seed(slot)
+    def training(self, config: TrialConfig, run: Run) -> Training:
+        made = super().training(config, run)
+        parts, seed = (made.network, made.objective, config.training, made.batches), self.seed(run)
         untrained = Untrained(*parts, self.validation, seed=seed)
         untrained.mirror = self.mirror
         return untrained

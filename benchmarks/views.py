@@ -40,7 +40,7 @@ from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.search.child import quiet
 from kdsearch.search.identity import open_study, stored_study
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.runs import Slot
+from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.storage import open_storage
 from kdsearch.study.architecture import Architecture
 from kdsearch.study.teachers import ONLY
@@ -116,7 +116,7 @@ def train(job: tuple[Scale, Place, str]) -> tuple[str, dict[str, Any]]:
         alpha=0.0 if loss == "ce" else 0.5,
         training=Training.Config(epochs=scale.epochs, batch_size=BATCH_SIZE),
     )
-    training = bench.training(config, Slot(int(seed), 0))
+    training = bench.training(config, Run(SEARCH, int(seed), 0))
     training.batches = batches(bench, place, int(seed), loss, views)
     seconds = sum(result.seconds for result in training)
     return name, {

@@ -9,7 +9,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from kdsearch.epoch import EpochResult
 from kdsearch.search import identity
+from kdsearch.store.facts import DataFacts, TeacherFacts, keep
 from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.storage import open_storage
 from kdsearch.study.file import Study
 
@@ -33,7 +35,7 @@ SPACE: dict[str, BaseDistribution] = {
 def invent(url: str, trials: int, name: str = "invented") -> optuna.Study:
     """A study of so many trials in the database of that URL; two of five are pruned at epoch 5."""
     study = Study({"name": name, **TABLES}, "invented.toml")
-    facts = identity.DataFacts(
+    facts = DataFacts(
         name="digits",
         fingerprint="f" * 20,
         train=1149,
@@ -43,8 +45,10 @@ def invent(url: str, trials: int, name: str = "invented") -> optuna.Study:
         channels=1,
     )
     found = identity.create_study(open_storage(url, create=True), study, facts, 2)
-    teacher = {"model": "resnet18", "accuracy": 0.97, "parameters": 11_181_642}
-    found.set_user_attr("teachers", {"teacher": teacher})
+    teacher = TeacherFacts(
+        model="resnet18", origin="trained", parameters=11_181_642, accuracy=0.97, fingerprint="f" * 64
+    )
+    keep(found, teachers={"teacher": teacher})
     identity.settle_target(found, trials, 0, None)
     record, chance = StudyRecord(url, name), random.Random(0)
     made = []
@@ -52,7 +56,7 @@ def invent(url: str, trials: int, name: str = "invented") -> optuna.Study:
         trial, curve = _trial(number, chance)
         made.append(trial)
         for epoch, accuracy in enumerate(curve):
-            record.epoch(number, 0, _result(number, epoch, accuracy))
+            record.epoch(Run(SEARCH, number, 0), _result(number, epoch, accuracy))
     found.add_trials(made)
     record.engine.dispose()
     return found

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from kdsearch.deliver.views import ViewsReport as ViewsReport
     from kdsearch.deliver.winner import Exported as Exported
     from kdsearch.deliver.winner import Trained as Trained
-    from kdsearch.search.results import Ranked as Ranked
-    from kdsearch.search.results import Status as Status
-    from kdsearch.search.results import Summary as Summary
     from kdsearch.search.teaching import TeacherReport as TeacherReport
     from kdsearch.search.teaching import Teachers as Teachers
     from kdsearch.store.audit import Audit as Audit
     from kdsearch.store.ledger import Ledger as Ledger
+    from kdsearch.store.status import Ranked as Ranked
+    from kdsearch.store.status import Status as Status
+    from kdsearch.store.status import Summary as Summary
     from kdsearch.study.shipped import ShippedStudy as ShippedStudy

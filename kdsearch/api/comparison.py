@@ -21,22 +21,25 @@ def ui(
     StorageError, MirrorUnavailableError, ServerError.
     """
     from kdsearch.search.mirroring import mirror_now
-    from kdsearch.search.results import study_row
+    from kdsearch.store.facts import study_facts
     from kdsearch.store.studies import find
+    from kdsearch.store.trials import Trials
     from kdsearch.tracking.mirror import Mirror
     from kdsearch.tracking.server import serving
+    from kdsearch.tracking.study_rows import study_row
     from kdsearch.tracking.uri import tracking_uri as chosen
 
     found, record = find(study, storage, reading=False)
-    uri = chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
-    mirror = Mirror(uri, study_row(found), record, (progress or Silence()).say)
+    facts, trials = study_facts(found), Trials.of(found)
+    uri = chosen(tracking_uri or facts.tracking_uri)
+    mirror = Mirror(uri, study_row(found.study_name, facts, trials), record, (progress or Silence()).say)
     if uri.startswith("http"):
-        mirror_now(mirror, found)
+        mirror_now(mirror, found, trials)
         show(mirror.page() or uri)
         return
     mirror.open()  # before the server does: two must not make a new store at once
     with serving(uri, port) as server:
-        mirror_now(mirror, found)
+        mirror_now(mirror, found, trials)
         server.wait_until_ready()
         show(mirror.page(server.url) or server.url)
         server.wait()

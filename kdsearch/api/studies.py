@@ -10,8 +10,8 @@ from kdsearch.search.overrides import Overrides, request
 if TYPE_CHECKING:
     from kdsearch.deliver.winner import Trained
     from kdsearch.search.mirroring import Mirroring
-    from kdsearch.search.results import Status, Summary
     from kdsearch.store.record import StudyRecord
+    from kdsearch.store.status import Status, Summary
     from kdsearch.study.shipped import ShippedStudy
     from kdsearch.tracking.runs import StudyRow
 
@@ -33,8 +33,8 @@ def run(
     """
     from kdsearch.search.loading import how_to_load
     from kdsearch.search.model_log import ModelLog
-    from kdsearch.search.results import PAGE
     from kdsearch.search.supervisor import supervise
+    from kdsearch.store.facts import study_facts
     from kdsearch.store.studies import find
     from kdsearch.tracking.uri import how_to_compare, tracking_uri
 
@@ -49,7 +49,7 @@ def run(
             parts = {**summary.seconds, "model to MLflow": seconds, "all": summary.seconds["all"] + seconds}
             summary = summary.model_copy(update={"seconds": parts})
     found = find(summary.study, summary.storage).study
-    compare = how_to_compare(uri, found.user_attrs.get(PAGE), found.study_name)
+    compare = how_to_compare(uri, study_facts(found).comparison, found.study_name)
     return summary.model_copy(update={"compare": compare, "loading": how_to_load(found)})
 
 
@@ -97,10 +97,15 @@ def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":
 
     Raises UsageError, StorageError.
     """
-    from kdsearch.search import results
+    from kdsearch.store import status as standing
+    from kdsearch.store.facts import study_facts
     from kdsearch.store.studies import find
+    from kdsearch.tracking.uri import how_to_compare
 
-    return results.status(find(study, storage).study)
+    found = find(study, storage).study
+    facts = study_facts(found)
+    compare = how_to_compare(facts.tracking_uri, facts.comparison, found.study_name)
+    return standing.status(found, compare)
 
 
 def shipped_studies() -> "list[ShippedStudy]":
@@ -119,11 +124,13 @@ def delete(
     processes work on it.
     """
     from kdsearch.errors import KdsearchError
-    from kdsearch.search.results import study_row
     from kdsearch.store.checkpoints import delete_checkpoints
+    from kdsearch.store.facts import study_facts
     from kdsearch.store.removal import check_idle, remove_study
     from kdsearch.store.studies import find
+    from kdsearch.store.trials import Trials
     from kdsearch.tracking.mirror import Mirror
+    from kdsearch.tracking.study_rows import study_row
     from kdsearch.tracking.uri import tracking_uri as chosen
 
     found, record = find(study, storage, reading=False)
@@ -131,8 +138,8 @@ def delete(
         check_idle(found)
     left = []
     try:
-        uri = chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
-        Mirror(uri, study_row(found), record).delete_runs()
+        uri = chosen(tracking_uri or study_facts(found).tracking_uri)
+        Mirror(uri, study_row(study, study_facts(found), Trials.of(found)), record).delete_runs()
     except KdsearchError as error:
         left.append(f"{error}; the study's runs stay in MLflow")
     delete_checkpoints(record, storage)
@@ -154,17 +161,18 @@ def sync(
     """
     from kdsearch.search.mirroring import follow_study, mirror_once
     from kdsearch.search.model_log import ModelLog
-    from kdsearch.search.results import finished_count
+    from kdsearch.store.facts import study_facts
     from kdsearch.store.studies import find
+    from kdsearch.store.trials import Trials
     from kdsearch.tracking.uri import tracking_uri as chosen
 
     progress = progress or Silence()
     found, record = find(study, storage, reading=False)
-    name, uri = found.study_name, chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
+    name, uri = found.study_name, chosen(tracking_uri or study_facts(found).tracking_uri)
     if follow:
         follow_study(_open_mirror, uri, storage, name, progress.say)
     run_id = mirror_once(_open_mirror, uri, record, found, progress.say)
-    if run_id and finished_count(found) >= found.user_attrs["target"]:
+    if run_id and len(Trials.of(found).finished) >= study_facts(found).target:
         with ModelLog(LOG_PROCESS) as model_log:
             model_log.log(storage, name, uri, run_id, progress)
     return name

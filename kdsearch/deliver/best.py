@@ -1,24 +1,27 @@
 """The best trial of a study so far, and its weights; loads nothing that only an export needs."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import optuna
-from optuna.trial import FrozenTrial
 from torch import Tensor
 
 from kdsearch.errors import NothingFinishedError, StorageError
 from kdsearch.models.student import Network, NetworkConfig, build_student, read_config
 from kdsearch.models.weights import from_bytes
-from kdsearch.search.results import ranked
-from kdsearch.search.weights import weights_name
+from kdsearch.store.facts import StudentFacts
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.slots import slot_of
+from kdsearch.store.runs import Run
+from kdsearch.store.trials import Trials
 
 
 class Winner(NamedTuple):
     """The best trial so far, and its weights."""
 
-    trial: FrozenTrial
+    number: int  # of its trial
+    run: Run
+    accuracy: float  # on the validation images, 0 to 1
+    facts: StudentFacts
+    params: dict[str, Any]  # that were sampled
     config: NetworkConfig
     state: dict[str, Tensor]
 
@@ -31,17 +34,16 @@ class Winner(NamedTuple):
 
 def find_winner(study: optuna.Study, record: StudyRecord) -> Winner:
     """Raises NothingFinishedError before the first complete trial, StorageError where weights are gone."""
-    best = ranked(study)
-    if not best:
+    trial = Trials.of(study).best
+    if trial is None:
         raise NothingFinishedError(
             f"study {study.study_name!r} has no finished trial to export yet; 'kdsearch run' trains some"
         )
-    trial = best[0]
-    slot = slot_of(trial)
-    weights = record.file(weights_name(slot)) if slot else None
-    if weights is None:
+    facts, run = trial.facts.student, trial.run
+    weights = record.file(run.weights) if run else None
+    if weights is None or run is None or facts is None:
         raise StorageError(
             f"study {study.study_name!r}: the weights of trial {trial.number} are not in the database"
         )
-    config = read_config(trial.user_attrs["student"]["config"]["student"])
-    return Winner(trial, config, from_bytes(weights))
+    config, state = read_config(facts.config["student"]), from_bytes(weights)
+    return Winner(trial.number, run, trial.accuracy, facts, trial.frozen.params, config, state)

@@ -16,6 +16,7 @@ from kdsearch.places import cache_root
 from kdsearch.prepare.taught import entry_of
 from kdsearch.search.identity import find_study, study_at
 from kdsearch.search.preparing import views_folder
+from kdsearch.store.facts import study_facts
 from kdsearch.store.storage import open_existing
 from kdsearch.store.studies import studies_in
 
@@ -93,7 +94,8 @@ def _studies(storage: str) -> list[optuna.Study]:
 
 def _needs(found: optuna.Study) -> Iterator[Path]:
     """The entries that a study uses where it runs here. Its images' are known while its folder is here."""
-    study, images = study_at(found, None), found.user_attrs["data"]["fingerprint"]
+    study, facts = study_at(found, None), study_facts(found)
+    images = facts.data.fingerprint
     try:
         source = find_source(study.data, study.seed)
     except DataError:
@@ -103,8 +105,7 @@ def _needs(found: optuna.Study) -> Iterator[Path]:
         for archive in archives_of(source):
             yield entry("downloads", archive.md5)
             yield entry("unpacked", archive.md5)
-    facts = found.user_attrs.get("teachers", {})
-    prints = {name: each["fingerprint"] for name, each in facts.items()}
+    prints = {name: each.fingerprint for name, each in (facts.teachers or {}).items()}
     for device in DEVICES:
         yield views_folder(study, images, prints, torch.device(device))
         for name in study.teachers:

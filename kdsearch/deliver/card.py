@@ -3,17 +3,9 @@
 from kdsearch.config import Record
 from kdsearch.deliver.source import LOADING
 from kdsearch.markdown import escaped
+from kdsearch.store.facts import FinalTest
 
 NAMED = 20  # class names in the card; config.json has all
-
-
-class FinalTest(Record):
-    """What the test images said, when they were read."""
-
-    accuracy: float  # 0 to 1
-    images: int
-    copies: int  # identical to a training image
-    read: str  # the day
 
 
 class CardFacts(Record):

@@ -4,7 +4,6 @@ from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import onnxscript  # noqa: F401  torch.onnx.export would load both, seconds long, when it is called
 import optuna
@@ -18,10 +17,10 @@ from kdsearch.markdown import escaped
 from kdsearch.search.child import child
 from kdsearch.search.identity import open_study
 from kdsearch.search.loading import keep_model
-from kdsearch.search.results import finished_count
+from kdsearch.store.facts import study_facts
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.slots import slot_of
 from kdsearch.store.storage import open_storage
+from kdsearch.store.trials import Trials
 from kdsearch.tracking.model import ModelFacts, delete_models, log_model, models_of
 
 NEEDED = ("numpy", "onnxruntime", "pandas", "pillow")  # by tracking/served.py; MLflow adds itself
@@ -34,7 +33,7 @@ def log_process(connection: Connection, storage: str, name: str, uri: str, run_i
         winner = find_winner(study, record)
         kept = models_of(uri, run_id)
         model = kept.uri or _logged(study, record, winner, uri, run_id)
-        keep_model(study, winner.trial.number, uri, model)
+        keep_model(study, winner.number, uri, model)
         if kept.stale:
             delete_models(uri, kept.stale)
             channel.say(f"the best model in MLflow was not whole, or an older version's: now it is {model}")
@@ -42,13 +41,11 @@ def log_process(connection: Connection, storage: str, name: str, uri: str, run_i
 
 def _logged(study: optuna.Study, record: StudyRecord, winner: Winner, uri: str, run_id: str) -> str:
     described = _described(study, winner)
-    slot = slot_of(winner.trial)
-    assert slot is not None, "the winner's weights were found by its slot"
     facts = ModelFacts(
         description=_description(study, winner, described),
         params={"input": _input(described), "classes": _names(described.classes)},
         metadata=described.model_dump(mode="json", exclude={"student"}),
-        last_epoch=record.epochs(slot.place, slot.attempt)[-1].epoch,
+        last_epoch=record.epochs(winner.run)[-1].epoch,
         classes=described.classes,
         requirements=[f"{package}=={version(package)}" for package in NEEDED],
     )
@@ -60,25 +57,24 @@ def _logged(study: optuna.Study, record: StudyRecord, winner: Winner, uri: str, 
 
 
 def _described(study: optuna.Study, winner: Winner) -> ExportConfig:
-    data: dict[str, Any] = study.user_attrs["data"]
-    student = winner.trial.user_attrs["student"]
+    data = study_facts(study).data
     return ExportConfig(
         study=study.study_name,
-        trial=winner.trial.number,
-        classes=data["classes"],
-        parameters=student["parameters"],
-        macs=student["macs"],
-        input=Preprocessing(size=data["image_size"]),
+        trial=winner.number,
+        classes=data.classes,
+        parameters=winner.facts.parameters,
+        macs=winner.facts.macs,
+        input=Preprocessing(size=data.image_size),
         student=winner.config,
     )
 
 
 def _description(study: optuna.Study, winner: Winner, described: ExportConfig) -> str:
     """What the model card says first, for the model's page in MLflow."""
-    images = study.user_attrs["data"]["validation"]
+    images, finished = study_facts(study).data.validation, len(Trials.of(study).finished)
     return (
-        f"Trial {described.trial} of {escaped(described.study)}, the best of {finished_count(study):,}: "
-        f"**{100 * (winner.trial.value or 0):.2f} %** of {images:,} validation images, "
+        f"Trial {described.trial} of {escaped(described.study)}, the best of {finished:,}: "
+        f"**{100 * winner.accuracy:.2f} %** of {images:,} validation images, "
         f"{described.parameters:,} parameters, {described.macs:,} multiply-adds an image.\n\n"
         f"Input: {_input(described)}.\n\n"
         "Answer: a table with `class`, its `probability`, and `p(NAME)` of each class.\n\n"

@@ -9,6 +9,8 @@ from kdsearch.errors import UsageError
 from kdsearch.models.layers import Layer, layers_of
 from kdsearch.models.published import PUBLISHED, PublishedConfig
 from kdsearch.models.student import NetworkConfig, build_student, read_config
+from kdsearch.store.facts import study_facts
+from kdsearch.store.trials import Trials
 
 
 class NetworkTable(Record):
@@ -25,12 +27,13 @@ class NetworkTable(Record):
 
 def of_trial(found: optuna.Study, number: int) -> NetworkTable:
     """The student that a trial of the study trained. Raises UsageError where there is none."""
-    trials = found.get_trials(deepcopy=False)
-    if number >= len(trials) or "student" not in trials[number].user_attrs:
+    trials = Trials.of(found)
+    student = trials[number].facts.student if number < len(trials) else None
+    if student is None:
         raise UsageError(f"study {found.study_name!r} has no trial {number} with a student")
-    config = read_config(trials[number].user_attrs["student"]["config"]["student"])
+    config = read_config(student.config["student"])
     name = f"trial {number} of study {found.study_name}"
-    return _table(name, config, found.user_attrs["data"]["image_size"])
+    return _table(name, config, study_facts(found).data.image_size)
 
 
 def of_published(name: str, classes: int, image_size: int) -> NetworkTable:

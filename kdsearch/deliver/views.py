@@ -12,8 +12,9 @@ from kdsearch.device import choose_device
 from kdsearch.errors import CacheDamagedError, UsageError
 from kdsearch.prepare.teacher import prepare_teachers
 from kdsearch.progress import Progress
-from kdsearch.search.identity import DataFacts, check_data, study_at
+from kdsearch.search.identity import check_data, data_facts, study_at
 from kdsearch.search.preparing import bank_of, builder_of
+from kdsearch.store.facts import study_facts
 from kdsearch.store.record import StudyRecord
 from kdsearch.views.bank import ViewBank
 
@@ -44,11 +45,11 @@ def look_at_views(
     should be; CacheDamagedError for views whose files have changed.
     """
     study = study_at(found, data)
-    if "teachers" not in found.user_attrs:
+    if study_facts(found).teachers is None:
         raise UsageError(f"study {study.name!r} has no views yet; 'kdsearch run' makes them")
     device = choose_device(on)
     sets = load_search_sets(study.data, study.seed, progress)
-    check_data(found, study.name, DataFacts.of(study.data.name, sets))
+    check_data(found, study.name, data_facts(study.data.name, sets))
     ready = prepare_teachers(study, sets, record, device, progress)
     bank = bank_of(study, found, sets, ready, device)
     made = tuple(number for number in range(bank.count) if bank.exists(number))

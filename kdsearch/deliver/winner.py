@@ -1,9 +1,7 @@
 """The best trial of a study, as a trained student with all that is known of it."""
 
-import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -13,7 +11,7 @@ from kdsearch.data.image_set import ImageSet, SearchSets
 from kdsearch.data.sources import load_search_sets, load_test_set
 from kdsearch.data.split import count_copies
 from kdsearch.deliver.best import Winner, find_winner
-from kdsearch.deliver.card import CardFacts, FinalTest
+from kdsearch.deliver.card import CardFacts
 from kdsearch.deliver.export import check_folder, export_student
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.errors import DataError, NothingFinishedError
@@ -21,8 +19,9 @@ from kdsearch.models.student import Network, student_outputs
 from kdsearch.progress import Progress
 from kdsearch.search.identity import study_at
 from kdsearch.search.loading import how_to_load
-from kdsearch.search.results import finished_count, ranked
+from kdsearch.store.facts import FinalTest, final_test, keep_final_test, study_facts
 from kdsearch.store.record import StudyRecord
+from kdsearch.store.trials import Trials
 from kdsearch.study.file import Study
 from kdsearch.study.settings import PublishedResult
 from kdsearch.study.teachers import label
@@ -78,7 +77,7 @@ def export_best(
     paths = export_student(winner.config, winner.state, facts, images, out, force=force)
     return Exported(
         study=study.name,
-        trial=winner.trial.number,
+        trial=winner.number,
         paths=tuple(paths),
         parameters=facts.parameters,
         validation_accuracy=facts.validation_accuracy,
@@ -101,7 +100,7 @@ def judge_best(
 
     Raises NothingFinishedError where there is none: the only training diverged.
     """
-    if not ranked(found):
+    if Trials.of(found).best is None:
         raise NothingFinishedError(
             f"study {found.study_name!r}: the training diverged; lower training.learning_rate, and give "
             "another --name or 'kdsearch delete' this one"
@@ -112,8 +111,8 @@ def judge_best(
     if test:
         final, why = _tested(found, winner, study, _same_images(found, study, progress), progress)
     return Trained(
-        parameters=winner.trial.user_attrs["student"]["parameters"],
-        validation_accuracy=winner.trial.value or 0.0,
+        parameters=winner.facts.parameters,
+        validation_accuracy=winner.accuracy,
         test=final,
         note=why,
         published=published,
@@ -123,7 +122,7 @@ def judge_best(
 def _same_images(found: optuna.Study, study: Study, progress: Progress) -> SearchSets:
     """The study's images. Raises DataError where they are others than when it was created."""
     sets = load_search_sets(study.data, study.seed, progress)
-    if sets.fingerprint != found.user_attrs["data"]["fingerprint"]:
+    if sets.fingerprint != study_facts(found).data.fingerprint:
         raise DataError(
             f"{study.data.name}: not the images that study {study.name!r} was created with; give --data"
         )
@@ -131,9 +130,8 @@ def _same_images(found: optuna.Study, study: Study, progress: Progress) -> Searc
 
 
 def _search_notes(found: optuna.Study) -> list[str]:
-    finished = finished_count(found)
-    target = found.user_attrs.get("target", finished)
-    running = found.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    trials, target = Trials.of(found), study_facts(found).target
+    finished, running = len(trials.finished), trials.in_state(TrialState.RUNNING)
     if finished >= target:
         return []
     state = "still running" if running else "not finished"
@@ -146,15 +144,14 @@ def _tested(
     found: optuna.Study, winner: Winner, study: Study, sets: SearchSets, progress: Progress
 ) -> tuple[FinalTest | None, str]:
     """What the test images say of the winner; each reading is kept with the study, with its time."""
-    key = f"test_read.{winner.trial.number}"
-    if key in found.user_attrs:
-        return FinalTest.model_validate({k: v for k, v in found.user_attrs[key].items() if k != "at"}), ""
+    if final := final_test(found, winner.number):
+        return final, ""
     try:
         images = load_test_set(study.data, study.seed, progress)
     except DataError as error:
         return None, f"The test split was not read: {error}."
     final = _score(winner.student(), images, sets)
-    found.set_user_attr(key, {**final.model_dump(), "at": time.time()})
+    keep_final_test(found, winner.number, final)
     return final, ""
 
 
@@ -171,27 +168,27 @@ def _score(student: Network, test: ImageSet, sets: SearchSets) -> FinalTest:
 def _facts(
     found: optuna.Study, winner: Winner, study: Study, sets: SearchSets, final: FinalTest | None
 ) -> CardFacts:
-    trial: dict[str, Any] = winner.trial.user_attrs["student"]
-    known, names = found.user_attrs.get("teachers", {}), TrialConfig.model_validate(trial["config"]).teachers
-    teachers = {label(name, known[name]["model"]): known[name]["accuracy"] for name in names if name in known}
+    trial, known = winner.facts, study_facts(found).teachers or {}
+    names = TrialConfig.model_validate(trial.config).teachers
+    teachers = {label(name, known[name].model): known[name].accuracy for name in names if name in known}
     return CardFacts(
         study=study.name,
-        trial=winner.trial.number,
-        trials=finished_count(found),
+        trial=winner.number,
+        trials=len(Trials.of(found).finished),
         seed=study.seed,
-        params=winner.trial.params,
+        params=winner.params,
         max_params=study.max_params,
-        parameters=trial["parameters"],
-        macs=trial["macs"],
+        parameters=trial.parameters,
+        macs=trial.macs,
         data=study.data.name,
         fingerprint=sets.fingerprint,
         classes=sets.train.classes,
         image_size=sets.train.images.shape[-1],
         train_images=len(sets.train),
         validation_images=len(sets.validation),
-        validation_accuracy=winner.trial.value or 0.0,
+        validation_accuracy=winner.accuracy,
         test=final,
         teachers=teachers,
-        versions=dict(each.split("==") for each in trial["versions"].split()),
-        commit=None if trial["commit"] == "unknown" else trial["commit"],
+        versions=dict(each.split("==") for each in (trial.versions or "").split()),
+        commit=None if trial.commit == "unknown" else trial.commit,
     )

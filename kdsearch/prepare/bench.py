@@ -25,7 +25,7 @@ from kdsearch.models.student import StudentConfig, build_student
 from kdsearch.models.width import solve_width
 from kdsearch.progress import Silence
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.runs import Slot
+from kdsearch.store.runs import Run
 from kdsearch.study.budget import fitting
 from kdsearch.study.file import Study
 from kdsearch.study.trial_config import TrialConfig
@@ -53,7 +53,7 @@ class Prepared(Record):
 
 
 class Bench:
-    """Study, images, views and record; makes the training and the checkpoint of a slot."""
+    """Study, images, views and record; makes the training and the checkpoint of a run."""
 
     def __init__(
         self,
@@ -90,9 +90,9 @@ class Bench:
         """`student` with the data's normalisation and the width that the budget allows."""
         return solve_width(self.normalised(student), self.study.max_params, fraction)
 
-    def training(self, config: TrialConfig, slot: Slot) -> Training:
-        """The slot's training from its beginning. Data order is the study's, weights are the slot's own."""
-        seed = self.seed(slot)
+    def training(self, config: TrialConfig, run: Run) -> Training:
+        """The run's training from its beginning. Data order is the study's, weights are the run's own."""
+        seed = self.seed(run)
         with seeded(seed):
             student = in_place(build_student(config.student))
             objective = config.objective(self.bank.shapes(config.teachers))
@@ -121,12 +121,12 @@ class Bench:
             self.live_teachers[name] = LiveTeacher(self.record, self.study, name, shape, self.device)
         return self.live_teachers[name]
 
-    def checkpoint(self, slot: Slot, key: str = "") -> Checkpoint:
-        """Where the slot's training is saved; `key` is its trial config's.
+    def checkpoint(self, run: Run, key: str = "") -> Checkpoint:
+        """Where the run's training is saved; `key` is its trial config's.
 
         A study that was deleted and made anew has another identity, and takes nothing of the old one's.
         """
-        return Checkpoint(self.checkpoints / slot.checkpoint, f"{self.identity} {key}", self.say)
+        return Checkpoint(self.checkpoints / run.checkpoint, f"{self.identity} {key}", self.say)
 
     @cached_property
     def identity(self) -> str:
@@ -144,9 +144,9 @@ class Bench:
                 return
             yield result
 
-    def seed(self, slot: Slot) -> int:
+    def seed(self, run: Run) -> int:
         """Of initialisation and dropout."""
-        return derived_seed(self.study.seed, "trial", *slot)
+        return derived_seed(self.study.seed, *run.seed_parts)
 
     def _wait_for_view(self, number: int) -> None:
         """Until the view is there and proved. Raises what ends the run where nobody makes it any more.

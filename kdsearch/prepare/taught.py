@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from kdsearch.cache import check, digest, entry, locked, making, sound
-from kdsearch.config import Record
 from kdsearch.data.image_set import ImageSet, SearchSets
 from kdsearch.device import placed, seeded
 from kdsearch.distill.objective import Objective
@@ -24,6 +23,7 @@ from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.models.weights import load_weights, read_weights, to_bytes
 from kdsearch.outputs import Outputs
 from kdsearch.progress import Progress
+from kdsearch.store.facts import TeacherFacts
 from kdsearch.study.file import Study
 from kdsearch.study.settings import TeacherConfig
 from kdsearch.study.teachers import ONLY, place_of
@@ -33,17 +33,6 @@ from kdsearch.views.fresh import FreshBatches
 
 VERSION = 4  # part of the cache key: raise it when the same settings train another teacher
 WEIGHTS, FACTS = "teacher.safetensors", "facts.json"  # the files of a cache entry
-
-
-class TeacherFacts(Record):
-    """What is known of a teacher besides its weights."""
-
-    model: str
-    origin: str  # trained, from what, or the checkpoint's file name
-    parameters: int
-    accuracy: float  # on the validation split
-    fingerprint: str  # sha256 of the weights
-    curve: tuple[EpochResult, ...] = ()
 
 
 class Taught(NamedTuple):

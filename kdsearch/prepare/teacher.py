@@ -16,14 +16,15 @@ from kdsearch.prepare.stored import fill_teacher, weights_file
 from kdsearch.prepare.taught import (
     Lesson,
     Taught,
-    TeacherFacts,
     cache_entry,
     read_checkpoint,
     sha256,
     taught,
 )
 from kdsearch.progress import Progress
-from kdsearch.store.record import TEACHER_SLOT, StudyRecord
+from kdsearch.store.facts import TeacherFacts
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import TEACHER, Run
 from kdsearch.study.distillation import check_layers
 from kdsearch.study.file import Study
 from kdsearch.study.teachers import place_of
@@ -126,8 +127,9 @@ def _store(record: StudyRecord, lesson: Lesson, made: Taught) -> None:
 def _keep_curve(record: StudyRecord, lesson: Lesson, facts: TeacherFacts) -> None:
     """The curve of the weights that are kept: two machines may have trained the teacher at once."""
     place = list(lesson.study.teachers).index(lesson.name)
-    if record.epochs(TEACHER_SLOT, place) != list(facts.curve):
-        record.replace_epochs(TEACHER_SLOT, place, facts.curve)
+    run = Run(TEACHER, place, 0)
+    if record.epochs(run) != list(facts.curve):
+        record.replace_epochs(run, facts.curve)
 
 
 def _facts_file(name: str, fingerprint: str) -> str:

@@ -7,50 +7,35 @@ from typing import Any
 import optuna
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 
-from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, UsageError
 from kdsearch.search.samplers import make_pruner
 from kdsearch.store.checkpoints import delete_checkpoints
+from kdsearch.store.facts import DataFacts, facts_in, is_foreign, keep, study_facts
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import StudyStorage
-from kdsearch.store.studies import IDENTITY, is_ours, load_study
+from kdsearch.store.studies import load_study
 from kdsearch.study.budget import fitting
 from kdsearch.study.file import Study
 
 DEFAULT_TRIALS = 100
-CREATOR = "kdsearch"  # user attribute: the version that created the study; the first one that is written
-ATTRIBUTES = {*IDENTITY, "given_teachers"}  # those of a study that is being created
 # What may differ between two runs: whole tables and keys, or one key of a table.
 FREE = {"run": None, "description": None, "published": None, "data": "path", "teacher": "checkpoint"}
 
 
-class DataFacts(Record):
-    """The images that a study was created with."""
-
-    name: str
-    fingerprint: str
-    train: int
-    validation: int
-    classes: tuple[str, ...]
-    image_size: int
-    channels: int
-
-    @classmethod
-    def of(cls, name: str, sets: SearchSets) -> "DataFacts":
-        """The facts of the two sets of a search."""
-        _, channels, size, _ = sets.train.images.shape
-        return cls(
-            name=name,
-            fingerprint=sets.fingerprint,
-            train=len(sets.train),
-            validation=len(sets.validation),
-            classes=sets.train.classes,
-            image_size=size,
-            channels=channels,
-        )
+def data_facts(name: str, sets: SearchSets) -> DataFacts:
+    """The facts of the two sets of a search."""
+    _, channels, size, _ = sets.train.images.shape
+    return DataFacts(
+        name=name,
+        fingerprint=sets.fingerprint,
+        train=len(sets.train),
+        validation=len(sets.validation),
+        classes=sets.train.classes,
+        image_size=size,
+        channels=channels,
+    )
 
 
 def identity_of(study: Study) -> dict[str, Any]:
@@ -92,28 +77,18 @@ def open_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 def is_whole(found: optuna.Study) -> bool:
     """Whether the study has all that identifies it: its creator may have died between two writes."""
-    return is_ours(found.user_attrs)
-
-
-def is_foreign(found: optuna.Study) -> bool:
-    """Whether another program created the study; not so where our own creator died between two writes."""
-    attributes = found.user_attrs
-    if CREATOR in attributes or is_whole(found):
-        return False
-    if attributes.keys() - ATTRIBUTES or found.directions != [StudyDirection.MAXIMIZE]:
-        return True
-    return bool(found.get_trials(deepcopy=False))
+    return facts_in(found) is not None
 
 
 def stored_study(found: optuna.Study) -> Study:
     """The study as it was when it was created."""
-    return Study(found.user_attrs["study"], f"study {found.study_name}")
+    return Study(study_facts(found).study, f"study {found.study_name}")
 
 
 def study_at(found: optuna.Study, path: str | None) -> Study:
     """The study as it was created, its images at `path`, or where they lay."""
     study = stored_study(found)
-    data = {**study.tables["data"], "path": path or found.user_attrs.get("data_path")}
+    data = {**study.tables["data"], "path": path or study_facts(found).data_path}
     return Study({**study.tables, "data": data}, f"study {study.name}")
 
 
@@ -132,7 +107,7 @@ def check_settings(found: optuna.Study, study: Study) -> None:
 
 def check_data(found: optuna.Study, name: str, facts: DataFacts) -> None:
     """Raises IdentityError where the images are others than when the study was created."""
-    if is_whole(found) and found.user_attrs["data"]["fingerprint"] != facts.fingerprint:
+    if is_whole(found) and study_facts(found).data.fingerprint != facts.fingerprint:
         raise _changed(name, "the images of [data] (other content than when it was created)")
 
 
@@ -165,7 +140,7 @@ def create_study(storage: StudyStorage, study: Study, data: DataFacts, views: in
     """
     try:
         found = optuna.create_study(study_name=study.name, storage=storage, direction="maximize")
-        found.set_user_attr(CREATOR, version("kdsearch"))
+        keep(found, kdsearch=version("kdsearch"))
         record = StudyRecord(storage.engine, study.name)
         if record.files():  # of a study that somebody deleted by other means
             delete_checkpoints(record, study.run.storage)
@@ -174,15 +149,14 @@ def create_study(storage: StudyStorage, study: Study, data: DataFacts, views: in
         found = load_study(storage, study.name)
         check_settings(found, study)
     facts = {
-        "data": data.model_dump(mode="json"),
+        "data": data,
         "views": views,
         "given_teachers": [name for name, teacher in study.teachers.items() if teacher.checkpoint],
         "params": fitting(study, len(data.classes), data.image_size)[0].parameters(),
         "study": identity_of(study),  # the last one, see `is_whole`
     }
     if not is_whole(found):
-        for name, value in facts.items():
-            found.set_user_attr(name, value)
+        keep(found, **facts)
     return found
 
 
@@ -191,8 +165,8 @@ def settle_target(found: optuna.Study, given: int | None, finished: int, default
 
     Never fewer than are finished. Stores it where it is new.
     """
-    stored = found.user_attrs.get("target")
-    target: int = max(finished, given or stored or default or DEFAULT_TRIALS)
+    stored = study_facts(found).target
+    target = max(finished, given or stored or default or DEFAULT_TRIALS)
     if target != stored:
-        found.set_user_attr("target", target)
+        keep(found, target=target)
     return target

@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
@@ -11,7 +10,7 @@ import optuna
 import torch
 from optuna import TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from kdsearch.device import choose_device, share
 from kdsearch.engine.lean import give_memory_back, stay_lean
@@ -31,20 +30,14 @@ from kdsearch.search.recipes import baselines
 from kdsearch.search.trial import run_trial
 from kdsearch.store.checkpoints import remove_spent
 from kdsearch.store.duplicates import DuplicateTrialError
+from kdsearch.store.facts import End, keep, study_facts
 from kdsearch.store.failures import check_failures
 from kdsearch.store.queue import enqueue_place, retry
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.slots import (
-    FINISHED,
-    MARK,
-    SurplusTrialError,
-    mark_of,
-    missing_places,
-    of_place,
-    slot_of,
-)
+from kdsearch.store.slots import SurplusTrialError
 from kdsearch.store.storage import open_storage
 from kdsearch.store.takeover import Takeover
+from kdsearch.store.trials import Trials
 
 IDLE_SECONDS = 0.2
 
@@ -97,31 +90,31 @@ class Worker:
 
     def work(self) -> None:
         """Until every slot is finished, or it is told to stop. Raises SearchError after too many failures."""
+        trials = Trials([])
         while True:
-            trials = self.study.get_trials(deepcopy=False)
+            trials = Trials.of(self.study, trials)
             self._settle(trials)
             if self.fatal:
                 raise self.fatal
             if self.bench.stop():
                 return
-            target: int = self.study.user_attrs["target"]
+            target = study_facts(self.study).target
             check_failures(trials, self.job.since, target)
             if not self._go_on(trials, target):
                 return
 
-    def _go_on(self, trials: Sequence[FrozenTrial], target: int) -> bool:
+    def _go_on(self, trials: Trials, target: int) -> bool:
         """Runs a trial, or waits a little; False where nothing is left to do."""
-        states = {trial.state for trial in trials}
-        running = TrialState.RUNNING in states
-        if TrialState.WAITING in states:
-            self._run_one(target)
+        running = trials.in_state(TrialState.RUNNING)
+        if trials.in_state(TrialState.WAITING):
+            self._run_one(target, trials)
         elif running and self.take_over(trials):
             pass  # what was dead waits now
         elif running and self.job.size == 1 and self.take_over.doubted:
             self._wait_for(min(self.take_over.doubted))
-        elif missing := missing_places(trials, target):
+        elif missing := trials.missing_places(target):
             enqueue_place(self.study, missing[min(self.job.place, len(missing) - 1)], trials, self.recipes)
-            self._run_one(target)
+            self._run_one(target, trials)
         elif running:
             self._wait()
         else:
@@ -140,13 +133,13 @@ class Worker:
         time.sleep(IDLE_SECONDS)
         self.channel.send(Spent("waiting", IDLE_SECONDS))
 
-    def _run_one(self, target: int) -> None:
+    def _run_one(self, target: int, trials: Trials) -> None:
         started, trained = time.perf_counter(), self.bench.trained_seconds
         numbers: list[int] = []
 
         def objective(trial: Trial) -> float:
             numbers.append(trial.number)
-            return self._guarded(trial, target)
+            return self._guarded(trial, target, trials)
 
         try:
             self.study.optimize(objective, n_trials=1, catch=(Exception,))
@@ -164,33 +157,32 @@ class Worker:
         self.channel.send(Spent("training", training))
         self.channel.send(Spent(OVERHEAD, time.perf_counter() - started - training))
 
-    def _guarded(self, trial: Trial, target: int) -> float:
+    def _guarded(self, trial: Trial, target: int, trials: Trials) -> float:
         """The one place where any exception is caught: the trial is FAIL, with its reason."""
         try:
-            return run_trial(trial, self.bench, target)
+            return run_trial(trial, self.bench, target, trials)
         except (TrialPruned, SurplusTrialError, DuplicateTrialError, UpdateFinishedTrialError):
             raise
         except InterruptedTrainingError:
-            trial.set_user_attr(MARK, "interrupted")
+            keep(trial, mark=End.INTERRUPTED)
             raise
         except (StorageError, StudyDeletedError) as error:
             give_up(self.channel, error)
         except (CacheClearedError, CacheDamagedError) as error:
-            trial.set_user_attr(MARK, "interrupted")
+            keep(trial, mark=End.INTERRUPTED)
             self.fatal = error
             raise
         except Exception as error:
-            trial.set_user_attr("reason", f"{type(error).__name__}: {error}".splitlines()[0])
-            trial.set_user_attr(MARK, "failed")
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            keep(trial, reason=reason, mark=End.FAILED)
             raise
 
-    def _settle(self, trials: Sequence[FrozenTrial]) -> None:
+    def _settle(self, trials: Trials) -> None:
         """Optuna has its answer: an interrupted trial waits again, an ended one needs no checkpoint."""
         if self.latest is None:
             return
         trial, self.latest = trials[self.latest], None
-        mark, slot = mark_of(trial), slot_of(trial)
-        if trial.state == TrialState.FAIL and mark == "interrupted":
-            retry(self.study, trial)
-        elif slot and (trial.state in FINISHED or mark == "failed"):
-            remove_spent(self.bench.checkpoints, of_place(trials, slot.place))
+        if trial.state == TrialState.FAIL and trial.facts.mark == End.INTERRUPTED:
+            retry(self.study, trial.frozen)
+        elif trial.run and (trial.is_finished or trial.facts.mark == End.FAILED):
+            remove_spent(self.bench.checkpoints, trials.of_place(trial.run.place))

@@ -9,13 +9,16 @@ from typing import Literal, NoReturn, Protocol
 import optuna
 
 from kdsearch.errors import KdsearchError, OutageError, StoppedError, StorageError, StudyDeletedError
-from kdsearch.search.results import PAGE, best_slot, finished_count, study_row, trial_rows
 from kdsearch.search.signals import stopping
+from kdsearch.store.facts import keep, study_facts
 from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import Run
 from kdsearch.store.storage import StudyStorage, open_storage
 from kdsearch.store.studies import load_study
+from kdsearch.store.trials import Trials
 from kdsearch.tracking.reaching import one_line
 from kdsearch.tracking.runs import StudyRow, TrialRow
+from kdsearch.tracking.study_rows import study_row, trial_rows
 
 TICK_SECONDS = 2.0
 LIVE_TICKS = 5  # from one look at running trials to the next: each costs MLflow as much as a whole trial
@@ -38,7 +41,7 @@ class Mirroring(Protocol):
     def close(self, status: End) -> None:
         """Ends the parent run."""
 
-    def awaits_model(self, slot: int, attempt: int) -> str | None:
+    def awaits_model(self, run: Run) -> str | None:
         """The id of a trial's run that has no model yet."""
 
     def page(self) -> str | None:
@@ -69,6 +72,7 @@ class MirrorThread(threading.Thread):
         self.end: End | None = None
         self.ticks = 0
         self.spent = 0.0  # seconds, waiting for MLflow included
+        self.trials = Trials([])  # as the latest tick saw them
         self.known: dict[int, TrialRow] = {}  # trials that have ended
         self.behind = True  # until a tick has ended well
         self.told = False  # of the failure that lasts
@@ -104,9 +108,9 @@ class MirrorThread(threading.Thread):
         with suppress(OSError):
             self.listener(text)
 
-    def awaits_model(self, slot: int, attempt: int) -> str | None:
+    def awaits_model(self, run: Run) -> str | None:
         """The id of a trial's run in MLflow, if it got there and has no model yet."""
-        return self.mirror.awaits_model(slot, attempt) if self.mirror and not self.behind else None
+        return self.mirror.awaits_model(run) if self.mirror and not self.behind else None
 
     def _tick(self) -> None:
         self.behind = True
@@ -120,9 +124,11 @@ class MirrorThread(threading.Thread):
         live = self.ending.is_set() or self.ticks % LIVE_TICKS == 0
         self.ticks += 1
         try:
-            mirror, study = self._opened()
-            mirror.tick(trial_rows(study, self.known), live=live)
-            _close(mirror, study, self.end)
+            study = self._opened_study()
+            self.trials = Trials.of(study, self.trials)
+            mirror = self._opened_mirror(study, self.trials)
+            mirror.tick(trial_rows(self.trials, self.known), live=live)
+            _close(mirror, study, self.trials, self.end)
         except OutageError:
             return  # the study's own database is away; those who need it more say so
         except (StorageError, StudyDeletedError) as error:
@@ -141,16 +147,19 @@ class MirrorThread(threading.Thread):
             return
         self.behind = self.told = False
 
-    def _opened(self) -> tuple[Mirroring, optuna.Study]:
-        """The mirror, told of the study as it is now; both are opened once."""
+    def _opened_study(self) -> optuna.Study:
         if self.study is None:
             self.study = load_study(self.storage, self.study_name)
-        row = study_row(self.study)
+        return self.study
+
+    def _opened_mirror(self, study: optuna.Study, trials: Trials) -> Mirroring:
+        """The mirror, told of the study as it is now."""
+        row = study_row(self.study_name, study_facts(study), trials)
         if self.mirror is None:
             record = StudyRecord(self.storage.engine, self.study_name, patience=PATIENCE_SECONDS)
             self.mirror = self.open_mirror(self.uri, row, record, self.say)
         self.mirror.study = row
-        return self.mirror, self.study
+        return self.mirror
 
 
 def follow_study(open_mirror: OpenMirror, uri: str | None, storage: str, study: str, say: Say) -> NoReturn:
@@ -181,23 +190,24 @@ def mirror_once(
 
     Raises MirrorUnavailableError where MLflow does not answer.
     """
-    mirror = open_mirror(uri, study_row(study), record, say)
-    mirror_now(mirror, study)
-    best = best_slot(study)
-    return mirror.awaits_model(*best) if best else None
+    trials = Trials.of(study)
+    mirror = open_mirror(uri, study_row(study.study_name, study_facts(study), trials), record, say)
+    mirror_now(mirror, study, trials)
+    best = trials.best.run if trials.best else None
+    return mirror.awaits_model(best) if best else None
 
 
-def mirror_now(mirror: Mirroring, study: optuna.Study) -> None:
+def mirror_now(mirror: Mirroring, study: optuna.Study, trials: Trials) -> None:
     """One tick of a mirror, and the end of the parent run where the study has its trials."""
-    mirror.tick(trial_rows(study))
-    _close(mirror, study, None)
+    mirror.tick(trial_rows(trials))
+    _close(mirror, study, trials, None)
 
 
-def _close(mirror: Mirroring, study: optuna.Study, end: End | None) -> None:
+def _close(mirror: Mirroring, study: optuna.Study, trials: Trials, end: End | None) -> None:
     """Ends the parent run, as told or because the study has its trials; keeps where they are compared."""
-    page = mirror.page()
-    if page and study.user_attrs.get(PAGE) != page:
-        study.set_user_attr(PAGE, page)
-    has_all = finished_count(study) >= study.user_attrs.get("target", 1)
+    page, facts = mirror.page(), study_facts(study)
+    if page and facts.comparison != page:
+        keep(study, comparison=page)
+    has_all = len(trials.finished) >= max(1, facts.target)
     if end or has_all:
         mirror.close(end or "FINISHED")

@@ -27,12 +27,13 @@ from kdsearch.search import identity
 from kdsearch.search.child import child
 from kdsearch.search.messages import LATER_VIEWS, Channel, Created, Request, Spent
 from kdsearch.search.messages import Ready as ViewsReady
-from kdsearch.search.results import finished_count
 from kdsearch.store.checkpoints import adopt_checkpoints, check_state, remove_abandoned, remove_spent
+from kdsearch.store.facts import DataFacts, keep, study_facts
 from kdsearch.store.liveness import this_process
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import StudyStorage, open_storage
-from kdsearch.store.studies import LAST_RUN, PREPARING, Found, choose_study
+from kdsearch.store.studies import Found, choose_study
+from kdsearch.store.trials import Trials
 from kdsearch.study.budget import check_budget
 from kdsearch.study.file import Study, load_study
 from kdsearch.study.settings import RunConfig
@@ -73,7 +74,7 @@ def prepare(request: Request, channel: Channel) -> None:
     if found is not None:
         identity.check_settings(found, study)
     sets = load_search_sets(study.data, study.seed, channel)
-    facts = identity.DataFacts.of(study.data.name, sets)
+    facts = identity.data_facts(study.data.name, sets)
     for line in check_budget(study, len(facts.classes), facts.image_size):
         channel.say(line)
     if found is not None:
@@ -81,11 +82,10 @@ def prepare(request: Request, channel: Channel) -> None:
     if found is None or not identity.is_whole(found):  # a mistake in a study that exists cannot be mended
         embeddings = check_teachers(study, sets, device, channel)
         found = _create(storage, study, facts, embeddings, channel)
-    finished = finished_count(found)
+    finished = len(Trials.of(found).finished)
     given = request.trials or request.settings.get("run.trials")
     target = identity.settle_target(found, given, finished, study.run.trials)
-    found.set_user_attr(LAST_RUN, time.time())
-    found.set_user_attr(PREPARING, this_process())
+    keep(found, last_run=time.time(), preparing=this_process())
     _keep_places(found, study)
     run = study.run
     known = Found(found, StudyRecord(storage.engine, study.name))
@@ -118,7 +118,7 @@ def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
 def _clean_state(known: Found, storage: str) -> Path:
     """The folder of the study's checkpoints, without those that killed workers left for nobody."""
     folder = adopt_checkpoints(known.record, storage)
-    remove_spent(folder, known.study.get_trials(deepcopy=False))
+    remove_spent(folder, Trials.of(known.study))
     remove_abandoned(folder)
     return folder
 
@@ -127,7 +127,7 @@ def _teach(
     study: Study, known: Found, sets: SearchSets, device: torch.device, channel: Channel
 ) -> dict[str, Ready]:
     found, record = known
-    for name in found.user_attrs.get("given_teachers", []):
+    for name in study_facts(found).given_teachers:
         if not study.teachers[name].checkpoint and record.file(weights_file(name)) is None:
             raise TeacherError(
                 f"{place_of(name)}.checkpoint: study {study.name!r} was created with a file that is not "
@@ -136,9 +136,7 @@ def _teach(
     with spent(channel, "teacher"):
         ready = prepare_teachers(study, sets, record, device, channel)
     facts = {name: each.facts for name, each in ready.items()}
-    found.set_user_attr(
-        "teachers", {name: each.model_dump(exclude={"curve"}) for name, each in facts.items()}
-    )
+    keep(found, teachers={name: each.model_dump(exclude={"curve"}) for name, each in facts.items()})
     for name, each in facts.items():
         size = f"validation accuracy {each.accuracy:.2%}, {each.parameters:,} parameters"
         channel.say(f"teacher {label(name, each.model)}: {size} ({each.origin})")
@@ -152,7 +150,7 @@ def bank_of(
     prints = {name: each.facts.fingerprint for name, each in ready.items()}
     return ViewBank(
         folder=views_folder(study, sets.fingerprint, prints, device),
-        count=found.user_attrs["views"],
+        count=study_facts(found).views,
         classes=len(sets.train.classes),
         teachers={
             name: Answering(embedding=each.network.shapes.embedding, hints=each.network.shapes.hints)
@@ -187,10 +185,10 @@ def _make_views(builder: ViewBuilder, prepared: Prepared, channel: Channel) -> N
 def _keep_places(found: optuna.Study, study: Study) -> None:
     """Where images and MLflow are, for the commands that come later; no URI with a secret."""
     if study.data.path is not None:
-        found.set_user_attr("data_path", str(expanded(study.data.path).resolve()))
+        keep(found, data_path=str(expanded(study.data.path).resolve()))
     uri = study.run.tracking_uri
     if uri is not None and not has_secret(uri):
-        found.set_user_attr("tracking_uri", uri)
+        keep(found, tracking_uri=uri)
 
 
 @contextmanager
@@ -208,14 +206,15 @@ def _joined(request: Request) -> Study:
     run = read_record(Place("worker", "run"), given, RunConfig)
     storage = open_storage(run.storage, create=True)
     found = choose_study(storage, request.study)
-    tables = dict(found.user_attrs["study"])
-    tables["data"] = {**tables["data"], "path": replaced.get("data.path", found.user_attrs.get("data_path"))}
+    facts = study_facts(found)
+    tables = dict(facts.study)
+    tables["data"] = {**tables["data"], "path": replaced.get("data.path", facts.data_path)}
     storage.engine.dispose()  # two connections are all that a process has
     return Study({**tables, "run": run.model_dump()}, f"study {request.study}")
 
 
 def _create(
-    storage: StudyStorage, study: Study, facts: identity.DataFacts, embeddings: list[int], channel: Channel
+    storage: StudyStorage, study: Study, facts: DataFacts, embeddings: list[int], channel: Channel
 ) -> optuna.Study:
     pixels = torch.empty((facts.train, facts.channels, facts.image_size, facts.image_size), device="meta")
     size = view_bytes(pixels, len(facts.classes), embeddings)

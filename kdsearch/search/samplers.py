@@ -8,7 +8,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from kdsearch.store.slots import slot_of
+from kdsearch.store.facts import trial_facts
 
 STARTUP_TRIALS = 10
 
@@ -35,11 +35,11 @@ class SlotHyperband(HyperbandPruner):
     def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
         if trial.state == TrialState.FAIL:
             return -1  # no bracket
-        slot = slot_of(trial)
-        if slot is None:
+        run = trial_facts(trial).run
+        if run is None:
             return super()._get_bracket_id(study, trial)
         stand_in = copy.copy(trial)
-        stand_in.number = slot.place
+        stand_in.number = run.place
         return super()._get_bracket_id(study, stand_in)
 
 

@@ -32,10 +32,12 @@ from kdsearch.search.messages import (
 )
 from kdsearch.search.mirroring import MirrorThread, OpenMirror
 from kdsearch.search.model_log import ModelLog
-from kdsearch.search.results import Summary, best_slot, standing, summary
 from kdsearch.search.signals import stopping
+from kdsearch.store.facts import study_facts
+from kdsearch.store.status import Summary, standing, summary
 from kdsearch.store.storage import StudyStorage, open_storage
 from kdsearch.store.studies import load_study
+from kdsearch.store.trials import Trials
 
 TICK_SECONDS = 0.5
 CLEANING_SECONDS = 5.0
@@ -58,6 +60,7 @@ class Supervisor:
         self.created: Created | None = None
         self.storage: StudyStorage | None = None
         self.study: optuna.Study | None = None
+        self.trials = Trials([])  # as they were at the latest look
         self.mirror: MirrorThread | None = None
         self.seconds: dict[str, float] = {}
         self.signals: list[int] = []
@@ -140,7 +143,8 @@ class Supervisor:
         try:
             self.storage = self.storage or open_storage(created.storage, patience=WATCHING_SECONDS)
             study = load_study(self.storage, created.name)
-            self.finished, self.since = created.finished, len(study.get_trials(deepcopy=False))
+            self.trials = Trials.of(study)
+            self.finished, self.since = created.finished, len(self.trials)
         except (StorageError, StudyDeletedError) as error:
             waited = time.monotonic() - self.looked
             if not isinstance(error, OutageError) or waited > OUTAGE_SECONDS:
@@ -179,7 +183,8 @@ class Supervisor:
         assert self.created is not None, "no study without its creation"
         begun = time.monotonic() - self.began if self.prepared else 0.0
         try:
-            now = standing(study, self.created.finished, begun)
+            self.trials = Trials.of(study, self.trials)
+            now = standing(study_facts(study).target, self.trials, self.created.finished, begun)
         except OutageError:
             return  # its workers wait for it, and say so if it does not come back
         except (StorageError, StudyDeletedError) as error:
@@ -240,12 +245,13 @@ class Supervisor:
             notes.append(self._nothing_to_do())
         if behind:
             notes.append("MLflow has not everything; 'kdsearch sync' catches up")
-        best = best_slot(self.study)
+        winner = Trials.of(self.study, self.trials).best
+        best = winner.run if winner else None
         return summary(self.study, self.created.storage).model_copy(
             update={
                 **accounts(seconds, len(self.workers), self.mirror.spent if self.mirror else 0.0),
                 "notes": tuple(notes),
-                "best_run_id": self.mirror.awaits_model(*best) if self.mirror and best else None,
+                "best_run_id": self.mirror.awaits_model(best) if self.mirror and best else None,
                 "tracking_uri": self.created.tracking_uri,
             }
         )

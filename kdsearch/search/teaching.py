@@ -19,7 +19,6 @@ from kdsearch.prepare.taught import (
     FACTS,
     Lesson,
     Taught,
-    TeacherFacts,
     cache_entry,
     from_checkpoint,
     read_entry,
@@ -30,6 +29,7 @@ from kdsearch.prepare.teacher import check_teachers, checked
 from kdsearch.progress import Progress
 from kdsearch.search import identity
 from kdsearch.search.messages import Request
+from kdsearch.store.facts import TeacherFacts
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import open_existing
 from kdsearch.study.file import Study, load_study
@@ -231,7 +231,7 @@ def _kept(lesson: Lesson) -> bytes | None:
         return None
     try:
         identity.check_settings(found, study)
-        identity.check_data(found, study.name, identity.DataFacts.of(study.data.name, lesson.sets))
+        identity.check_data(found, study.name, identity.data_facts(study.data.name, lesson.sets))
     except IdentityError:  # another study of that name, or other images
         return None
     return StudyRecord(storage.engine, study.name).file(weights_file(lesson.name))

@@ -1,13 +1,8 @@
-"""The pruner audited: some weak trials run on to their end and show whether it was right. Loads no torch."""
-
-from typing import Any
-
-import optuna
-from optuna.trial import TrialState
+"""The pruner audited: some weak trials run on to their end and show whether it was right."""
 
 from kdsearch.config import Record
-
-AUDITED = "audited"  # user attribute: when the trial would have stopped, and the best value of that time
+from kdsearch.store.facts import Audited
+from kdsearch.store.trials import Trials
 
 
 class Audit(Record):
@@ -17,14 +12,12 @@ class Audit(Record):
     wrong: int  # of these, above the best value of the time at which they would have stopped
 
 
-def audit_mark(study: optuna.Study, epoch: int) -> dict[str, Any]:
-    """What is stored as AUDITED of a trial that would stop now."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return {"epoch": epoch, "best": max((trial.value or 0.0 for trial in complete), default=0.0)}
+def audited(trials: Trials, epoch: int) -> Audited:
+    """What is kept with a trial that would stop now."""
+    return Audited(epoch=epoch, best=max((trial.accuracy for trial in trials.ranked), default=0.0))
 
 
-def audit(study: optuna.Study) -> Audit:
+def audit(trials: Trials) -> Audit:
     """Of the complete trials: one that is still running, or diverged, has shown nothing."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    ends = [((t.value or 0.0), t.user_attrs[AUDITED]["best"]) for t in complete if AUDITED in t.user_attrs]
+    ends = [(trial.accuracy, mark.best) for trial in trials.ranked if (mark := trial.facts.audited)]
     return Audit(trials=len(ends), wrong=sum(value > best for value, best in ends))

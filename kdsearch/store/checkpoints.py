@@ -3,17 +3,17 @@
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
 
 from kdsearch.cache import digest
 from kdsearch.places import STATE, check_writable, state_root
+from kdsearch.store.facts import End
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.slots import FINISHED, mark_of, slot_of
+from kdsearch.store.trials import FINISHED, StudyTrial
 
 ABANDONED_DAYS = 60
 STUDY_FOLDER = re.compile("[0-9a-f]{20}|[0-9a-f]{32}")  # the URL's digest, until version 0.1.0; an identity
@@ -48,21 +48,21 @@ def _folder_of_url(storage: str, study: str) -> Path:
     return state_root() / digest(url.drivername.split("+")[0], where, url.port, url.database, study)
 
 
-def remove_spent(folder: Path, trials: Sequence[FrozenTrial]) -> None:
+def remove_spent(folder: Path, trials: Iterable[StudyTrial]) -> None:
     """Removes the checkpoints that none of these trials will resume.
 
     They are those of places that are finished, of attempts that failed, and of all but a place's latest
     attempt: nobody asks for these again, on any machine, so nobody's work is lost even where a worker that
     was taken for dead still writes one.
     """
-    slots = {slot for trial in trials if (slot := slot_of(trial))}
-    latest = {slot.place: slot.attempt for slot in sorted(slots)}
-    finished = {slot.place for trial in trials if trial.state in FINISHED and (slot := slot_of(trial))}
-    failed = {slot_of(trial) for trial in trials if mark_of(trial) == "failed"}
+    known = [(run, trial) for trial in trials if (run := trial.run)]
+    latest = {run.place: run.attempt for run, _ in sorted(known, key=lambda pair: pair[0])}
+    finished = {run.place for run, trial in known if trial.state in FINISHED}
+    failed = {run for run, trial in known if trial.facts.mark == End.FAILED}
     spent = {
-        Path(slot.checkpoint).stem  # the next file, half written, is called so as well
-        for slot in slots
-        if slot.place in finished or slot in failed or slot.attempt < latest[slot.place]
+        Path(run.checkpoint).stem  # the next file, half written, is called so as well
+        for run, _ in known
+        if run.place in finished or run in failed or run.attempt < latest[run.place]
     }
     with suppress(OSError):  # no folder yet; or a share that is gone: the next run cleans up
         for file in list(folder.iterdir()):

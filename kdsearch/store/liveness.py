@@ -5,72 +5,76 @@ import socket
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import optuna
 import psutil
 from optuna.storages._heartbeat import BaseHeartbeat
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
+
+from kdsearch.store.facts import WorkerMark
+from kdsearch.store.trials import StudyTrial, Trials
 
 UNMARKED_SECONDS = 60.0  # in which a worker that has taken a trial puts its mark on it
 
 
-def this_worker(number: int) -> dict[str, Any]:
+def this_worker(number: int) -> WorkerMark:
     """The mark that this process puts on the trial that it runs."""
-    return {"trial": number, **this_process()}
+    return this_process().model_copy(update={"trial": number})
 
 
-def this_process() -> dict[str, Any]:
+def this_process() -> WorkerMark:
     """What tells this process from all others."""
-    return {
-        "host": socket.gethostname(),
-        "processes": process_table(),
-        "pid": os.getpid(),
-        "since": _since(psutil.Process()),
-    }
+    return WorkerMark(
+        host=socket.gethostname(),
+        processes=process_table(),
+        pid=os.getpid(),
+        since=_since(psutil.Process()),
+    )
 
 
-def worker_of(trial: FrozenTrial) -> dict[str, Any] | None:
+def worker_of(trial: StudyTrial) -> WorkerMark | None:
     """The mark of the worker that runs it. A retry inherits the dead trial's: that one counts as none."""
-    worker: dict[str, Any] | None = trial.user_attrs.get("worker")
-    return worker if worker and worker["trial"] == trial.number else None
+    worker = trial.facts.worker
+    return worker if worker and worker.trial == trial.number else None
 
 
-def is_near(worker: dict[str, Any]) -> bool:
+def is_near(worker: WorkerMark) -> bool:
     """Whether the worker's process would be seen here if it lived."""
-    return bool(worker["processes"] == process_table())
+    return worker.processes == process_table()
 
 
-def is_gone(worker: dict[str, Any]) -> bool:
+def is_gone(worker: WorkerMark) -> bool:
     """Whether a worker that is near is dead; its id may be another process's by now."""
     try:
-        process = psutil.Process(worker["pid"])
-        return bool(process.status() == psutil.STATUS_ZOMBIE or abs(_since(process) - worker["since"]) > 1)
+        process = psutil.Process(worker.pid)
+        return bool(process.status() == psutil.STATUS_ZOMBIE or abs(_since(process) - worker.since) > 1)
     except psutil.NoSuchProcess:
         return True
 
 
-def is_alive(worker: dict[str, Any], *, silent: bool) -> bool:
+def is_alive(worker: WorkerMark, *, silent: bool) -> bool:
     """Whether a worker may be at work: seen from here, or elsewhere and not silent for the grace time."""
     return not is_gone(worker) if is_near(worker) else not silent
 
 
-def living(study: optuna.Study) -> list[FrozenTrial]:
-    """The running trials whose workers may be alive."""
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+def living(study: optuna.Study, trials: Trials) -> list[StudyTrial]:
+    """The running ones of the study's trials whose workers may be alive."""
+    running = trials.in_state(TrialState.RUNNING)
     storage = cast(BaseHeartbeat, study._storage)
     silent = set(storage._get_stale_trial_ids(study._study_id)) if running else set()
     found = []
     for trial in running:
         worker = worker_of(trial)
-        if is_alive(worker, silent=trial._trial_id in silent) if worker else _is_new(trial):
+        if is_alive(worker, silent=trial.frozen._trial_id in silent) if worker else _is_new(trial):
             found.append(trial)
     return found
 
 
-def _is_new(trial: FrozenTrial) -> bool:
+def _is_new(trial: StudyTrial) -> bool:
     """Whether the trial's worker may not have come to mark it yet."""
-    age = (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0  # noqa: DTZ005
+    started = trial.frozen.datetime_start
+    age = (datetime.now() - started).total_seconds() if started else 0.0  # noqa: DTZ005
     return age < UNMARKED_SECONDS
 
 

@@ -24,9 +24,9 @@ from kdsearch.database import open_engine, place, reporting, to_read, to_write
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import StorageError, StudyDeletedError
 from kdsearch.outages import OUTAGE_SECONDS, retrying
-from kdsearch.store.tables import create_tables, epochs, files, metadata
+from kdsearch.store.runs import Run
+from kdsearch.store.tables import REVISIONS, epochs, files, revision
 
-TEACHER_SLOT = -1  # the slot of the teachers' curves; the attempt is a teacher's place among them
 IDENTITY = "identity"
 PART_BYTES = 16 * 2**20
 
@@ -47,7 +47,7 @@ class StudyRecord:
 
     Each call repeats itself while the database is away, for up to `patience` seconds, and raises StorageError
     at last.
-    An epoch is named by (slot, attempt, epoch) and a file by its name; what is written first stays. So a
+    An epoch is named by its run and its number and a file by its name; what is written first stays. So a
     trial that is resumed from an older checkpoint, or a call whose answer was lost, changes nothing. Nothing
     is written for a study that Optuna's tables, where they are, do not have: StudyDeletedError.
     """
@@ -62,40 +62,45 @@ class StudyRecord:
         self._guarded = self._repeat(self._prepare)
 
     def _prepare(self) -> bool:
-        """Makes the tables where they are missing; whether the study is a row of Optuna's tables."""
+        """Makes the tables where they are missing or older; whether the study is a row of Optuna's tables."""
         with self._reader.begin() as connection:
             names = set(inspect(connection).get_table_names())
-        if not names.issuperset(metadata.tables):
+            current = revision(connection)
+        if current not in (None, *REVISIONS):
+            raise StorageError(f"{place(self._url)}: a newer kdsearch wrote it; install that version")
+        if current != REVISIONS[-1]:
+            from kdsearch.store.migrate import create_tables  # noqa: PLC0415  no worker comes here
+
             create_tables(self._writer)
         return studies.name in names
 
-    def epoch(self, slot: int, attempt: int, result: EpochResult) -> None:
+    def epoch(self, run: Run, result: EpochResult) -> None:
         """Keeps `result`, unless the epoch is there already."""
-        row = self._epoch_row(slot, attempt, result)
+        row = self._epoch_row(run, result)
         self._write(lambda connection: connection.execute(self._insert_epoch, row))
 
-    def replace_epochs(self, slot: int, attempt: int, results: Sequence[EpochResult]) -> None:
-        """Keeps `results`, and no other epochs, of this slot and attempt; all or none of them."""
-        rows = [self._epoch_row(slot, attempt, result) for result in results]
+    def replace_epochs(self, run: Run, results: Sequence[EpochResult]) -> None:
+        """Keeps `results`, and no other epochs, of this run; all or none of them."""
+        rows = [self._epoch_row(run, result) for result in results]
 
         def replace(connection: Connection) -> None:
-            connection.execute(delete(epochs).where(*self._of_trial(slot, attempt)))
+            connection.execute(delete(epochs).where(*self._of_run(run)))
             if rows:
                 connection.execute(self._insert_epoch, rows)
 
         self._write(replace)
 
-    def epochs(self, slot: int, attempt: int) -> list[EpochResult]:
-        """The recorded epochs of a trial, in order."""
-        query = select(epochs).where(*self._of_trial(slot, attempt)).order_by(epochs.c.epoch)
+    def epochs(self, run: Run) -> list[EpochResult]:
+        """The recorded epochs of a run, in order."""
+        query = select(epochs).where(*self._of_run(run)).order_by(epochs.c.epoch)
         return [_result(row) for row in self._read(query)]
 
-    def all_epochs(self) -> dict[tuple[int, int], list[EpochResult]]:
-        """Every recorded epoch of the study, in order, by (slot, attempt)."""
-        found: dict[tuple[int, int], list[EpochResult]] = {}
-        order = epochs.c.slot, epochs.c.attempt, epochs.c.epoch
+    def all_epochs(self) -> dict[Run, list[EpochResult]]:
+        """Every recorded epoch of the study, in order, by run."""
+        found: dict[Run, list[EpochResult]] = {}
+        order = *(epochs.c[name] for name in Run._fields), epochs.c.epoch
         for row in self._read(select(epochs).where(epochs.c.study == self.study).order_by(*order)):
-            found.setdefault((row["slot"], row["attempt"]), []).append(_result(row))
+            found.setdefault(Run(*(row[name] for name in Run._fields)), []).append(_result(row))
         return found
 
     def put_file(self, name: str, content: bytes, *, replace: bool = False) -> str:
@@ -149,12 +154,13 @@ class StudyRecord:
     def _url(self) -> str:
         return self.engine.url.render_as_string(hide_password=False)
 
-    def _epoch_row(self, slot: int, attempt: int, result: EpochResult) -> dict[str, Any]:
+    def _epoch_row(self, run: Run, result: EpochResult) -> dict[str, Any]:
         row = result.model_dump() | {"parts": json.dumps(result.parts)}
-        return row | {"study": self.study, "slot": slot, "attempt": attempt}
+        return row | {"study": self.study, **run._asdict()}
 
-    def _of_trial(self, slot: int, attempt: int) -> tuple[Any, Any, Any]:
-        return epochs.c.study == self.study, epochs.c.slot == slot, epochs.c.attempt == attempt
+    def _of_run(self, run: Run) -> tuple[Any, ...]:
+        own = (epochs.c[name] == value for name, value in run._asdict().items())
+        return epochs.c.study == self.study, *own
 
     def _named(self, name: str) -> tuple[Any, Any]:
         return files.c.study == self.study, files.c.name == name

@@ -7,31 +7,28 @@ import optuna
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from kdsearch.errors import StorageError, StudyDeletedError, UsageError
+from kdsearch.store.facts import study_facts
 from kdsearch.store.liveness import is_alive, living, worker_of
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import grace_seconds
-from kdsearch.store.studies import LAST_RUN, PREPARING
+from kdsearch.store.trials import Trials
 
 ATTEMPTS = 5  # a row that a worker adds in the same moment makes PostgreSQL refuse
 
 
 def check_idle(study: optuna.Study) -> None:
     """Raises UsageError where a process works on the study, or may do so on another machine."""
-    workers = [worker_of(trial) for trial in living(study)]
-    preparing = study.user_attrs.get(PREPARING)
-    if preparing and is_alive(preparing, silent=_age(study) > grace_seconds()):
-        workers.append(preparing)
+    facts = study_facts(study)
+    workers = [worker_of(trial) for trial in living(study, Trials.of(study))]
+    silence = time.time() - facts.last_run
+    if facts.preparing and is_alive(facts.preparing, silent=silence > grace_seconds()):
+        workers.append(facts.preparing)
     if workers:
-        named = {f"process {each['pid']} on {each['host']}" for each in workers if each}
+        named = {f"process {each.pid} on {each.host}" for each in workers if each}
         raise UsageError(
             f"study {study.study_name!r} is being worked on ({', '.join(sorted(named)) or 'by a worker'}); "
             "stop that first, or remove the study with --force"
         )
-
-
-def _age(study: optuna.Study) -> float:
-    """Seconds since somebody began to work on the study."""
-    return time.time() - float(study.user_attrs.get(LAST_RUN, 0.0))
 
 
 def remove_study(study: optuna.Study, record: StudyRecord) -> None:

@@ -13,6 +13,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Delete, Row, Select, Table, bindparam, delete, exists, or_, select
 
+from kdsearch.store.facts import AUDITED
 from kdsearch.store.record import INSERT, Insert
 
 FEW = 500  # trials whose numbers are written into a query; of more, all the study's rows are read
@@ -53,11 +54,11 @@ def _of_open(table: Table) -> Delete:
     return delete(table).where(table.c.trial_id.in_(whose))
 
 
-# What a trial owes to the epochs that it reported: these, the rungs of Optuna's hyperband, and a mark.
+# What a trial owes to the epochs that it reported: these, the rungs of Optuna's hyperband, and its audit.
 FORGETTING = (
     _of_open(intermediate_values),
     _of_open(system_attributes).where(system_attributes.c.key.startswith("completed_rung", autoescape=True)),
-    _of_open(user_attributes).where(user_attributes.c.key == bindparam("mark")),
+    _of_open(user_attributes).where(user_attributes.c.key == AUDITED),
 )
 
 # What a cache lacks that has all trials up to the id `newer_than`, but for some `besides`.

@@ -1,18 +1,43 @@
-"""The name of one try at one of a study's places."""
+"""The name of one training that a study keeps something of."""
 
 from typing import NamedTuple
 
+SEARCH = "search"  # the phase of Optuna's trials
+WEIGHTS = "weights-"  # what the names of their files begin with
+TEACHER = "teacher"  # of teachers' own trainings; the place is the teacher's among the study's
 
-class Slot(NamedTuple):
-    """One of a study's places for a finished trial, and which try at filling it this is, both from 0.
 
-    It names the checkpoint, the rows of the record, the MLflow run and all seeds.
+class Run(NamedTuple):
+    """One of a phase's places for a finished training, and which attempt at it this is, both from 0.
+
+    It names the checkpoint, the weights, the rows of the record, the MLflow run and all seeds.
     """
 
+    phase: str
     place: int
     attempt: int
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """What all its names are made of: those of the search were there before other phases."""
+        return (*(() if self.phase == SEARCH else (self.phase,)), str(self.place), str(self.attempt))
+
+    @property
+    def key(self) -> str:
+        """Its name in MLflow: `0.1`."""
+        return ".".join(self.words)
+
+    @property
     def checkpoint(self) -> str:
         """The name of its checkpoint's file."""
-        return f"slot-{self.place}-{self.attempt}.safetensors"
+        return f"slot-{'-'.join(self.words)}.safetensors"
+
+    @property
+    def weights(self) -> str:
+        """The name of its weights' file in the record."""
+        return f"{WEIGHTS}{'-'.join(self.words)}.safetensors"
+
+    @property
+    def seed_parts(self) -> tuple[str | int, ...]:
+        """What makes its seeds differ from those of all other runs."""
+        return ("trial" if self.phase == SEARCH else self.phase), self.place, self.attempt

@@ -137,17 +137,17 @@ class StudyStorage(RDBStorage):
         if not self._write(intermediate_values, trial_id=trial_id, **row):
             super().set_trial_intermediate_value(trial_id, step, intermediate_value)
 
-    def forget_curve(self, trial_id: int, mark: str) -> None:
-        """Removes the values that a trial reported, the rungs that it reached by them, and a mark of its own.
+    def forget_curve(self, trial_id: int) -> None:
+        """Removes the values that a trial reported, the rungs that it reached by them, and its audit.
 
         Optuna can only add such rows. Nothing happens to a trial that has ended.
         """
-        self._repeat(self._forget_curve, trial_id, mark)
+        self._repeat(self._forget_curve, trial_id)
 
-    def _forget_curve(self, trial_id: int, mark: str) -> None:
+    def _forget_curve(self, trial_id: int) -> None:
         with self.engine.begin() as connection:
             for statement in FORGETTING:
-                connection.execute(statement, {"trial_id": trial_id, "mark": mark})
+                connection.execute(statement, {"trial_id": trial_id})
 
     def _set_trial_param(
         self,

@@ -1,31 +1,22 @@
-"""Which study a command means. Loads no torch."""
+"""Which study a command means."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import optuna
 from optuna.storages import BaseStorage
 
 from kdsearch.errors import StudyDeletedError, UsageError
+from kdsearch.store.facts import StudyFacts, facts_in
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import open_existing
 
-LAST_RUN = "last_run"  # user attribute: seconds since 1970
-PREPARING = "preparing"  # user attribute: the process that prepared the latest run
-IDENTITY = ("data", "views", "params", "study")  # user attributes that a study has once it is created whole
 
-
-def is_ours(attributes: Mapping[str, Any]) -> bool:
-    """Whether kdsearch created the study that has these user attributes, whole."""
-    return all(name in attributes for name in IDENTITY)
-
-
-def studies_in(storage: BaseStorage) -> Mapping[str, dict[str, Any]]:
-    """The studies that kdsearch created, with their user attributes; the most recently run comes first."""
-    ours = {
-        each.study_name: each.user_attrs for each in storage.get_all_studies() if is_ours(each.user_attrs)
-    }
-    return dict(sorted(ours.items(), key=lambda pair: -pair[1].get(LAST_RUN, 0.0)))
+def studies_in(storage: BaseStorage) -> Mapping[str, StudyFacts]:
+    """The studies that kdsearch created, by name; the most recently run comes first."""
+    stored = ((each.study_name, facts_in(each)) for each in storage.get_all_studies())
+    ours = {name: facts for name, facts in stored if facts}
+    return dict(sorted(ours.items(), key=lambda pair: -pair[1].last_run))
 
 
 def choose_study(storage: BaseStorage, name: str | None) -> optuna.Study:

@@ -4,9 +4,9 @@ import math
 
 from sqlalchemy import (
     Column,
+    Connection,
     Dialect,
     Double,
-    Engine,
     Integer,
     LargeBinary,
     MetaData,
@@ -14,9 +14,14 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
-    text,
+    column,
+    inspect,
+    select,
+    table,
 )
 
+VERSION_TABLE = "kdsearch_alembic_version"
+REVISIONS = ("0001",)  # the migrations in order; the last one makes the tables below
 CREATION_LOCK = 5_077_350  # any number that no one else locks in this database
 
 
@@ -36,12 +41,14 @@ class Real(TypeDecorator[float]):
 
 
 metadata = MetaData()
+versions = table(VERSION_TABLE, column("version_num"))
 
 epochs = Table(
     "kdsearch_epochs",
     metadata,
     Column("study", String(255), primary_key=True),
-    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("phase", String(32), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
     Column("attempt", Integer, primary_key=True, autoincrement=False),
     Column("epoch", Integer, primary_key=True, autoincrement=False),
     Column("train_loss", Real),
@@ -65,13 +72,8 @@ files = Table(
 )
 
 
-def create_tables(engine: Engine) -> None:
-    """Creates what is missing; safe when many processes start at once.
-
-    On SQLite the transaction holds the write lock from its start (`database.make_atomic`); on PostgreSQL an
-    advisory lock stands in for it, since `CREATE TABLE IF NOT EXISTS` itself fails in a race.
-    """
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CREATION_LOCK})
-        metadata.create_all(connection)
+def revision(connection: Connection) -> str | None:
+    """The version of the tables that are there, None for those without one and for none."""
+    if VERSION_TABLE not in inspect(connection).get_table_names():
+        return None
+    return connection.execute(select(versions.c.version_num)).scalar()

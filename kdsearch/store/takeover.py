@@ -2,19 +2,19 @@
 
 import time
 import warnings
-from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
+from kdsearch.store.facts import End, keep_end
 from kdsearch.store.liveness import is_gone, is_near, worker_of
 from kdsearch.store.queue import retry
-from kdsearch.store.slots import MARK, mark_of
 from kdsearch.store.storage import StudyStorage, grace_seconds
+from kdsearch.store.trials import StudyTrial, Trials
 
 Beat = datetime | str | None
 
@@ -41,33 +41,33 @@ class Takeover:
         self.seen: dict[int, Seen] = {}  # by trial number
         self.doubted: dict[int, Seen] | None = None  # of those that ran before this process began
 
-    def __call__(self, trials: Sequence[FrozenTrial]) -> bool:
+    def __call__(self, trials: Trials) -> bool:
         """Fails what is dead, so that its slot is waiting, or missing; says whether there was anything."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             fail_stale_trials(self.study)
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        running = Trials.of(self.study, trials).in_state(TrialState.RUNNING)
         self._look(running)
         dead = [trial for trial in running if _is_dead(trial) or self._is_orphan(trial)]
         for trial in dead:
             give_back(self.study, trial)
         self._doubt([trial for trial in running if trial not in dead])
-        return bool(dead) or len(running) < sum(trial.state == TrialState.RUNNING for trial in trials)
+        return bool(dead) or len(running) < len(trials.in_state(TrialState.RUNNING))
 
-    def _look(self, running: list[FrozenTrial]) -> None:
+    def _look(self, running: list[StudyTrial]) -> None:
         beats = self.storage.heartbeats() if running else {}
         now, before = time.monotonic(), self.seen
         self.seen = {}
         for trial in running:
-            seen = Seen(beats.get(trial._trial_id), now)
+            seen = Seen(beats.get(trial.frozen._trial_id), now)
             known = before.get(trial.number, seen)
             self.seen[trial.number] = known if known.beat == seen.beat else seen
 
-    def _is_orphan(self, trial: FrozenTrial) -> bool:
+    def _is_orphan(self, trial: StudyTrial) -> bool:
         seen = self.seen[trial.number]
         return seen.beat is None and time.monotonic() - seen.since > self.grace
 
-    def _doubt(self, running: list[FrozenTrial]) -> None:
+    def _doubt(self, running: list[StudyTrial]) -> None:
         """Trials that ran before this process began are in doubt until they beat or their time is up."""
         beats, now = {trial.number: self.seen[trial.number].beat for trial in running}, time.monotonic()
         if self.doubted is None:
@@ -79,23 +79,24 @@ class Takeover:
         }
 
 
-def _is_dead(trial: FrozenTrial) -> bool:
+def _is_dead(trial: StudyTrial) -> bool:
     worker = worker_of(trial)
     return worker is not None and is_near(worker) and is_gone(worker)
 
 
-def _is_alive(trial: FrozenTrial) -> bool:
+def _is_alive(trial: StudyTrial) -> bool:
     worker = worker_of(trial)
     return worker is not None and is_near(worker) and not is_gone(worker)
 
 
-def give_back(study: optuna.Study, trial: FrozenTrial) -> None:
+def give_back(study: optuna.Study, trial: StudyTrial) -> None:
     """Fails a RUNNING trial whose worker is gone and enqueues it again; does nothing if somebody else did."""
     storage = study._storage  # Optuna offers no other way to fail a trial that one has not asked for
+    trial_id = trial.frozen._trial_id
     try:
-        if mark_of(trial) is None:
-            storage.set_trial_user_attr(trial._trial_id, MARK, "lost")
-        storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        if trial.facts.mark is None:
+            keep_end(study, trial.frozen, End.LOST)
+        storage.set_trial_state_values(trial_id, TrialState.FAIL)
     except UpdateFinishedTrialError:
         return
-    retry(study, storage.get_trial(trial._trial_id))
+    retry(study, storage.get_trial(trial_id))

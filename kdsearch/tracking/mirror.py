@@ -10,7 +10,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.exceptions import MlflowException
 
-from kdsearch.store.record import TEACHER_SLOT, StudyRecord
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import TEACHER as TEACHING
+from kdsearch.store.runs import Run
 from kdsearch.tracking.mirrored import NOTE, PARENT, MirroredRun, StudyRuns
 from kdsearch.tracking.overview import note, study_points
 from kdsearch.tracking.reaching import MirrorUnavailableError, reaching
@@ -25,7 +27,6 @@ from kdsearch.tracking.runs import (
     has_run,
     milliseconds,
     rounded,
-    run_key,
     run_name,
     shown,
     study_params,
@@ -43,7 +44,7 @@ NAME = "mlflow.runName"
 
 
 class Mirror:
-    """One study in MLflow: a parent run, below it a run for each teacher and for each (slot, attempt).
+    """One study in MLflow: a parent run, below it a run for each teacher and for each run of a trial.
 
     It only ever adds what is missing, so a tick may be repeated, broken off or run by several processes at
     once. After an error, or when MLflow has lost the parent, it forgets what it knew and asks MLflow what is
@@ -95,13 +96,13 @@ class Mirror:
             self._checked_runs().delete()
             self._runs = None
 
-    def awaits_model(self, slot: int, attempt: int) -> str | None:
+    def awaits_model(self, run: Run) -> str | None:
         """The id of a trial's run, as of the last tick that ended well, if it has no whole model."""
-        run = self._runs.get(f"{slot}.{attempt}") if self._runs else None
+        mirrored = self._runs.get(run.key) if self._runs else None
         with suppress(MirrorUnavailableError), reaching(self._uri):
-            if run and run.has_model():
+            if mirrored and mirrored.has_model():
                 return None
-        return run.id if run else None
+        return mirrored.id if mirrored else None
 
     def page(self, server: str | None = None) -> str | None:
         """The page of `server`, or of the store where that is one, that compares the trials.
@@ -174,7 +175,7 @@ class Mirror:
         known, facts = runs.get(name), self.study.teachers[name]
         if known and known.status == "FINISHED" and self._described == self.study:
             return
-        results = self.record.epochs(TEACHER_SLOT, list(self.study.teachers).index(name))
+        results = self.record.epochs(Run(TEACHING, list(self.study.teachers).index(name), 0))
         if not results and not (begun and facts):
             return
         start = milliseconds(results[0].finished_at - results[0].seconds if results else time.time())
@@ -186,18 +187,18 @@ class Mirror:
             run.settle("FINISHED", milliseconds(results[-1].finished_at) if results else start)
 
     def _trial(self, runs: StudyRuns, parent: MirroredRun, trial: TrialRow) -> None:
-        run = runs.get(run_key(trial))
+        run = runs.get(trial.run.key)
         status = STATUS[trial.state]
         nested = {"mlflow.parentRunId": parent.id}
         if run and run.shows(trial.number, status) and nested.items() <= run.tags.items():
             self._mark(run, trial)
             return
-        results = self.record.epochs(trial.slot, trial.attempt)
+        results = self.record.epochs(trial.run)
         if run is None and not has_run(trial, results):
             return
         tags = trial_tags(self.study, trial, results, parent.tags) | nested
         if run is None:
-            run = runs.made(run_key(trial), tags[NAME], milliseconds(trial.started), tags)
+            run = runs.made(trial.run.key, tags[NAME], milliseconds(trial.started), tags)
         run.send(trial_points(trial, results), trial_params(trial), tags)
         run.settle(status, milliseconds(trial.finished))
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from kdsearch.tracking.runs import Point, StudyRow, TrialRow, milliseconds, run_key
+from kdsearch.store.facts import End
+from kdsearch.tracking.runs import Point, StudyRow, TrialRow, milliseconds
 
 SHOWN_RUNS = 100  # that MLflow's page of runs loads at once
 
@@ -12,12 +13,12 @@ OWN_NOTE = "**Best**: "  # how each note begins: one that does not is the user's
 
 def best_of(study: StudyRow, trials: Sequence[TrialRow]) -> TrialRow | None:
     """The study's best trial, where it is among `trials`."""
-    return next((row for row in trials if row.state == "COMPLETE" and run_key(row) == study.best), None)
+    return next((row for row in trials if row.state == "COMPLETE" and row.run.key == study.best), None)
 
 
 def study_points(study: StudyRow, trials: Sequence[TrialRow]) -> Iterator[Point]:
     """How the study stands, at the step of the trials that have ended: equal trials give equal points."""
-    ended = [row for row in trials if row.state in ("COMPLETE", "PRUNED") or row.mark == "failed"]
+    ended = [row for row in trials if row.state in ("COMPLETE", "PRUNED") or row.mark == End.FAILED]
     moment = milliseconds(max((row.finished or 0.0 for row in ended), default=0.0))
     values: dict[str, float | None] = {}
     if best := best_of(study, trials):

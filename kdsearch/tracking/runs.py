@@ -7,6 +7,8 @@ from pydantic import Field
 
 from kdsearch.config import Record
 from kdsearch.epoch import EpochResult
+from kdsearch.store.facts import End
+from kdsearch.store.runs import Run
 
 State = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
 
@@ -24,8 +26,7 @@ class TrialRow(Record):
     """One Optuna trial as the mirror sees it."""
 
     number: int
-    slot: int
-    attempt: int
+    run: Run  # what names the MLflow run for ever, through deaths and retries
     state: State
     params: dict[str, Any] = Field(default_factory=dict)  # what was sampled; family, loss and alpha always
     value: float | None = None
@@ -33,7 +34,7 @@ class TrialRow(Record):
     parameters: int | None = None
     macs: int | None = None
     reason: str | None = None  # why it failed or was pruned
-    mark: str | None = None  # surplus, duplicate, interrupted, diverged, failed
+    mark: End | None = None
     baseline: bool = False  # an enqueued recipe
     audited_epoch: int | None = None  # at which the pruner would have stopped it
     started: float | None = None  # seconds since 1970
@@ -70,29 +71,24 @@ def milliseconds(seconds: float | None) -> int:
     return int((seconds or 0) * 1000)
 
 
-def run_key(trial: TrialRow) -> str:
-    """What names a trial's run for ever, through deaths and retries."""
-    return f"{trial.slot}.{trial.attempt}"
-
-
 def has_run(trial: TrialRow, results: Sequence[EpochResult]) -> bool:
     """Whether a trial is worth a run: it has trained an epoch, or will never do so.
 
     A trial that has only just started may yet turn out to be surplus or a duplicate, and the parameters of
     one that died early are still to be sampled by its retry.
     """
-    return bool(results) or trial.state in ("COMPLETE", "PRUNED") or trial.mark == "failed"
+    return bool(results) or trial.state in ("COMPLETE", "PRUNED") or trial.mark == End.FAILED
 
 
 def shown(trials: Sequence[TrialRow]) -> list[TrialRow]:
-    """The one trial of each (slot, attempt) that its run shows, by number.
+    """The one trial of each run that MLflow shows, by number.
 
     A finished one before all others; else the retry, once it has its parameters. Surplus and duplicate
     trials have no run.
     """
-    real = [row for row in trials if row.state != "WAITING" and row.mark not in ("surplus", "duplicate")]
+    real = [row for row in trials if row.state != "WAITING" and row.mark not in (End.SURPLUS, End.DUPLICATE)]
     real.sort(key=lambda row: (row.state in ("COMPLETE", "PRUNED"), len(row.params), row.number))
-    return sorted({run_key(row): row for row in real}.values(), key=lambda row: row.number)
+    return sorted({row.run.key: row for row in real}.values(), key=lambda row: row.number)
 
 
 def run_name(study: StudyRow, trial: TrialRow, results: Sequence[EpochResult]) -> str:
@@ -109,7 +105,7 @@ def run_name(study: StudyRow, trial: TrialRow, results: Sequence[EpochResult]) -
         words.append(f"pruned at epoch {results[-1].epoch}" if results else "pruned")
     elif trial.state == "FAIL":
         words.append(trial.mark or "failed")
-    return " ".join(["\N{BLACK STAR}", *words] if run_key(trial) == study.best else words)
+    return " ".join(["\N{BLACK STAR}", *words] if trial.run.key == study.best else words)
 
 
 def trial_params(trial: TrialRow) -> dict[str, str]:

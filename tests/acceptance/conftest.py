@@ -12,8 +12,9 @@ from kdsearch.errors import UsageError
 from kdsearch.search.identity import find_study
 from kdsearch.search.messages import Request
 from kdsearch.search.supervisor import supervise
-from kdsearch.store.slots import FINISHED, slot_of
+from kdsearch.store.facts import trial_facts
 from kdsearch.store.storage import open_storage
+from kdsearch.store.trials import FINISHED
 
 STUDY = """
 [data]
@@ -136,7 +137,7 @@ class Small:
     def finished(self):
         """What the study found, by slot: all that must be the same whatever happened in between."""
         return {
-            slot_of(trial): (trial.params, trial.state, trial.value, trial.intermediate_values)
+            trial_facts(trial).run: (trial.params, trial.state, trial.value, trial.intermediate_values)
             for trial in self.study.trials
             if trial.state in FINISHED
         }

@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import TrialState
 
 from kdsearch.errors import ReportedError
+from kdsearch.store.facts import trial_facts
 from kdsearch.store.liveness import worker_of
-from kdsearch.store.slots import mark_of
 from tests.servers import wait_until
 
 
@@ -36,7 +36,7 @@ def test_interrupted_equals_undisturbed(small, undisturbed):
     assert (run.communicate()[0], run.returncode) == ("", 0)
 
     assert small.finished == undisturbed.finished
-    broken = [mark_of(trial) for trial in small.study.trials if trial.state == TrialState.FAIL]
+    broken = [trial_facts(trial).mark for trial in small.study.trials if trial.state == TrialState.FAIL]
     assert (len(broken), broken.count("interrupted")) == (3, 1)
 
 

@@ -18,7 +18,7 @@ from kdsearch import api
 from kdsearch.database import open_engine
 from kdsearch.errors import ReportedError, StudyDeletedError
 from kdsearch.search.signals import ONE_SIGNAL
-from kdsearch.store.slots import mark_of
+from kdsearch.store.facts import trial_facts
 from tests.servers import wait_until
 
 
@@ -44,7 +44,7 @@ def test_the_end_of_the_terminal_is_ctrl_c(small):
     os.killpg(run.pid, signal.SIGHUP)
     assert (run.communicate()[0], run.returncode) == ("stopped; the same command resumes\n", 129)
     assert [trial.state for trial in small.study.trials] == [TrialState.FAIL, TrialState.WAITING]
-    assert mark_of(small.study.trials[0]) == "interrupted"
+    assert trial_facts(small.study.trials[0]).mark == "interrupted"
 
 
 def test_nohup_outlives_the_terminal(small):
@@ -77,7 +77,7 @@ def test_a_run_whose_terminal_is_closed_saves_its_trial_though_it_can_say_nothin
     assert os.waitstatus_to_exitcode(code) in (1, 129)  # 1: not even its last line could be written
     assert not psutil.wait_procs(children, timeout=0)[1]
     assert [trial.state for trial in small.study.trials] == [TrialState.FAIL, TrialState.WAITING]
-    assert mark_of(small.study.trials[0]) == "interrupted"
+    assert trial_facts(small.study.trials[0]).mark == "interrupted"
 
 
 def test_a_run_whose_study_is_deleted_ends_with_one_line(small):

@@ -11,9 +11,9 @@ from kdsearch.cli import display
 from kdsearch.deliver.card import FinalTest
 from kdsearch.deliver.winner import Exported, Trained
 from kdsearch.progress import Silence, Standing
-from kdsearch.search.results import Ranked, Status, Summary
 from kdsearch.store.audit import Audit
 from kdsearch.store.ledger import Ledger
+from kdsearch.store.status import Ranked, Status, Summary
 from kdsearch.study.settings import PublishedResult
 from kdsearch.study.shipped import ShippedStudy
 

@@ -16,7 +16,7 @@ from kdsearch.models.student import as_input
 from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.prepare.teacher import prepare_teachers
 from kdsearch.progress import Silence
-from kdsearch.store.runs import Slot
+from kdsearch.store.runs import SEARCH, Run
 from kdsearch.study.architecture import Architecture
 from kdsearch.study.trial_config import TrialConfig
 from kdsearch.views.augment import Augmentation
@@ -91,15 +91,15 @@ def test_a_published_network_that_does_not_fit_the_images_is_not_drawn(bench):
 
 def test_a_slot_trains_the_same_each_time(bench, config):
     one, other = bench(), bench()
-    trainings = [made.training(config(made), Slot(3, 1)) for made in (one, other)]
+    trainings = [made.training(config(made), Run(SEARCH, 3, 1)) for made in (one, other)]
     assert count_parameters(trainings[0].network) == parameters_of(config(one).student)
     assert numbers(trainings[0]) == numbers(trainings[1])
 
 
-@pytest.mark.parametrize("slot", [Slot(4, 1), Slot(3, 0)])
+@pytest.mark.parametrize("slot", [Run(SEARCH, 4, 1), Run(SEARCH, 3, 0)])
 def test_another_slot_or_attempt_has_other_weights_and_the_same_data_order(bench, config, slot):
     made = bench()
-    one, other = made.training(config(made), Slot(3, 1)), made.training(config(made), slot)
+    one, other = made.training(config(made), Run(SEARCH, 3, 1)), made.training(config(made), slot)
     weights = [training.network.head.weight for training in (one, other)]
     assert not torch.equal(*weights)
     orders = [torch.cat([batch.labels for batch in training.batches.epoch(1)]) for training in (one, other)]
@@ -108,7 +108,7 @@ def test_another_slot_or_attempt_has_other_weights_and_the_same_data_order(bench
 
 def test_another_seed_of_the_study_has_other_weights_and_another_order(bench, config):
     one, other = bench(), bench(seed=1)
-    trainings = [made.training(config(made), Slot(0, 0)) for made in (one, other)]
+    trainings = [made.training(config(made), Run(SEARCH, 0, 0)) for made in (one, other)]
     assert not torch.equal(*(training.network.head.weight for training in trainings))
     orders = [torch.cat([batch.labels for batch in training.batches.epoch(0)]) for training in trainings]
     assert not torch.equal(*orders)
@@ -116,20 +116,20 @@ def test_another_seed_of_the_study_has_other_weights_and_another_order(bench, co
 
 def test_a_slot_s_checkpoint_is_its_own(bench):
     made = bench()
-    paths = {made.checkpoint(slot).path for slot in (Slot(0, 0), Slot(0, 1), Slot(1, 0))}
+    paths = {made.checkpoint(slot).path for slot in (Run(SEARCH, 0, 0), Run(SEARCH, 0, 1), Run(SEARCH, 1, 0))}
     assert len(paths) == 3
-    assert made.checkpoint(Slot(0, 0), "key").key == f"{made.record.identity()} key"
+    assert made.checkpoint(Run(SEARCH, 0, 0), "key").key == f"{made.record.identity()} key"
 
 
 def test_a_cache_that_was_cleared_is_no_endless_wait(bench, config, tmp_path):
     made = bench(bank=ViewBank(folder=tmp_path / "none", count=2, classes=10, teachers=TEACHERS))
     with pytest.raises(CacheClearedError, match="none: cleared during the search"):
-        next(iter(made.training(config(made), Slot(0, 0))))
+        next(iter(made.training(config(made), Run(SEARCH, 0, 0))))
 
 
 def test_the_time_that_training_takes_is_added_up(bench, config):
     made = bench()
-    results = list(made.timed(made.training(config(made), Slot(0, 0))))
+    results = list(made.timed(made.training(config(made), Run(SEARCH, 0, 0))))
     assert len(results) == 2
     assert made.trained_seconds >= sum(result.seconds for result in results) > 0
 
@@ -146,7 +146,7 @@ def test_a_training_waits_for_the_next_view(bench, config, sets, tmp_path):
 
     asked = []
     made = bench(bank=bank, stop=stop)
-    results = list(made.training(config(made), Slot(0, 0)))
+    results = list(made.training(config(made), Run(SEARCH, 0, 0)))
     assert [result.epoch for result in results] == [0, 1]
 
 
@@ -161,7 +161,7 @@ def ended():
 def test_a_damaged_view_that_nobody_mends_ends_the_training_in_one_line(bench, config, views, ended, damage):
     damage(views.path(1) / "teacher.logits.npy")
     made = bench(maker=ended)
-    epochs = iter(made.training(config(made), Slot(0, 0)))
+    epochs = iter(made.training(config(made), Run(SEARCH, 0, 0)))
     next(epochs)
     with pytest.raises(CacheDamagedError, match=r"damaged .*; the same command makes it anew") as told:
         next(epochs)
@@ -172,12 +172,12 @@ def test_a_view_that_vanished_and_that_nobody_makes_is_no_endless_wait(bench, co
     shutil.rmtree(views.path(1))
     made = bench(maker=ended)
     with pytest.raises(CacheClearedError, match="cleared during the search"):
-        list(made.training(config(made), Slot(0, 0)))
+        list(made.training(config(made), Run(SEARCH, 0, 0)))
 
 
 def test_a_damaged_view_is_not_used_before_it_was_made_again(bench, config, sets, views):
     undisturbed = bench()
-    expected = numbers(undisturbed.training(config(undisturbed), Slot(0, 0)))
+    expected = numbers(undisturbed.training(config(undisturbed), Run(SEARCH, 0, 0)))
     open_view.cache_clear()  # another process
     whole = (views.path(1) / "teacher.logits.npy").read_bytes()
     (views.path(1) / "teacher.logits.npy").write_bytes(whole[:-1] + b"0")
@@ -191,7 +191,7 @@ def test_a_damaged_view_is_not_used_before_it_was_made_again(bench, config, sets
 
     asked = []
     made = bench(stop=stop)
-    assert numbers(made.training(config(made), Slot(0, 0))) == expected
+    assert numbers(made.training(config(made), Run(SEARCH, 0, 0))) == expected
 
 
 def test_a_view_damaged_behind_its_living_maker_ends_the_training_at_once(bench, config, views, damage):
@@ -204,7 +204,7 @@ def test_a_view_damaged_behind_its_living_maker_ends_the_training_at_once(bench,
 
     made = bench(stop=stop)
     with locked(views.path(1)), pytest.raises(CacheDamagedError, match=r"damaged .*; the same command"):
-        next(iter(made.training(config(made), Slot(0, 0))))
+        next(iter(made.training(config(made), Run(SEARCH, 0, 0))))
     assert len(asked) == 2
 
 
@@ -212,10 +212,10 @@ def test_a_view_that_is_mapped_can_be_read_after_it_was_removed(bench, config, v
     made = bench()
     views.view(0)
     views.view(1)
-    expected = numbers(made.training(config(made), Slot(0, 0)))
+    expected = numbers(made.training(config(made), Run(SEARCH, 0, 0)))
     shutil.rmtree(views.path(0))
     shutil.rmtree(views.path(1))
-    assert numbers(made.training(config(made), Slot(0, 0))) == expected
+    assert numbers(made.training(config(made), Run(SEARCH, 0, 0))) == expected
 
 
 def test_what_a_living_worker_reads_is_held(bench, sets, views):
@@ -231,7 +231,7 @@ def test_a_training_that_waits_for_a_view_can_be_stopped(bench, config, tmp_path
     bank = ViewBank(folder=tmp_path / "none", count=2, classes=10, teachers=TEACHERS)
     made = bench(bank=bank, stop=lambda: True)
     with pytest.raises(InterruptedTrainingError, match="view 0"):
-        next(iter(made.training(config(made), Slot(0, 0))))
+        next(iter(made.training(config(made), Run(SEARCH, 0, 0))))
 
 
 def test_hints_come_from_the_teacher_that_the_trial_learns_from(bench, config, sets, views):
@@ -253,7 +253,7 @@ def test_hints_come_from_the_teacher_that_the_trial_learns_from(bench, config, s
     made = bench(bank=bank, **tables)
     for name in ("b", "a"):
         taught = {"loss": "kl+at", "losses": {"kl": {}, "at": {}}, "teacher": name}
-        training = made.training(config(made, epochs=1).model_copy(update=taught), Slot(0, 0))
+        training = made.training(config(made, epochs=1).model_copy(update=taught), Run(SEARCH, 0, 0))
         batch = next(training.batches.epoch(0))
         ready[name].network.watch_hints()
         own = ready[name].network.answer(as_input(batch.images))

@@ -17,7 +17,7 @@ from kdsearch.places import cache_root
 from kdsearch.prepare.taught import FACTS, WEIGHTS, answer
 from kdsearch.prepare.teacher import check_teachers, prepare_teachers
 from kdsearch.progress import Silence
-from kdsearch.store.record import TEACHER_SLOT
+from kdsearch.store.runs import TEACHER, Run
 
 CPU = torch.device("cpu")
 MODEL = "mobilenet_v3_small"
@@ -95,7 +95,7 @@ def test_a_second_study_finds_it_in_the_cache(prepare, answers, record):
     assert answers == []
     assert other_facts == facts
     assert same(other, teacher)
-    assert record("other").epochs(TEACHER_SLOT, 0) == list(facts.curve)
+    assert record("other").epochs(Run(TEACHER, 0, 0)) == list(facts.curve)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_its_facts_are_those_of_its_weights(prepare, sets, record):
     assert facts.parameters == sum(parameter.numel() for parameter in teacher.parameters())
     score = evaluate(teacher, answer, sets.validation.images, sets.validation.labels)
     assert facts.accuracy == score.accuracy == max(result.val_accuracy for result in facts.curve)
-    assert record().epochs(TEACHER_SLOT, 0) == list(facts.curve)
+    assert record().epochs(Run(TEACHER, 0, 0)) == list(facts.curve)
     assert from_bytes(record().file(WEIGHTS)).keys() == teacher.state_dict().keys()
 
 
@@ -169,7 +169,7 @@ def test_of_two_machines_that_train_it_at_once_the_curve_is_that_of_the_weights_
     slower = prepare(epochs=3, progress=meddler).facts
     assert slower == meddler.first
     assert len(slower.curve) == 1
-    assert record().epochs(TEACHER_SLOT, 0) == list(slower.curve)
+    assert record().epochs(Run(TEACHER, 0, 0)) == list(slower.curve)
 
 
 def test_several_teachers_are_each_trained_kept_and_told_apart(study, sets, record, answers):
@@ -182,7 +182,7 @@ def test_several_teachers_are_each_trained_kept_and_told_apart(study, sets, reco
         assert (
             from_bytes(record().file(f"{name}.safetensors")).keys() == ready[name].network.state_dict().keys()
         )
-        assert record().epochs(TEACHER_SLOT, place) == list(ready[name].facts.curve)
+        assert record().epochs(Run(TEACHER, place, 0)) == list(ready[name].facts.curve)
     answers.clear()
     again = prepare_teachers(several, sets, record(), CPU, Silence())
     assert answers == []

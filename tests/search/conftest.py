@@ -19,10 +19,11 @@ from kdsearch.progress import Silence
 from kdsearch.search import identity
 from kdsearch.search.loop import Worker
 from kdsearch.search.messages import Channel, Job
+from kdsearch.store.facts import trial_facts
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.slots import FINISHED, slot_of
 from kdsearch.store.storage import open_storage
 from kdsearch.store.takeover import Takeover
+from kdsearch.store.trials import FINISHED
 from kdsearch.study.file import Study
 from kdsearch.views.bank import ViewBank
 
@@ -134,7 +135,7 @@ def create(tmp_path, url, empty, small, data):
         if storage == url and not (tmp_path / "kdsearch.db").exists():
             shutil.copy(empty, tmp_path / "kdsearch.db")
         study = small(name=name, **tables)
-        facts = identity.DataFacts.of("digits", SearchSets.open(data))
+        facts = identity.data_facts("digits", SearchSets.open(data))
         identity.create_study(open_storage(storage, create=storage != url), study, facts, 2)
         found = identity.open_study(open_storage(storage), name)
         identity.settle_target(found, target, 0, None)
@@ -169,7 +170,7 @@ def outcome():
 
     def of(study):
         return {
-            slot_of(trial): (
+            trial_facts(trial).run: (
                 trial.params,
                 trial.state,
                 trial.value,

@@ -5,12 +5,14 @@ import pytest
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.search.results import trial_rows
 from kdsearch.search.trial import is_audited
-from kdsearch.store.audit import AUDITED, Audit, audit
-from kdsearch.store.runs import Slot
-from kdsearch.store.slots import FINISHED, slot_of
+from kdsearch.store.audit import Audit, audit
+from kdsearch.store.facts import Audited, trial_facts
+from kdsearch.store.runs import SEARCH, Run
+from kdsearch.store.trials import FINISHED, Trials
+from kdsearch.tracking.study_rows import trial_rows
 
+STUDENT = {"student": {"config": {}, "parameters": 1, "macs": 1}}
 WARM = 3  # the first epoch about which the pruner is asked
 
 
@@ -21,7 +23,7 @@ class Stern(BasePruner):
         self.asked = []
 
     def prune(self, study, trial):
-        self.asked.append((slot_of(trial), trial.last_step))
+        self.asked.append((trial_facts(trial).run, trial.last_step))
         return True
 
 
@@ -42,61 +44,61 @@ def searched(create, worker):
 
 
 def finished(study):
-    return {slot_of(trial).place: trial for trial in study.trials if trial.state in FINISHED}
+    return {trial_facts(trial).run.place: trial for trial in study.trials if trial.state in FINISHED}
 
 
 def test_an_audited_trial_runs_on_to_its_end_and_is_asked_once(searched):
     study, pruner, _ = searched(1.0)
-    assert pruner.asked == [(Slot(place, 0), WARM) for place in range(2, 6)]
+    assert pruner.asked == [(Run(SEARCH, place, 0), WARM) for place in range(2, 6)]
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 6
     best = 0.0
     for trial in study.trials:
-        mark = {"epoch": WARM, "best": best} if slot_of(trial).place >= 2 else None
-        assert trial.user_attrs.get(AUDITED) == mark
+        mark = Audited(epoch=WARM, best=best) if trial_facts(trial).run.place >= 2 else None
+        assert trial_facts(trial).audited == mark
         best = max(best, trial.value)
 
 
 def test_without_an_audit_no_weak_trial_runs_on(searched):
     study, _, _ = searched(0.0)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2 + [TrialState.PRUNED] * 4
-    assert not any(AUDITED in trial.user_attrs for trial in study.trials)
-    assert audit(study) == Audit(trials=0, wrong=0)
+    assert not any(trial_facts(trial).audited for trial in study.trials)
+    assert audit(Trials.of(study)) == Audit(trials=0, wrong=0)
 
 
 def test_the_slot_and_the_seed_decide(searched):
     study, _, bench = searched(0.5)
-    audited = {place for place, trial in finished(study).items() if AUDITED in trial.user_attrs}
-    assert audited == {place for place in range(2, 6) if is_audited(bench, Slot(place, 0))}
+    audited = {place for place, trial in finished(study).items() if trial_facts(trial).audited}
+    assert audited == {place for place in range(2, 6) if is_audited(bench, Run(SEARCH, place, 0))}
     assert 0 < len(audited) < 4
-    slots = [Slot(place, attempt) for place in range(2000) for attempt in range(2)]
+    slots = [Run(SEARCH, place, attempt) for place in range(2000) for attempt in range(2)]
     assert sum(is_audited(bench, slot) for slot in slots) == pytest.approx(2000, abs=150)
 
 
 def test_an_interrupted_audit_goes_on_as_one_and_its_trial_is_not_asked_again(searched, outcome):
     whole, _, _ = searched(1.0)
-    marks = {place: trial.user_attrs.get(AUDITED) for place, trial in finished(whole).items()}
+    marks = {place: trial_facts(trial).audited for place, trial in finished(whole).items()}
     expected = outcome(whole)
     optuna.delete_study(study_name="small", storage=whole._storage)
     again, pruner, _ = searched(1.0, 29, 4)
     interrupted = [trial for trial in again.trials if trial.state == TrialState.FAIL]
-    assert any(AUDITED in trial.user_attrs for trial in interrupted)
+    assert any(trial_facts(trial).audited for trial in interrupted)
     assert len(pruner.asked) == 4
-    assert {place: trial.user_attrs.get(AUDITED) for place, trial in finished(again).items()} == marks
+    assert {place: trial_facts(trial).audited for place, trial in finished(again).items()} == marks
     assert outcome(again) == expected
 
 
 def test_the_pruner_was_wrong_where_a_trial_ended_above_the_best_of_that_time():
     study = optuna.create_study(direction="maximize")
     for value, best in ((0.6, 0.5), (0.5, 0.5), (0.7, 0.8), (0.9, None)):
-        mark = {AUDITED: {"epoch": 3, "best": best}} if best else {}
-        study.add_trial(create_trial(value=value, user_attrs=mark))
-    running = {AUDITED: {"epoch": 3, "best": 0.1}}
+        mark = {"audited": {"epoch": 3, "best": best}} if best else {}
+        study.add_trial(create_trial(value=value, user_attrs={**mark, **STUDENT}))
+    running = {"audited": {"epoch": 3, "best": 0.1}}
     study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=running))
-    assert audit(study) == Audit(trials=3, wrong=1)
+    assert audit(Trials.of(study)) == Audit(trials=3, wrong=1)
 
 
 def test_mlflow_is_told_when_a_trial_would_have_stopped():
     study = optuna.create_study(direction="maximize")
-    for mark in ({AUDITED: {"epoch": 3, "best": 0.5}}, {}):
+    for mark in ({"audited": {"epoch": 3, "best": 0.5}}, {}):
         study.add_trial(create_trial(value=0.5, user_attrs={"slot": 0, "attempt": 0, **mark}))
-    assert [row.audited_epoch for row in trial_rows(study)] == [3, None]
+    assert [row.audited_epoch for row in trial_rows(Trials.of(study))] == [3, None]

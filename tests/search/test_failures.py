@@ -3,6 +3,7 @@ from optuna.trial import TrialState, create_trial
 
 from kdsearch.errors import SearchError
 from kdsearch.store.failures import check_failures
+from kdsearch.store.trials import Trials
 
 KINDS = {
     "c": {"state": TrialState.COMPLETE, "value": 0.5},
@@ -27,7 +28,7 @@ def check(create):
             if kind == "f":
                 attributes["reason"] = f"reason {number}"
             study.add_trial(create_trial(**facts, user_attrs=attributes))
-        check_failures(study.trials, since, target)
+        check_failures(Trials.of(study), since, target)
 
     return check
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.store.runs import Slot
-from kdsearch.store.slots import slot_attributes
+from kdsearch.store.facts import TrialFacts, attributes_of
+from kdsearch.store.runs import SEARCH, Run
 from tests.servers import wait_until
 
 FOLLOW = """
@@ -24,7 +24,7 @@ class Heard:
         print("tick", len(trials), live, flush=True)
     def close(self, status):
         print("closed", status, flush=True)
-    def awaits_model(self, slot, attempt):
+    def awaits_model(self, run):
         return None
 
 try:
@@ -50,7 +50,9 @@ def follower(url):
 def test_a_signal_ends_it_after_a_last_look_at_all_there_is(create, follower, number, code):
     study = create(2)
     assert follower.stdout.readline() == "tick 0 True\n"
-    study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=slot_attributes(Slot(0, 0))))
+    study.add_trial(
+        create_trial(state=TrialState.RUNNING, user_attrs=attributes_of(TrialFacts.of_run(Run(SEARCH, 0, 0))))
+    )
     wait_until(
         lambda: follower.stdout.readline() == "tick 1 False\n", "a look that leaves running trials out"
     )

@@ -10,7 +10,7 @@ from kdsearch.store.studies import choose_study
 
 @pytest.fixture
 def facts(data):
-    return identity.DataFacts.of("digits", SearchSets.open(data))
+    return identity.data_facts("digits", SearchSets.open(data))
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_the_creator_s_mark_comes_first(new, monkeypatch):
     written = []
     monkeypatch.setattr(optuna.Study, "set_user_attr", lambda _, name, value: written.append(name))
     new()
-    assert written[0] == identity.CREATOR
+    assert written[0] == "kdsearch"
     assert written[-1] == "study"
 
 

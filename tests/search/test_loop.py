@@ -10,9 +10,10 @@ from optuna.trial import TrialState
 from kdsearch.errors import CacheDamagedError, SearchError, StorageError
 from kdsearch.search import loop, trial
 from kdsearch.search.messages import Say
-from kdsearch.store.audit import AUDITED
-from kdsearch.store.slots import mark_of, slot_of
+from kdsearch.store.facts import keep, trial_facts
+from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.takeover import give_back
+from kdsearch.store.trials import StudyTrial
 
 SEARCHES = {"tpe": ("hyperband", 12), "random": ("median", 4)}  # sampler: pruner and target
 
@@ -27,13 +28,13 @@ def test_a_worker_ends_with_exactly_the_target(create, worker):
     study = create(5)
     worker().work()
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 5
-    assert [slot_of(trial) for trial in study.trials] == [(place, 0) for place in range(5)]
+    assert [trial_facts(trial).run for trial in study.trials] == [Run(SEARCH, place, 0) for place in range(5)]
 
 
 def test_a_larger_target_goes_on_where_the_study_stood(create, worker):
     study = create(2)
     worker().work()
-    study.set_user_attr("target", 3)
+    keep(study, target=3)
     worker().work()
     assert len(study.trials) == 3
 
@@ -49,7 +50,7 @@ def test_the_first_trials_are_baselines_without_a_teacher_first(create, worker):
     study = create(3)
     worker().work()
     assert [trial.params["distillation.loss"] for trial in study.trials[:2]] == ["ce", "kl"]
-    assert [trial.user_attrs.get("baseline") for trial in study.trials] == [True, True, None]
+    assert [trial_facts(trial).baseline for trial in study.trials] == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -63,21 +64,21 @@ def test_a_worker_whose_trial_was_taken_over_goes_on(create, worker, monkeypatch
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         if running and not taken:
             taken.append(running[0].number)
-            give_back(study, running[0])
+            give_back(study, StudyTrial.of(running[0]))
         return False
 
     if late:
         monkeypatch.setattr(trial, "keep_weights", take_over)
     worker(stop=lambda: False if late else take_over()).work()
-    finished = [slot_of(each) for each in study.trials if each.state == TrialState.COMPLETE]
-    assert sorted(finished) == [(0, 0), (1, 0)]
+    finished = [trial_facts(each).run for each in study.trials if each.state == TrialState.COMPLETE]
+    assert sorted(finished) == [Run(SEARCH, 0, 0), Run(SEARCH, 1, 0)]
     assert study.trials[taken[0]].state == TrialState.FAIL
 
 
 def test_no_student_is_over_the_budget(create, worker):
     study = create(6)
     worker().work()
-    assert all(trial.user_attrs["student"]["parameters"] <= 3000 for trial in study.trials)
+    assert all(trial_facts(trial).student.parameters <= 3000 for trial in study.trials)
     assert all(trial.constraints["params"] <= 0 for trial in study.trials)
 
 
@@ -96,7 +97,7 @@ def test_the_same_seed_gives_the_same_trials_and_an_interruption_changes_nothing
     for steps in (1, 8, 14, 20):
         worker(stop=stop_after(steps)).work()
     worker().work()
-    interrupted = [trial for trial in again.trials if mark_of(trial) == "interrupted"]
+    interrupted = [trial for trial in again.trials if trial_facts(trial).mark == "interrupted"]
     assert len(interrupted) == 4
     assert any(trial.intermediate_values for trial in interrupted)
     assert outcome(again) == undisturbed
@@ -107,8 +108,8 @@ def test_an_interrupted_trial_waits_with_its_slot_and_parameters_and_is_no_death
     for _ in range(5):
         worker(stop=stop_after(2)).work()
     worker().work()
-    first = [trial for trial in study.trials if slot_of(trial) == (0, 0)]
-    assert [mark_of(trial) for trial in first] == ["interrupted"] * 5 + [None]
+    first = [trial for trial in study.trials if trial_facts(trial).run == Run(SEARCH, 0, 0)]
+    assert [trial_facts(trial).mark for trial in first] == ["interrupted"] * 5 + [None]
     assert len({str(trial.params) for trial in first}) == 1
 
 
@@ -130,7 +131,7 @@ def test_a_trial_that_meets_a_damaged_view_waits_for_it_and_changes_nothing(
     places = prepared.model_copy(update={"bank": own, "maker": child.pid})
     with pytest.raises(CacheDamagedError, match=r"view-0001/images\.npy: damaged .* the same command"):
         worker(prepared=places).work()
-    assert [(mark_of(trial), trial.state) for trial in again.trials] == [
+    assert [(trial_facts(trial).mark, trial.state) for trial in again.trials] == [
         ("interrupted", TrialState.FAIL),
         (None, TrialState.WAITING),
     ]
@@ -157,9 +158,9 @@ def test_a_trial_that_is_stopped_and_cannot_be_saved_waits_with_its_parameters(
     stopped = worker(stop=stop_after(4))
     stopped.work()
     failed, waiting = study.trials
-    assert (mark_of(failed), waiting.state) == ("interrupted", TrialState.WAITING)
+    assert (trial_facts(failed).mark, waiting.state) == ("interrupted", TrialState.WAITING)
     assert waiting.params == failed.params
-    assert slot_of(waiting) == (0, 0)
+    assert trial_facts(waiting).run == Run(SEARCH, 0, 0)
     (line,) = lines(stopped)
     assert line == (
         f"{prepared.checkpoints / 'slot-0-0.safetensors'}: the trial could not be saved (File exists); "
@@ -214,7 +215,7 @@ def test_a_damaged_checkpoint_fails_no_trial_and_changes_no_number(create, worke
     resuming = worker()
     resuming.work()
     assert lines(resuming) == [f"{path}: cannot be used (damaged); the trial begins anew"]
-    assert [mark_of(trial) for trial in study.trials] == ["interrupted", None, None]
+    assert [trial_facts(trial).mark for trial in study.trials] == ["interrupted", None, None]
     resumed = outcome(study)
     optuna.delete_study(study_name="small", storage=study._storage)
     again = create(2)
@@ -230,43 +231,44 @@ def test_a_trial_that_begins_anew_keeps_nothing_of_the_curve_that_it_threw_away(
     study = create(3, **tables)
     undisturbed_worker = worker()
     undisturbed_worker.work()
-    undisturbed, slots = outcome(study), [(place, 0) for place in range(3)]
-    curves = [accuracies(undisturbed_worker.bench.record, slot) for slot in slots]
+    undisturbed, runs = outcome(study), [Run(SEARCH, place, 0) for place in range(3)]
+    curves = [accuracies(undisturbed_worker.bench.record, run) for run in runs]
     optuna.delete_study(study_name="small", storage=study._storage)
     undisturbed_worker.bench.record.delete()
 
     again = create(3, **tables)
     worker(stop=stop_after(9)).work()  # each epoch has two steps
     waiting = again.trials[-1]
-    assert (slot_of(waiting), len(waiting.intermediate_values)) == ((0, 0), 4)
+    assert (trial_facts(waiting).run, len(waiting.intermediate_values)) == (Run(SEARCH, 0, 0), 4)
     record = worker().bench.record
-    discarded = [each.model_copy(update={"val_accuracy": 0.01}) for each in record.epochs(0, 0)]
-    record.replace_epochs(0, 0, discarded)
+    discarded = [each.model_copy(update={"val_accuracy": 0.01}) for each in record.epochs(Run(SEARCH, 0, 0))]
+    record.replace_epochs(Run(SEARCH, 0, 0), discarded)
     storage = again._storage
     for epoch in range(4):
         storage.set_trial_intermediate_value(waiting._trial_id, epoch, 0.01)
-    storage.set_trial_user_attr(waiting._trial_id, AUDITED, {"epoch": 3, "best": 0.0})
+    storage.set_trial_user_attr(waiting._trial_id, "audited", {"epoch": 3, "best": 0.0})
     storage.set_trial_system_attr(waiting._trial_id, "completed_rung_0", 0.01)
     (prepared.checkpoints / "slot-0-0.safetensors").unlink()
 
     worker().work()
     assert outcome(again) == undisturbed
-    assert [accuracies(record, slot) for slot in slots] == curves
-    (first,) = (each for each in again.trials if slot_of(each) == (0, 0) and each.value is not None)
-    assert AUDITED not in first.user_attrs
+    assert [accuracies(record, run) for run in runs] == curves
+    (first,) = (t for t in again.trials if trial_facts(t).run == runs[0] and t.value is not None)
+    assert trial_facts(first).audited is None
     assert 0.01 not in first.system_attrs.values()
 
 
-def accuracies(record, slot):
-    return [each.val_accuracy for each in record.epochs(*slot)]
+def accuracies(record, run):
+    return [each.val_accuracy for each in record.epochs(run)]
 
 
 def test_failing_trials_stop_the_run_with_the_last_reason(create, worker):
+    runs = [Run(SEARCH, 0, attempt) for attempt in range(5)]
     study = create(9, budget={"max_params": 100}, student={"depth_1": 3})
     with pytest.raises(SearchError, match=r"^5 trials in a row failed; the last one: UsageError: family"):
         worker().work()
-    assert [slot_of(trial) for trial in study.trials] == [(0, attempt) for attempt in range(5)]
-    assert "baseline" not in study.trials[1].user_attrs
+    assert [trial_facts(trial).run for trial in study.trials] == runs
+    assert not trial_facts(study.trials[1]).baseline
     with pytest.raises(SearchError):
         worker().work()
     assert len(study.trials) == 10
@@ -279,17 +281,17 @@ def test_a_study_with_one_configuration_trains_repeats_after_five_refusals(creat
         2, student=one, training=training, distillation={"loss": "ce"}, families={"plain": {"kernel": 3}}
     )
     worker().work()
-    assert [mark_of(trial) for trial in study.trials] == [None, *["duplicate"] * 5, None]
+    assert [trial_facts(trial).mark for trial in study.trials] == [None, *["duplicate"] * 5, None]
     first, last = study.trials[0], study.trials[-1]
-    assert first.user_attrs["key"] == last.user_attrs["key"]
-    assert first.user_attrs["student"]["seed"] != last.user_attrs["student"]["seed"]
+    assert trial_facts(first).key == trial_facts(last).key
+    assert trial_facts(first).student.seed != trial_facts(last).student.seed
 
 
 def test_a_diverged_trial_is_pruned_and_counts(create, worker):
     study = create(3, training={"optimizer": "sgd", "learning_rate": 1e30, "epochs": 4})
     worker().work()
     assert [trial.state for trial in study.trials] == [TrialState.PRUNED] * 3
-    assert {mark_of(trial) for trial in study.trials} == {"diverged"}
+    assert {trial_facts(trial).mark for trial in study.trials} == {"diverged"}
 
 
 def test_a_trial_that_another_worker_took_over_is_left_to_that_one(create, worker):
@@ -300,12 +302,15 @@ def test_a_trial_that_another_worker_took_over_is_left_to_that_one(create, worke
         """As a worker does that has heard nothing of this one for a grace time."""
         running = study.get_trials(states=(TrialState.RUNNING,))
         if running and not any(trial.state == TrialState.FAIL for trial in study.trials):
-            give_back(study, running[0])
+            give_back(study, StudyTrial.of(running[0]))
         return False
 
     left.bench.stop = take_over
     left.work()
-    assert [(slot_of(trial), mark_of(trial)) for trial in study.trials] == [((0, 0), "lost"), ((0, 0), None)]
+    assert [(trial_facts(trial).run, trial_facts(trial).mark) for trial in study.trials] == [
+        (Run(SEARCH, 0, 0), "lost"),
+        (Run(SEARCH, 0, 0), None),
+    ]
     assert study.trials[1].state == TrialState.COMPLETE
 
 
@@ -319,10 +324,10 @@ def test_one_worker_waits_for_a_trial_that_may_have_lost_its_worker_and_says_so(
     alone = worker()
     alone.work()
     assert lines(alone) == ["trial 0 may have lost its worker; waiting for it, at most 4 s"]
-    assert [(slot_of(trial), mark_of(trial)) for trial in study.trials] == [
-        ((0, 0), "lost"),
-        ((0, 0), None),
-        ((1, 0), None),
+    assert [(trial_facts(trial).run, trial_facts(trial).mark) for trial in study.trials] == [
+        (Run(SEARCH, 0, 0), "lost"),
+        (Run(SEARCH, 0, 0), None),
+        (Run(SEARCH, 1, 0), None),
     ]
 
 

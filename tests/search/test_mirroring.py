@@ -12,8 +12,9 @@ from sqlalchemy.exc import OperationalError
 from kdsearch.search import mirroring
 from kdsearch.search.mirroring import MirrorThread
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.slots import FINISHED
+from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.storage import open_storage
+from kdsearch.store.trials import FINISHED
 from kdsearch.tracking.mirror import Mirror
 from tests.servers import mlflow_server, wait_until
 
@@ -36,7 +37,7 @@ def test_the_search_does_not_notice_and_the_mirror_catches_up(create, worker, se
     mirror = MirrorThread(Mirror, server.uri, open_storage(url), "small", said.append)
     mirror.start()
     worker().work()
-    wait_until(lambda: mirror.awaits_model(1, 0), "two runs")
+    wait_until(lambda: mirror.awaits_model(Run(SEARCH, 1, 0)), "two runs")
 
     server.kill()
     study.set_user_attr("target", 4)
@@ -71,7 +72,7 @@ class Heard:
     def close(self, status):
         self.closed.append(status)
 
-    def awaits_model(self, slot, attempt):
+    def awaits_model(self, run):
         return None
 
 

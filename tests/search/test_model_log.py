@@ -12,8 +12,8 @@ from kdsearch.data.image_set import SearchSets
 from kdsearch.search.loading import how_to_load
 from kdsearch.search.mirroring import mirror_once
 from kdsearch.search.model_log import ModelLog
-from kdsearch.search.results import best_slot, ranked
 from kdsearch.store.record import StudyRecord
+from kdsearch.store.trials import Trials
 from kdsearch.tracking.mirror import Mirror
 from kdsearch.tracking.mirrored import STUDY_TAG
 from kdsearch.tracking.model import LAYOUT_TAG
@@ -110,24 +110,24 @@ def files_of(client, model_id, folder=None):
 @pytest.mark.mlflow
 def test_the_models_page_and_its_answers_are_those_of_the_record(logged, uri, url, data, tmp_path):
     study, run_id, log = logged
-    best, record = ranked(study)[0], StudyRecord(url, "small")
+    best, record = Trials.of(study).best, StudyRecord(url, "small")
     assert how_to_load(study) == ()
     assert log() == []
     (model,) = models(uri, run_id)
     client = MlflowClient(uri)
 
-    last = record.epochs(*best_slot(study))[-1]
-    first = record.epochs(*best_slot(study))[0]
+    last = record.epochs(best.run)[-1]
+    first = record.epochs(best.run)[0]
     assert last.val_accuracy != first.val_accuracy, "else this proves nothing"
-    told = best.user_attrs["student"]
+    told = best.facts.student
     for found in (model, client.get_logged_model(model.model_id)):
         shown = {metric.key: metric.value for metric in found.metrics}
-        assert shown["final_accuracy"] == shown["val_accuracy"] == last.val_accuracy == best.value
+        assert shown["final_accuracy"] == shown["val_accuracy"] == last.val_accuracy == best.accuracy
         assert shown["val_loss"] == last.val_loss
-        assert (shown["parameters"], shown["macs"]) == (told["parameters"], told["macs"])
+        assert (shown["parameters"], shown["macs"]) == (told.parameters, told.macs)
     assert len({metric.key for metric in model.metrics}) == len(model.metrics)
     note = model.tags["mlflow.note.content"]
-    for part in (f"**{100 * best.value:.2f} %**", f"{told['parameters']:,} parameters", f"{told['macs']:,}"):
+    for part in (f"**{100 * best.accuracy:.2f} %**", f"{told.parameters:,} parameters", f"{told.macs:,}"):
         assert part in note
     assert model.params["classes"] == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
     assert "N x 3 x H x W" in model.params["input"]
@@ -158,7 +158,7 @@ def test_the_models_page_and_its_answers_are_those_of_the_record(logged, uri, ur
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     answer = json.loads(done.stdout)
-    assert answer["accuracy"] == pytest.approx(best.value, abs=1e-6)
+    assert answer["accuracy"] == pytest.approx(best.accuracy, abs=1e-6)
     assert answer["columns"] == ["class", "probability", *(f"p({digit})" for digit in range(10))]
     assert answer["requirements"] == ["mlflow", "numpy", "onnxruntime", "pandas", "pillow"]
     assert answer["metadata"]["trial"] == best.number

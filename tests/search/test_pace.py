@@ -3,11 +3,11 @@ from datetime import datetime, timedelta
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.search.results import status
 from kdsearch.store import liveness
+from kdsearch.store.facts import TrialFacts, attributes_of
 from kdsearch.store.pace import rate_of
-from kdsearch.store.runs import Slot
-from kdsearch.store.slots import slot_attributes
+from kdsearch.store.runs import SEARCH, Run
+from kdsearch.store.status import status
 
 EVENING = datetime(2026, 11, 26, 18)  # noqa: DTZ001  as Optuna has it
 
@@ -17,7 +17,7 @@ def trial(start, minutes, number=0, state=TrialState.COMPLETE, **attributes):
     made = create_trial(
         state=state,
         value=0.5 if state == TrialState.COMPLETE else None,
-        user_attrs=slot_attributes(Slot(number, 0)) | attributes,
+        user_attrs=attributes_of(TrialFacts.of_run(Run(SEARCH, number, 0))) | attributes,
     )
     made.number = number
     made.datetime_start = EVENING + timedelta(minutes=start)
@@ -56,11 +56,11 @@ def test_too_little_is_no_rate(trials):
     assert rate_of(trials) is None
 
 
-def test_trials_without_a_slot_and_failed_ones_are_none_of_the_rate():
-    others = [trial(n, 1, state=TrialState.FAIL) for n in range(9)]
-    foreign = trial(0, 1)
-    foreign._user_attrs = {}
-    assert rate_of([*others, foreign, trial(0, 10)]) is None
+def mark_running(study, worker):
+    """Marks the study's last trial as one that this worker runs; returns its id."""
+    identifier = study.trials[-1]._trial_id
+    study._storage.set_trial_user_attr(identifier, "worker", worker.model_dump())
+    return identifier
 
 
 @pytest.fixture
@@ -77,23 +77,26 @@ def searched(create):
 
 
 def test_a_study_on_which_nobody_works_has_no_rate_and_no_time_left(searched):
-    told = status(searched)
+    told = status(searched, "")
     assert (told.workers, told.per_hour, told.seconds_left) == (0, None, None)
 
 
 def test_a_trial_that_died_too_often_has_failed_and_a_foreign_one_does_not_count(searched):
-    told = status(searched)
+    told = status(searched, "")
     assert (told.finished, told.complete, told.failed) == (6, 6, 1)
     assert told.best.accuracy == 0.5
 
 
+def test_trials_without_a_slot_and_failed_ones_are_none_of_the_rate(searched):
+    searched.add_trial(trial(70, None, 7, TrialState.RUNNING))
+    mark_running(searched, liveness.this_worker(len(searched.trials) - 1))
+    assert status(searched, "").per_hour == pytest.approx(6)
+
+
 def test_while_somebody_works_there_is_a_rate_and_a_time_left(searched):
-    running = trial(70, None, 7, TrialState.RUNNING)
-    searched.add_trial(running)
-    number = len(searched.trials) - 1
-    identifier = searched.trials[number]._trial_id
-    searched._storage.set_trial_user_attr(identifier, "worker", liveness.this_worker(number))
-    told = status(searched)
+    searched.add_trial(trial(70, None, 7, TrialState.RUNNING))
+    mark_running(searched, liveness.this_worker(len(searched.trials) - 1))
+    told = status(searched, "")
     assert told.workers == 1
     assert told.per_hour == pytest.approx(6)
     assert told.seconds_left == pytest.approx(4 * 600)
@@ -102,12 +105,11 @@ def test_while_somebody_works_there_is_a_rate_and_a_time_left(searched):
 def test_a_worker_elsewhere_that_has_been_silent_for_long_is_none(searched):
     """Its machine has crashed: its trial is RUNNING for ever unless another worker comes."""
     searched.add_trial(trial(70, None, 7, TrialState.RUNNING))
-    number = len(searched.trials) - 1
-    identifier = searched.trials[number]._trial_id
-    elsewhere = liveness.this_worker(number) | {"processes": "another machine", "host": "another"}
-    searched._storage.set_trial_user_attr(identifier, "worker", elsewhere)
+    there = {"processes": "another machine", "host": "another"}
+    elsewhere = liveness.this_worker(len(searched.trials) - 1).model_copy(update=there)
+    identifier = mark_running(searched, elsewhere)
     searched._storage.record_heartbeat(identifier)
-    assert status(searched).workers == 1
+    assert status(searched, "").workers == 1
     with searched._storage._backend.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE trial_heartbeats SET heartbeat = '2026-01-01 00:00:00'")
-    assert status(searched).workers == 0
+    assert status(searched, "").workers == 0

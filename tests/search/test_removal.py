@@ -11,11 +11,13 @@ from kdsearch.errors import StudyDeletedError, UsageError
 from kdsearch.search.child import Child
 from kdsearch.search.messages import Failed, Job
 from kdsearch.store import liveness
+from kdsearch.store.facts import TrialFacts, attributes_of, keep
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.removal import check_idle, remove_study
-from kdsearch.store.runs import Slot
-from kdsearch.store.slots import slot_attributes
+from kdsearch.store.runs import SEARCH, Run
 from tests.servers import wait_until
+
+ELSEWHERE = {"processes": "another machine", "host": "another"}
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +31,13 @@ def running(create):
 
     def make(mark):
         study = create()
-        study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=slot_attributes(Slot(0, 0))))
+        study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING, user_attrs=attributes_of(TrialFacts.of_run(Run(SEARCH, 0, 0)))
+            )
+        )
         if mark:
-            study._storage.set_trial_user_attr(study.trials[0]._trial_id, "worker", mark)
+            study._storage.set_trial_user_attr(study.trials[0]._trial_id, "worker", mark.model_dump())
         return study
 
     return make
@@ -52,11 +58,11 @@ def test_a_study_that_a_living_process_works_on_is_not_deleted(running, url, row
 def test_a_dead_worker_s_study_is_deleted(running):
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         pass
-    check_idle(running(liveness.this_worker(0) | {"pid": dead.pid}))
+    check_idle(running(liveness.this_worker(0).model_copy(update={"pid": dead.pid})))
 
 
 def test_a_worker_elsewhere_counts_until_it_has_been_silent_for_the_grace_time(running):
-    study = running(liveness.this_worker(0) | {"processes": "another machine", "host": "another"})
+    study = running(liveness.this_worker(0).model_copy(update=ELSEWHERE))
     study._storage.record_heartbeat(study.trials[0]._trial_id)
     with pytest.raises(UsageError, match=r"process \d+ on another"):
         check_idle(study)
@@ -72,7 +78,7 @@ def test_a_trial_that_was_taken_a_moment_ago_counts(running):
 
 def test_a_study_that_is_being_prepared_is_not_deleted(create):
     study = create()
-    study.set_user_attr("preparing", liveness.this_process())
+    keep(study, preparing=liveness.this_process())
     with pytest.raises(UsageError, match="is being worked on"):
         check_idle(study)
 

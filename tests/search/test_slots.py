@@ -1,7 +1,9 @@
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.store.slots import SurplusTrialError, claim_slot, mark_of, missing_places, places, slot_of
+from kdsearch.store.facts import trial_facts
+from kdsearch.store.slots import SurplusTrialError, claim_run
+from kdsearch.store.trials import Trials
 
 COMPLETE, FAIL, WAITING, RUNNING = (
     TrialState.COMPLETE,
@@ -28,14 +30,14 @@ def claim(study, target=4):
     """Pops a trial as `optimize` does and claims its slot; returns the trial's number."""
     study._thread_local.in_optimize_loop = True
     trial = study.ask()
-    claim_slot(trial, study.get_trials(), target)
+    claim_run(trial, Trials.of(study), target)
     return trial.number
 
 
 def test_a_waiting_trial_gets_its_slot_and_the_worker_s_mark(add):
     study = add(2, WAITING)
     assert claim(study) == 0
-    assert study.trials[0].user_attrs["worker"]["trial"] == 0
+    assert trial_facts(study.trials[0]).worker.trial == 0
 
 
 @pytest.mark.parametrize(
@@ -49,8 +51,8 @@ def test_a_surplus_trial_is_refused_and_marked(add, place, other):
     study = add(place, WAITING)
     with pytest.raises(SurplusTrialError):
         claim(study)
-    assert mark_of(study.trials[-1]) == "surplus"
-    assert "worker" not in study.trials[-1].user_attrs
+    assert trial_facts(study.trials[-1]).mark == "surplus"
+    assert trial_facts(study.trials[-1]).worker is None
 
 
 def test_an_attempt_that_failed_by_itself_is_not_run_again(add):
@@ -78,16 +80,17 @@ def test_missing_places_are_neither_finished_nor_running_nor_waiting(add):
     add(1, RUNNING)
     add(2, WAITING)
     study = add(3, FAIL, mark="lost")
-    assert missing_places(study.trials, 6) == [3, 4, 5]
+    assert Trials.of(study).missing_places(6) == [3, 4, 5]
 
 
 def test_a_lowered_target_counts_what_was_finished_beyond_it(add):
     for place in (0, 1, 7):
         study = add(place, COMPLETE)
-    assert places(study.trials, 5) == {0, 1, 2, 3, 7}
-    assert places(study.trials, 2) == {0, 1, 7}
-    assert places(study.trials, 9) == {0, 1, 2, 3, 4, 5, 6, 7, 8}
+    trials = Trials.of(study)
+    assert trials.places(5) == {0, 1, 2, 3, 7}
+    assert trials.places(2) == {0, 1, 7}
+    assert trials.places(9) == {0, 1, 2, 3, 4, 5, 6, 7, 8}
 
 
 def test_a_trial_without_a_slot_has_none(add):
-    assert slot_of(add(None, COMPLETE).trials[0]) is None
+    assert trial_facts(add(None, COMPLETE).trials[0]).run is None

@@ -17,9 +17,10 @@ from kdsearch.store.checkpoints import (
     remove_abandoned,
     remove_spent,
 )
+from kdsearch.store.facts import TrialFacts
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.runs import Slot
-from kdsearch.store.slots import MARK, slot_attributes
+from kdsearch.store.runs import SEARCH, Run
+from kdsearch.store.trials import StudyTrial
 
 
 @pytest.fixture
@@ -58,9 +59,8 @@ def names(folder):
 
 def ended(slot, state=TrialState.COMPLETE, mark=None):
     """A trial of Optuna's as the study has it."""
-    attributes = slot_attributes(slot) | ({MARK: mark} if mark else {})
     values = {"value": 0.5} if state == TrialState.COMPLETE else {}
-    return create_trial(state=state, user_attrs=attributes, **values)
+    return StudyTrial(create_trial(state=state, **values), TrialFacts.of_run(slot, mark=mark))
 
 
 def test_one_study_has_one_folder_however_its_database_is_addressed(record, tmp_path, monkeypatch):
@@ -102,21 +102,20 @@ def test_a_study_that_optuna_deleted_leaves_no_checkpoints_once_it_is_made_anew(
 
 def test_only_what_a_trial_may_resume_is_left(tmp_path):
     trials = [
-        ended(Slot(0, 0)),
-        ended(Slot(1, 0), TrialState.PRUNED),
-        ended(Slot(2, 0), TrialState.FAIL, "failed"),
-        ended(Slot(3, 0), TrialState.FAIL, "lost"),  # once more than it is retried
-        ended(Slot(3, 1), TrialState.FAIL, "lost"),
-        ended(Slot(4, 0), TrialState.FAIL, "interrupted"),
-        ended(Slot(4, 0), TrialState.WAITING),
-        ended(Slot(5, 0), TrialState.RUNNING),
-        ended(Slot(6, 0), TrialState.FAIL, "lost"),
-        ended(Slot(6, 0)),  # by another machine, after the first was taken for dead
+        ended(Run(SEARCH, 0, 0)),
+        ended(Run(SEARCH, 1, 0), TrialState.PRUNED),
+        ended(Run(SEARCH, 2, 0), TrialState.FAIL, "failed"),
+        ended(Run(SEARCH, 3, 0), TrialState.FAIL, "lost"),  # once more than it is retried
+        ended(Run(SEARCH, 3, 1), TrialState.FAIL, "lost"),
+        ended(Run(SEARCH, 4, 0), TrialState.FAIL, "interrupted"),
+        ended(Run(SEARCH, 4, 0), TrialState.WAITING),
+        ended(Run(SEARCH, 5, 0), TrialState.RUNNING),
+        ended(Run(SEARCH, 6, 0), TrialState.FAIL, "lost"),
+        ended(Run(SEARCH, 6, 0)),  # by another machine, after the first was taken for dead
     ]
     folder = tmp_path / "checkpoints"
     for trial in trials:
-        attributes = trial.user_attrs
-        name = f"slot-{attributes['slot']}-{attributes['attempt']}"
+        name = Path(trial.run.checkpoint).stem
         write(folder, f"{name}.safetensors")
         write(folder, f"{name}.part")
     write(folder, "slot-9-0.safetensors")  # of a trial that was asked since
@@ -127,7 +126,7 @@ def test_only_what_a_trial_may_resume_is_left(tmp_path):
 
 
 def test_to_clean_where_nothing_is_is_no_error(tmp_path):
-    remove_spent(tmp_path / "none", [ended(Slot(0, 0))])
+    remove_spent(tmp_path / "none", [ended(Run(SEARCH, 0, 0))])
     remove_abandoned(tmp_path / "none")
 
 

@@ -8,10 +8,12 @@ import pytest
 from optuna.storages._heartbeat import HeartbeatThread
 from optuna.trial import TrialState
 
+from kdsearch.store.facts import keep, trial_facts
 from kdsearch.store.liveness import is_gone, is_near, this_worker, worker_of
-from kdsearch.store.slots import mark_of, slot_of
+from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.storage import open_storage
 from kdsearch.store.takeover import Takeover
+from kdsearch.store.trials import Trials
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def study(create):
 @pytest.fixture
 def take_over(study, url):
     eye = Takeover(study, open_storage(url))
-    return lambda: eye(study.trials), eye
+    return lambda: eye(Trials.of(study)), eye
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def run(study, **worker):
     study.enqueue_trial({}, user_attrs={"slot": 0, "attempt": 0})
     study._thread_local.in_optimize_loop = True
     trial = study.ask()
-    trial.set_user_attr("worker", {**this_worker(trial.number), **worker})
+    keep(trial, worker=this_worker(trial.number).model_copy(update=worker))
     return trial
 
 
@@ -48,7 +50,7 @@ def mark_for(pid):
 
 
 def states(study):
-    return [(trial.state, mark_of(trial)) for trial in study.trials]
+    return [(trial.state, trial_facts(trial).mark) for trial in study.trials]
 
 
 ALIVE = [(TrialState.RUNNING, None)]
@@ -67,12 +69,12 @@ def test_a_trial_whose_worker_was_killed_waits_again_at_once(study, take_over, s
     sleeper.wait()
     assert take_over[0]()
     assert states(study) == TAKEN
-    assert slot_of(study.trials[1]) == (0, 0)
-    assert worker_of(study.trials[1]) is None
+    assert trial_facts(study.trials[1]).run == Run(SEARCH, 0, 0)
+    assert worker_of(Trials.of(study)[1]) is None
 
 
 def test_a_dead_process_that_nobody_has_waited_for_is_dead(sleeper):
-    worker = {"processes": this_worker(0)["processes"], **mark_for(sleeper.pid)}
+    worker = this_worker(0).model_copy(update=mark_for(sleeper.pid))
     os.kill(sleeper.pid, 9)
     psutil.wait_procs([psutil.Process(sleeper.pid)], timeout=0.2)
     assert is_gone(worker)
@@ -86,7 +88,7 @@ def test_another_process_of_the_same_id_is_not_the_worker(study, take_over, slee
 
 def test_a_worker_of_another_container_is_left_to_its_heartbeat(study, take_over):
     trial = run(study, processes="same name, other processes", pid=1, since=1.0)
-    assert not is_near(worker_of(study.trials[trial.number]))
+    assert not is_near(worker_of(Trials.of(study)[trial.number]))
     take_over[0]()
     assert states(study) == ALIVE
 

@@ -2,10 +2,14 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.store.queue import MAX_DEATHS, enqueue_place, retry
-from kdsearch.store.slots import mark_of, slot_of
+from kdsearch.store.facts import keep, trial_facts
+from kdsearch.store.queue import enqueue_place, retry
+from kdsearch.store.runs import SEARCH, Run
+from kdsearch.store.trials import MAX_DEATHS, Trials
 
 RECIPES = [{"training.learning_rate": 0.01}]
+
+DEAD = {"trial": 0, "host": "here", "processes": "none", "pid": 1, "since": 0.0}
 
 
 @pytest.fixture
@@ -19,7 +23,7 @@ def lose(study, mark="lost", **attributes):
         state=TrialState.FAIL,
         params={"x": 0.5},
         distributions={"x": FloatDistribution(0, 1)},
-        user_attrs={"slot": 0, "attempt": 0, "mark": mark, "worker": {"trial": 0}, **attributes},
+        user_attrs={"slot": 0, "attempt": 0, "mark": mark, "worker": DEAD, **attributes},
         system_attrs={"fixed_params": {"y": 1}},
         intermediate_values={0: 0.25},
     )
@@ -31,9 +35,13 @@ def lose(study, mark="lost", **attributes):
 def test_a_trial_that_came_to_no_end_waits_again_as_it_was_but_for_its_mark(study, mark):
     retry(study, lose(study, mark, key="k"))
     again = study.trials[1]
-    assert (again.state, slot_of(again), again.params) == (TrialState.WAITING, (0, 0), {"x": 0.5})
+    assert (again.state, trial_facts(again).run, again.params) == (
+        TrialState.WAITING,
+        Run(SEARCH, 0, 0),
+        {"x": 0.5},
+    )
     assert (again.intermediate_values, again.system_attrs["fixed_params"]) == ({0: 0.25}, {"y": 1})
-    assert mark_of(again) is None
+    assert trial_facts(again).mark is None
 
 
 def test_parameters_of_a_draw_that_was_broken_off_are_drawn_anew(study):
@@ -62,47 +70,51 @@ def test_a_trial_survives_three_deaths_and_any_number_of_interruptions(study):
 
 
 def test_a_place_begins_with_its_recipe_and_goes_on_with_samples(study):
-    enqueue_place(study, 0, study.trials, RECIPES)
-    enqueue_place(study, 1, study.trials, RECIPES)
+    enqueue_place(study, 0, Trials.of(study), RECIPES)
+    enqueue_place(study, 1, Trials.of(study), RECIPES)
     first, second = study.trials
-    assert (first.system_attrs["fixed_params"], first.user_attrs["baseline"]) == (RECIPES[0], True)
-    assert (second.system_attrs["fixed_params"], slot_of(second)) == ({}, (1, 0))
-    assert "baseline" not in second.user_attrs
+    assert (first.system_attrs["fixed_params"], trial_facts(first).baseline) == (RECIPES[0], True)
+    assert (second.system_attrs["fixed_params"], trial_facts(second).run) == ({}, Run(SEARCH, 1, 0))
+    assert not trial_facts(second).baseline
 
 
 @pytest.mark.parametrize("mark", ["failed", "duplicate"])
 def test_a_place_whose_trial_failed_gets_a_new_sample_as_its_next_attempt(study, mark):
     lose(study, mark, key="k")
-    enqueue_place(study, 0, study.trials, RECIPES)
+    enqueue_place(study, 0, Trials.of(study), RECIPES)
     again = study.trials[1]
-    assert (slot_of(again), again.params, again.system_attrs["fixed_params"]) == ((0, 1), {}, {})
-    assert "baseline" not in again.user_attrs
+    assert (trial_facts(again).run, again.params, again.system_attrs["fixed_params"]) == (
+        Run(SEARCH, 0, 1),
+        {},
+        {},
+    )
+    assert not trial_facts(again).baseline
 
 
 def test_a_place_whose_retry_got_lost_is_repaired_with_the_same_parameters(study):
     lose(study, "lost", key="k")
-    enqueue_place(study, 0, study.trials, RECIPES)
-    assert (slot_of(study.trials[1]), study.trials[1].params) == ((0, 0), {"x": 0.5})
+    enqueue_place(study, 0, Trials.of(study), RECIPES)
+    assert (trial_facts(study.trials[1]).run, study.trials[1].params) == (Run(SEARCH, 0, 0), {"x": 0.5})
 
 
 def test_a_place_whose_trial_died_too_often_gets_its_next_attempt(study):
     for _ in range(MAX_DEATHS + 1):
         lose(study, key="k")
-    enqueue_place(study, 0, study.trials, RECIPES)
-    assert (slot_of(study.trials[-1]), study.trials[-1].params) == ((0, 1), {})
+    enqueue_place(study, 0, Trials.of(study), RECIPES)
+    assert (trial_facts(study.trials[-1]).run, study.trials[-1].params) == (Run(SEARCH, 0, 1), {})
 
 
 def test_a_surplus_trial_says_nothing_of_its_place(study):
     lose(study, "failed", key="k")
     lose(study, "surplus")
-    enqueue_place(study, 0, study.trials, RECIPES)
-    assert slot_of(study.trials[-1]) == (0, 1)
+    enqueue_place(study, 0, Trials.of(study), RECIPES)
+    assert trial_facts(study.trials[-1]).run == Run(SEARCH, 0, 1)
 
 
 def test_the_only_trial_of_a_study_keeps_its_recipe_when_it_failed(study):
-    study.set_user_attr("target", 1)
+    keep(study, target=1)
     lose(study, "failed", key="k")
-    enqueue_place(study, 0, study.trials, RECIPES)
+    enqueue_place(study, 0, Trials.of(study), RECIPES)
     again = study.trials[-1]
-    assert slot_of(again) == (0, 1)
+    assert trial_facts(again).run == Run(SEARCH, 0, 1)
     assert again.system_attrs["fixed_params"] == RECIPES[0]

@@ -2,9 +2,13 @@ from optuna.trial import TrialState, create_trial
 from torch import nn
 
 from kdsearch.epoch import EpochResult
-from kdsearch.search.weights import KEPT, keep_weights, weights_name
+from kdsearch.search.weights import KEPT, keep_weights
+from kdsearch.store.facts import StudentFacts, keep
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.runs import Slot
+from kdsearch.store.runs import SEARCH, Run
+from kdsearch.store.trials import Trials
+
+STUDENT = StudentFacts(config={}, parameters=6, macs=1)
 
 
 class Trained:
@@ -22,8 +26,8 @@ def finish(study, record, place, accuracy, loss=1.0):
     study.enqueue_trial({}, user_attrs={"slot": place, "attempt": 0})
     study._thread_local.in_optimize_loop = True
     trial = study.ask()
-    keep_weights(trial, record, Slot(place, 0), Trained(accuracy, loss))
-    trial.set_user_attr("val_loss", loss)
+    keep_weights(trial, record, Run(SEARCH, place, 0), Trained(accuracy, loss), Trials([]))
+    keep(trial, val_loss=loss, student=STUDENT)
     study.tell(trial, accuracy)
 
 
@@ -32,7 +36,7 @@ def kept(record):
 
 
 def names(*places):
-    return {weights_name(Slot(place, 0)) for place in places}
+    return {Run(SEARCH, place, 0).weights for place in places}
 
 
 def test_the_weights_of_the_ten_best_are_kept_ties_by_loss(create, url):
@@ -52,6 +56,6 @@ def test_the_weights_of_the_ten_best_are_kept_ties_by_loss(create, url):
 def test_weights_of_a_trial_that_optuna_has_not_been_told_of_stay(create, url):
     study, record = create(), StudyRecord(url, "small")
     study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs={"slot": 20, "attempt": 0}))
-    record.put_file(weights_name(Slot(20, 0)), b"weights")
+    record.put_file(Run(SEARCH, 20, 0).weights, b"weights")
     finish(study, record, 0, 0.5)
     assert kept(record) == names(0, 20)

@@ -8,8 +8,9 @@ from optuna.trial import TrialState
 
 from kdsearch.search.child import Child
 from kdsearch.search.messages import Job
+from kdsearch.store.facts import trial_facts
 from kdsearch.store.liveness import worker_of
-from kdsearch.store.slots import FINISHED, mark_of, slot_of
+from kdsearch.store.trials import FINISHED
 from tests.servers import wait_until
 
 
@@ -75,7 +76,7 @@ def test_four_workers_of_which_six_are_killed_finish_every_slot_once(create, cre
 
     wait_until(is_done, "24 trials", patience=100)
     assert kills == []
-    assert Counter(slot_of(trial).place for trial in finished(study)) == Counter(range(24))
+    assert Counter(trial_facts(trial).run.place for trial in finished(study)) == Counter(range(24))
     assert all(trial.state.is_finished() for trial in study.trials)
 
 
@@ -89,7 +90,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_trial_changes_nothing(
     workers.children[0].process.kill()
     wait_until(workers.is_done, "the rest")
     found = outcome(study)
-    assert [mark_of(trial) for trial in study.trials if trial.state == TrialState.FAIL] == ["lost"]
+    assert [trial_facts(trial).mark for trial in study.trials if trial.state == TrialState.FAIL] == ["lost"]
 
     again = create(3, name="undisturbed", training=training)
     worker(name="undisturbed").work()

@@ -2,6 +2,7 @@ import pytest
 
 from kdsearch.epoch import EpochResult
 from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import SEARCH, Run
 from kdsearch.tracking.runs import StudyRow, TrialRow
 from tests.servers import mlflow_server, postgres_server
 
@@ -71,7 +72,8 @@ def study():
 def trial():
     def make(number, state="RUNNING", **values):
         params = {"student.family": "plain", "distillation.loss": "kl", "distillation.alpha": 0.5}
-        facts = {"slot": number, "attempt": 0, "params": {**params, "kl.temperature": 4.0}}
+        run = Run(SEARCH, values.pop("slot", number), values.pop("attempt", 0))
+        facts = {"run": run, "params": {**params, "kl.temperature": 4.0}}
         facts |= {"parameters": 50_283, "macs": 1_000_000, "started": 1_700_000_000.0}
         if state != "RUNNING":
             facts["finished"] = 1_700_000_100.0

@@ -5,7 +5,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
-from kdsearch.store.record import TEACHER_SLOT
+from kdsearch.store.runs import SEARCH, TEACHER, Run
 from kdsearch.tracking.mirror import Mirror
 from kdsearch.tracking.reaching import MirrorUnavailableError
 
@@ -68,15 +68,17 @@ class Seen:
         return facts
 
 
-def filled(record, epoch, slots, epochs=2):
-    for slot in slots:
+def filled(record, epoch, runs, epochs=2):
+    """Runs are places of the search, or TEACHER."""
+    for each in runs:
+        run = Run(TEACHER, 0, 0) if each == TEACHER else Run(SEARCH, each, 0)
         for number in range(1, epochs + 1):
-            record.epoch(slot, 0, epoch(number))
+            record.epoch(run, epoch(number))
 
 
 def test_each_teacher_has_a_run(uri, study, record, trial, epoch):
     for place in range(2):
-        record.epoch(TEACHER_SLOT, place, epoch(1, val_accuracy=0.5 + place / 4))
+        record.epoch(Run(TEACHER, place, 0), epoch(1, val_accuracy=0.5 + place / 4))
     facts = {f"teachers.{name}": {"model": "resnet18", "accuracy": 0.9} for name in ("a", "b")}
     study = study.model_copy(update={"teachers": facts})
     Mirror(uri, study, record).tick([trial(0)])
@@ -87,7 +89,7 @@ def test_each_teacher_has_a_run(uri, study, record, trial, epoch):
 
 
 def test_runs_are_nested_and_have_the_states_of_their_trials(uri, study, record, trial, epoch):
-    filled(record, epoch, [TEACHER_SLOT, 0, 1, 2, 3])
+    filled(record, epoch, [TEACHER, 0, 1, 2, 3])
     failed = trial(2, "FAIL", mark="failed", reason="out of memory")
     mirror = Mirror(uri, study, record)
     mirror.tick([trial(0, "COMPLETE"), trial(1, "PRUNED"), failed, trial(3)])
@@ -105,7 +107,7 @@ def test_runs_are_nested_and_have_the_states_of_their_trials(uri, study, record,
     assert seen.runs["teacher"].data.metrics["teacher_accuracy"] == 0.97
     assert seen.runs["trial 1"].data.tags["pruned_epoch"] == "2"
     assert seen.runs["trial 2"].data.tags["reason"] == "out of memory"
-    assert mirror.awaits_model(0, 0) == seen.runs["trial 0"].info.run_id
+    assert mirror.awaits_model(Run(SEARCH, 0, 0)) == seen.runs["trial 0"].info.run_id
 
 
 def test_a_run_holds_parameters_sizes_curves_and_final_values(uri, study, record, trial, epoch):
@@ -130,7 +132,7 @@ def test_the_parent_holds_the_study_file_and_the_data_sets(uri, study, record):
 
 
 def test_ticks_repeated_by_anyone_change_nothing(uri, study, record, trial, epoch):
-    record.epoch(0, 0, epoch(1, train_loss=math.nan, val_loss=math.inf))
+    record.epoch(Run(SEARCH, 0, 0), epoch(1, train_loss=math.nan, val_loss=math.inf))
     first, second = Mirror(uri, study, record), Mirror(uri, study, record)
     first.tick([trial(0)])
     second.tick([trial(0)])
@@ -145,10 +147,10 @@ def test_ticks_repeated_by_anyone_change_nothing(uri, study, record, trial, epoc
 
 
 def test_a_retry_continues_the_run_of_the_trial_that_died(uri, study, record, trial, epoch):
-    record.epoch(0, 0, epoch(1))
+    record.epoch(Run(SEARCH, 0, 0), epoch(1))
     Mirror(uri, study, record).tick([trial(0, "FAIL")])
     assert Seen(uri, study).statuses()["trial 0"] == "FAILED"
-    record.epoch(0, 0, epoch(2))
+    record.epoch(Run(SEARCH, 0, 0), epoch(2))
     mirror = Mirror(uri, study, record)
     mirror.tick([trial(0, "FAIL"), trial(1, slot=0)])
     assert Seen(uri, study).statuses() == {study.name: "RUNNING", "teacher": "FINISHED", "trial 1": "RUNNING"}
@@ -201,7 +203,7 @@ def test_closed_and_opened_again(uri, study, record, trial, epoch):
 
 def test_deleted_runs_are_made_again(uri, study, record, trial, epoch):
     """By a mirror that remembers having sent everything; children that are left move to the new parent."""
-    filled(record, epoch, [TEACHER_SLOT, 0, 1])
+    filled(record, epoch, [TEACHER, 0, 1])
     rows = [trial(0, "COMPLETE"), trial(1)]
     mirror = Mirror(uri, study, record)
     mirror.tick(rows)
@@ -223,7 +225,7 @@ def test_delete_runs_leaves_nothing_to_a_new_study_of_the_same_name(uri, study, 
     mirror.delete_runs()
     assert Seen(uri, study).runs == {}
     record.delete()
-    record.epoch(0, 0, epoch(1, val_accuracy=0.7))
+    record.epoch(Run(SEARCH, 0, 0), epoch(1, val_accuracy=0.7))
     mirror.tick([trial(0)])
     assert [point[2] for point in Seen(uri, study).points("trial 0", "val_accuracy")] == [0.7]
 
@@ -246,7 +248,7 @@ def test_a_server_that_dies_and_returns_has_everything_in_the_end(mlflow, study,
     filled(record, epoch, [0, 1], epochs=1)
     mirror.tick([trial(0), trial(1)])
     mlflow.kill()
-    filled(record, epoch, [TEACHER_SLOT, 0, 1, 2])
+    filled(record, epoch, [TEACHER, 0, 1, 2])
     rows = [trial(0, "COMPLETE"), trial(1, "PRUNED"), trial(2)]
     for _ in range(2):
         with pytest.raises(MirrorUnavailableError, match=r"^MLflow at http://127\.0\.0\.1"):
@@ -301,7 +303,7 @@ def test_where_a_trial_ran_stands_on_the_parent_and_on_trials_that_differ(
 
 def test_runs_of_an_older_layout_are_written_anew_under_the_same_parent(uri, study, record, trial, epoch):
     """Their parameters hold words for what a trial does not have, and MLflow changes no parameter."""
-    filled(record, epoch, [TEACHER_SLOT, 0])
+    filled(record, epoch, [TEACHER, 0])
     rows, said = [trial(0, "COMPLETE")], []
     Mirror(uri, study, record).tick(rows)
     before = Seen(uri, study)

@@ -4,6 +4,8 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
+from kdsearch.store.runs import SEARCH, Run
+
 QUIET = """
 import sys
 from kdsearch.tracking.mirror import Mirror
@@ -58,7 +60,7 @@ else:
 @pytest.mark.mlflow
 def test_two_mirrors_at_once_make_each_run_once(mlflow, sqlite_url, record, trial, epoch):
     for slot in range(5):
-        record.epoch(slot, 0, epoch(1))
+        record.epoch(Run(SEARCH, slot, 0), epoch(1))
     rows = [trial(number, "COMPLETE").model_dump_json() for number in range(5)]
     command = [sys.executable, "-c", RACE, mlflow.uri, sqlite_url, *rows]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import select, update
 
 from kdsearch.errors import StorageError
-from kdsearch.store.record import PART_BYTES, TEACHER_SLOT, StudyRecord
+from kdsearch.store.record import PART_BYTES, StudyRecord
+from kdsearch.store.runs import SEARCH, TEACHER, Run
 from kdsearch.store.tables import files
 
 BOTH = pytest.mark.parametrize(
@@ -34,17 +35,18 @@ def test_epochs_come_back_in_order_and_bit_for_bit(open_record, epoch):
         epoch(number, train_loss=number / 3, finished_at=1_700_000_000.1 + number) for number in (1, 2, 3)
     ]
     for result in reversed(results):
-        record.epoch(0, 0, result)
-    assert open_record().epochs(0, 0) == results
+        record.epoch(Run(SEARCH, 0, 0), result)
+    assert open_record().epochs(Run(SEARCH, 0, 0)) == results
 
 
 @BOTH
 def test_not_a_number_and_infinity_survive(open_record, epoch):
     record = open_record()
     record.epoch(
-        0, 0, epoch(1, train_loss=math.nan, val_loss=math.inf, parts={"kl": math.nan, "ce": -math.inf})
+        Run(SEARCH, 0, 0),
+        epoch(1, train_loss=math.nan, val_loss=math.inf, parts={"kl": math.nan, "ce": -math.inf}),
     )
-    (result,) = record.epochs(0, 0)
+    (result,) = record.epochs(Run(SEARCH, 0, 0))
     assert math.isnan(result.train_loss)
     assert math.isnan(result.parts["kl"])
     assert (result.val_loss, result.parts["ce"]) == (math.inf, -math.inf)
@@ -53,25 +55,24 @@ def test_not_a_number_and_infinity_survive(open_record, epoch):
 @BOTH
 def test_an_epoch_written_again_changes_nothing(open_record, epoch):
     record = open_record()
-    record.epoch(0, 0, epoch(1, val_accuracy=0.5))
-    record.epoch(0, 0, epoch(1, val_accuracy=0.6, finished_at=1.0))
-    assert record.epochs(0, 0) == [epoch(1, val_accuracy=0.5)]
+    record.epoch(Run(SEARCH, 0, 0), epoch(1, val_accuracy=0.5))
+    record.epoch(Run(SEARCH, 0, 0), epoch(1, val_accuracy=0.6, finished_at=1.0))
+    assert record.epochs(Run(SEARCH, 0, 0)) == [epoch(1, val_accuracy=0.5)]
+
+
+RUNS = Run(TEACHER, 0, 0), Run(SEARCH, 0, 0), Run(SEARCH, 0, 1)
 
 
 @BOTH
 def test_slots_attempts_and_studies_are_kept_apart(open_record, epoch):
     record, other = open_record(), open_record("other")
-    for slot, attempt in ((TEACHER_SLOT, 0), (0, 0), (0, 1)):
-        record.epoch(slot, attempt, epoch(1, val_accuracy=slot + attempt / 10))
-    other.epoch(0, 0, epoch(9))
-    assert {key: len(results) for key, results in record.all_epochs().items()} == {
-        (-1, 0): 1,
-        (0, 0): 1,
-        (0, 1): 1,
-    }
-    assert record.epochs(0, 1) == [epoch(1, val_accuracy=0.1)]
+    for accuracy, run in enumerate(RUNS):
+        record.epoch(run, epoch(1, val_accuracy=accuracy))
+    other.epoch(Run(SEARCH, 0, 0), epoch(9))
+    assert {run: len(results) for run, results in record.all_epochs().items()} == dict.fromkeys(RUNS, 1)
+    assert record.epochs(RUNS[2]) == [epoch(1, val_accuracy=2)]
     record.delete()
-    assert (record.all_epochs(), other.epochs(0, 0)) == ({}, [epoch(9)])
+    assert (record.all_epochs(), other.epochs(Run(SEARCH, 0, 0))) == ({}, [epoch(9)])
 
 
 @BOTH

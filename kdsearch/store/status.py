@@ -1,0 +1,154 @@
+"""How a study stands, as the terminal shows it."""
+
+import math
+
+import optuna
+from optuna.trial import TrialState
+from pydantic import Field
+
+from kdsearch.config import Record
+from kdsearch.progress import Standing
+from kdsearch.store.audit import Audit, audit
+from kdsearch.store.facts import study_facts
+from kdsearch.store.ledger import Ledger, ledger
+from kdsearch.store.liveness import living, worker_of
+from kdsearch.store.pace import rate_of
+from kdsearch.store.trials import StudyTrial, Trials
+
+SHOWN = 5
+
+
+class Ranked(Record):
+    """One complete trial, as a table shows it."""
+
+    trial: int
+    accuracy: float
+    val_loss: float
+    parameters: int
+    macs: int
+    family: str  # or the name of a published network
+    loss: str
+
+
+class Summary(Record):
+    """A study at the end of a run."""
+
+    study: str
+    storage: str
+    finished: int
+    target: int
+    complete: int
+    pruned: int
+    failed: int
+    validation_images: int
+    teacher: str | None  # the best one
+    teacher_accuracy: float | None
+    best: tuple[Ranked, ...]
+    best_without_teacher: Ranked | None
+    best_with_teacher: Ranked | None
+    ledger: Ledger
+    audit: Audit
+    seconds: dict[str, float] = Field(default_factory=dict)  # of this run, by part
+    beside: dict[str, float] = Field(default_factory=dict)  # what other processes did meanwhile
+    overhead: float = 0.0  # seconds of the study itself: sampling, storage, record, checkpoints, mirror
+    best_run_id: str | None = None  # of the best trial, in MLflow, if its model is still to be logged
+    tracking_uri: str | None = None  # as the study file or the command line has it
+    compare: str | None = None  # how to see the trials in MLflow
+    loading: tuple[str, ...] = ()  # Python that loads the best model from MLflow
+    notes: tuple[str, ...] = ()
+
+
+class Status(Record):
+    """A study as it stands, for `kdsearch status`."""
+
+    study: str
+    target: int
+    finished: int
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    workers: int
+    best: Ranked | None
+    per_hour: float | None
+    seconds_left: float | None
+    compare: str  # the page of a tracking server, or the command that opens one
+
+
+def status(study: optuna.Study, compare: str) -> Status:
+    """The study as it stands; the rate is that of its latest finished trials, while somebody works on it."""
+    trials = Trials.of(study)
+    now = standing(study_facts(study).target, trials)
+    workers = (worker for trial in living(study, trials) if (worker := worker_of(trial)))
+    crew = {(each.host, each.pid) for each in workers}
+    rate = rate_of(trial.frozen for trial in trials.finished) if crew else None
+    return Status(
+        study=study.study_name,
+        target=now.target,
+        finished=now.finished,
+        complete=now.complete,
+        pruned=now.pruned,
+        failed=now.failed,
+        running=now.running,
+        workers=len(crew),
+        best=_entry(trials.best) if trials.best else None,
+        per_hour=3600 * rate if rate else None,
+        seconds_left=(now.target - now.finished) / rate if rate else None,
+        compare=compare,
+    )
+
+
+def _entry(trial: StudyTrial) -> Ranked:
+    student = trial.facts.student
+    assert student is not None, "only a trial with a student is ranked"
+    return Ranked(
+        trial=trial.number,
+        accuracy=trial.accuracy,
+        val_loss=math.nan if trial.facts.val_loss is None else trial.facts.val_loss,
+        parameters=student.parameters,
+        macs=student.macs,
+        family=student.family,
+        loss=student.loss,
+    )
+
+
+def standing(target: int, trials: Trials, before: int = 0, seconds: float = 0.0) -> Standing:
+    """Where a study stands; the rate is that of the `seconds` since `before` trials were finished."""
+    finished = [trial.state for trial in trials.finished]
+    complete, pruned = finished.count(TrialState.COMPLETE), finished.count(TrialState.PRUNED)
+    done = complete + pruned - before
+    rate = done / seconds if done > 0 and seconds > 0 else None
+    return Standing(
+        target=target,
+        complete=complete,
+        pruned=pruned,
+        failed=len(trials.failures),
+        running=len(trials.in_state(TrialState.RUNNING)),
+        best=max((t.accuracy for t in trials.finished if t.frozen.value is not None), default=None),
+        per_hour=3600 * rate if rate else None,
+        seconds_left=(target - complete - pruned) / rate if rate else None,
+    )
+
+
+def summary(study: optuna.Study, storage: str) -> Summary:
+    """The study as the terminal shows it at the end."""
+    facts, trials = study_facts(study), Trials.of(study)
+    now, best = standing(facts.target, trials), [_entry(trial) for trial in trials.ranked]
+    teacher = max((facts.teachers or {}).values(), key=lambda each: each.accuracy, default=None)
+    return Summary(
+        study=study.study_name,
+        storage=storage,
+        finished=now.finished,
+        target=now.target,
+        complete=now.complete,
+        pruned=now.pruned,
+        failed=now.failed,
+        validation_images=facts.data.validation,
+        teacher=teacher.model if teacher else None,
+        teacher_accuracy=teacher.accuracy if teacher else None,
+        best=tuple(best[:SHOWN]),
+        best_without_teacher=next((entry for entry in best if entry.loss == "ce"), None),
+        best_with_teacher=next((entry for entry in best if entry.loss != "ce"), None),
+        ledger=ledger(facts, trials),
+        audit=audit(trials),
+    )

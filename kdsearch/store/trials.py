@@ -1,0 +1,173 @@
+"""A study's trials at one moment, and every question that the house asks about them."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count, islice
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from kdsearch.store.facts import End, TrialFacts, trial_facts
+from kdsearch.store.runs import Run
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+OPEN = (TrialState.WAITING, TrialState.RUNNING)
+MAX_DEATHS = 3  # that a trial survives
+
+
+@dataclass(frozen=True, eq=False)
+class StudyTrial:
+    """One trial: Optuna's, and the facts kept with it."""
+
+    frozen: FrozenTrial
+    facts: TrialFacts
+
+    @classmethod
+    def of(cls, frozen: FrozenTrial) -> "StudyTrial":
+        """The trial with its facts."""
+        return cls(frozen, trial_facts(frozen))
+
+    @property
+    def number(self) -> int:
+        """Optuna's."""
+        return self.frozen.number
+
+    @property
+    def state(self) -> TrialState:
+        """Optuna's."""
+        return self.frozen.state
+
+    @property
+    def run(self) -> Run | None:
+        """What the trial is for."""
+        return self.facts.run
+
+    @property
+    def accuracy(self) -> float:
+        """Of a complete trial, on the validation images at the last epoch, 0 to 1; else 0."""
+        return self.frozen.value or 0.0
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the trial counts: complete or pruned, in a slot of the study's."""
+        return self.state in FINISHED and self.facts.slot is not None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the trial has a trained student that can be compared."""
+        return self.state == TrialState.COMPLETE and self.facts.student is not None
+
+    @property
+    def has_died(self) -> bool:
+        """Whether its worker died; a mark that the worker still made before it did so may say `diverged`."""
+        return self.state == TrialState.FAIL and self.facts.mark in (None, End.LOST, End.DIVERGED)
+
+    @property
+    def rank(self) -> tuple[float, float, float]:
+        """Sorts the best first: accuracy, then the lower validation loss, then fewer parameters."""
+        loss, student = self.facts.val_loss, self.facts.student
+        sizes = math.inf if loss is None else loss, student.parameters if student else math.inf
+        return -self.accuracy, *sizes
+
+
+class Trials:
+    """All trials of a study by number, as they were when this was made."""
+
+    def __init__(self, trials: Sequence[StudyTrial]) -> None:
+        self._trials = trials
+
+    @classmethod
+    def of(cls, study: optuna.Study, before: "Trials | None" = None) -> "Trials":
+        """The study's trials now; those that had ended in `before` are taken from there."""
+        return cls([_known(frozen, before) for frozen in study.get_trials(deepcopy=False)])
+
+    def __getitem__(self, number: int) -> StudyTrial:
+        return self._trials[number]
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def __iter__(self) -> Iterator[StudyTrial]:
+        return iter(self._trials)
+
+    def in_state(self, *states: TrialState) -> list[StudyTrial]:
+        """Those that are in one of Optuna's states."""
+        return [trial for trial in self if trial.state in states]
+
+    @cached_property
+    def finished(self) -> list[StudyTrial]:
+        """Those that count towards the target."""
+        return [trial for trial in self if trial.is_finished]
+
+    @cached_property
+    def ranked(self) -> list[StudyTrial]:
+        """The complete ones, best first."""
+        return sorted((trial for trial in self if trial.is_complete), key=lambda trial: trial.rank)
+
+    @property
+    def best(self) -> StudyTrial | None:
+        """The best complete one."""
+        return self.ranked[0] if self.ranked else None
+
+    @property
+    def front(self) -> list[StudyTrial]:
+        """The complete ones that no smaller or equally large one beats, smallest first."""
+        front: list[StudyTrial] = []
+        for trial in sorted(self.ranked, key=lambda trial: (_parameters(trial), trial.rank)):
+            if not front or trial.accuracy > front[-1].accuracy:
+                front.append(trial)
+        return front
+
+    @property
+    def failures(self) -> list[StudyTrial]:
+        """Those that failed by an exception, or lost their workers once more than they are retried."""
+        return [t for t in self if t.facts.mark == End.FAILED or self.died_too_often(t)]
+
+    def of_place(self, place: int | None) -> list[StudyTrial]:
+        """The trials of one of the study's places, by number."""
+        return self._by_place.get(place, [])
+
+    def places(self, target: int) -> set[int]:
+        """The places that count: those that are finished, and the lowest others until they are `target`."""
+        finished = {place for trial in self.finished if (place := trial.facts.slot) is not None}
+        others = (place for place in count() if place not in finished)
+        return finished | set(islice(others, max(0, target - len(finished))))
+
+    def missing_places(self, target: int) -> list[int]:
+        """The places that are neither finished nor running nor waiting, lowest first."""
+        held = {trial.facts.slot for trial in self if trial.state != TrialState.FAIL}
+        return sorted(self.places(target) - held)
+
+    def died_too_often(self, trial: StudyTrial) -> bool:
+        """Whether the trial died, and its run had died MAX_DEATHS times before."""
+        if trial.run is None or not trial.has_died:
+            return False
+        before = [t for t in self.of_place(trial.facts.slot) if t.number < trial.number and t.has_died]
+        return sum(other.run == trial.run for other in before) >= MAX_DEATHS
+
+    def needs_new_attempt(self, trial: StudyTrial) -> bool:
+        """Whether a failed trial failed by an exception, was refused, or has died too often."""
+        refused = trial.facts.mark in (End.FAILED, End.DUPLICATE, End.SURPLUS)
+        return refused or self.died_too_often(trial)
+
+    @cached_property
+    def _by_place(self) -> dict[int | None, list[StudyTrial]]:
+        places: dict[int | None, list[StudyTrial]] = {}
+        for trial in self:
+            places.setdefault(trial.facts.slot, []).append(trial)
+        return places
+
+
+def _known(frozen: FrozenTrial, before: Trials | None) -> StudyTrial:
+    """Optuna lets nobody change a trial that has ended."""
+    if before is not None and frozen.number < len(before):
+        known = before[frozen.number]
+        if known.state.is_finished():
+            return known
+    return StudyTrial.of(frozen)
+
+
+def _parameters(trial: StudyTrial) -> int:
+    return trial.facts.student.parameters if trial.facts.student else 0
