@@ -9,7 +9,8 @@ from kdsearch.config import Choices, Range, Record
 from kdsearch.distill import LOSSES
 from kdsearch.distill.hints import ANY
 from kdsearch.errors import TeacherError
-from kdsearch.study.space import Place, Space, nearest_first
+from kdsearch.names import nearest_first
+from kdsearch.study.space import Place, Space
 from kdsearch.study.teachers import ONLY, in_order
 
 NONE = "ce"  # the student without a teacher
@@ -24,7 +25,7 @@ def known_loss(loss: str) -> str:
     """`loss`, if it is `ce` or a sum of different known losses; the sum in the order of LOSSES."""
     names = loss_names(loss)
     if unknown := [name for name in names if name not in LOSSES]:
-        known = ", ".join(nearest_first(unknown[0], [NONE, *LOSSES]))
+        known = nearest_first(unknown[0], [NONE, *LOSSES])
         raise ValueError(f"{unknown[0]!r} is not a loss; known, nearest first: {known}, and sums with +")
     if len(set(names)) < len(names):
         raise ValueError("a loss stands twice in the sum")
@@ -39,7 +40,7 @@ def check_layers(loss: str, space: Space, hints: Mapping[str, object], teacher: 
         raise TeacherError(f"[losses.{loss}]: {teacher} has no feature maps; choose another teacher")
     for layer in space.possible("teacher_layer"):
         if layer not in {*ANY, *hints}:
-            known = ", ".join([*ANY, *nearest_first(layer, list(hints))])
+            known = f"{', '.join(ANY)}, {nearest_first(layer, hints)}"
             raise TeacherError(f"[losses.{loss}] teacher_layer: {teacher} has no {layer!r}; known: {known}")
 
 

@@ -12,12 +12,12 @@ from kdsearch.engine.training import Training
 from kdsearch.errors import StudyFileError
 from kdsearch.files import read_text
 from kdsearch.models.families import FAMILIES
-from kdsearch.names import study_name_fault
+from kdsearch.names import nearest_first, study_name_fault
 from kdsearch.study.architecture import SEARCHED, Architecture, common_layers
 from kdsearch.study.distillation import Distillation, check_student_layers, loss_names
 from kdsearch.study.settings import BudgetConfig, PublishedResult, RunConfig, SearchConfig, TeacherConfig
 from kdsearch.study.shipped import shipped
-from kdsearch.study.space import Place, Space, check_keys, nearest_first, read_record, read_space
+from kdsearch.study.space import Place, Space, check_keys, read_record, read_space
 from kdsearch.study.teachers import check_teachers, read_teachers
 from kdsearch.views.settings import AugmentationConfig, ViewsConfig
 
@@ -213,7 +213,7 @@ def _read(name: str) -> tuple[str, str]:
         return Path(name).name, read_text(Path(name), StudyFileError)
     known = shipped()
     if name not in known:
-        names = ", ".join(nearest_first(name, list(known)))
+        names = nearest_first(name, known)
         raise StudyFileError(
             f"{name}: no shipped study; known, nearest first: {names}; a file's name ends in .toml"
         )

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kdsearch.errors import StudyFileError
-from kdsearch.names import teacher_name_fault
+from kdsearch.names import nearest_first, teacher_name_fault
 from kdsearch.study.settings import TeacherConfig
-from kdsearch.study.space import Place, nearest_first, read_record
+from kdsearch.study.space import Place, read_record
 
 ONLY = "teacher"  # the name of the teacher of a study that has no table [teachers.NAME]
 
@@ -66,7 +66,7 @@ def check_teachers(file: str, chosen: Sequence[str], known: Sequence[str], hints
     for teacher in chosen:
         names = members(teacher)
         if unknown := [name for name in names if name not in known]:
-            named = ", ".join(nearest_first(unknown[0], list(known)))
+            named = nearest_first(unknown[0], known)
             raise place.error(
                 f"teacher = {teacher!r}: no teacher {unknown[0]!r}; known, nearest first: {named}"
             )
