@@ -112,9 +112,7 @@ def stored_study(found: optuna.Study) -> Study:
 
 def study_at(found: optuna.Study, path: str | None) -> Study:
     """The study as it was created, its images at `path`, or where they lay."""
-    study = stored_study(found)
-    data = {**study.tables["data"], "path": path or found.user_attrs.get("data_path")}
-    return Study({**study.tables, "data": data}, f"study {study.name}")
+    return stored_study(found).replace("data.path", path or found.user_attrs.get("data_path"))
 
 
 def check_settings(found: optuna.Study, study: Study) -> None:

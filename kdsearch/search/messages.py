@@ -44,6 +44,7 @@ class Created(NamedTuple):
     target: int
     finished: int
     cuda_devices: int  # that the workers share; 0 where the study runs on the CPU
+    hint_losses: tuple[str, ...]  # those that read feature maps
 
 
 class Ready(NamedTuple):

@@ -92,7 +92,7 @@ def prepare(request: Request, channel: Channel) -> None:
     checkpoints = _clean_state(known, run.storage)
     cuda = torch.cuda.device_count() if str(device) == "cuda" else int(device.type == "cuda")
     where = run.storage, run.tracking_uri, run.workers
-    channel.send(Created(study.name, *where, target, finished, cuda))
+    channel.send(Created(study.name, *where, target, finished, cuda, study.hint_losses))
     if target <= finished:
         return
     ready = _teach(study, known, sets, device, channel)

@@ -1,6 +1,7 @@
 """A study's trials as Records: what the terminal shows and the mirror sends. Loads no torch."""
 
 import math
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -237,8 +238,8 @@ def standing(study: optuna.Study, before: int = 0, seconds: float = 0.0) -> Stan
     )
 
 
-def summary(study: optuna.Study, storage: str) -> Summary:
-    """The study as the terminal shows it at the end."""
+def summary(study: optuna.Study, storage: str, hint_losses: Collection[str]) -> Summary:
+    """The study as the terminal shows it at the end; `hint_losses` as for `ledger`."""
     now, best = standing(study), [_entry(trial) for trial in ranked(study)]
     teachers = study.user_attrs.get("teachers", {})
     teacher: dict[str, Any] = max(teachers.values(), key=lambda facts: facts["accuracy"], default={})
@@ -256,7 +257,7 @@ def summary(study: optuna.Study, storage: str) -> Summary:
         best=tuple(best[:SHOWN]),
         best_without_teacher=next((entry for entry in best if entry.loss == "ce"), None),
         best_with_teacher=next((entry for entry in best if entry.loss != "ce"), None),
-        ledger=ledger(study),
+        ledger=ledger(study, hint_losses),
         audit=audit(study),
     )
 

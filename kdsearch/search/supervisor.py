@@ -241,7 +241,7 @@ class Supervisor:
         if behind:
             notes.append("MLflow has not everything; 'kdsearch sync' catches up")
         best = best_slot(self.study)
-        return summary(self.study, self.created.storage).model_copy(
+        return summary(self.study, self.created.storage, self.created.hint_losses).model_copy(
             update={
                 **accounts(seconds, len(self.workers), self.mirror.spent if self.mirror else 0.0),
                 "notes": tuple(notes),

@@ -6,11 +6,11 @@ from kdsearch.search import results
 def test_the_summary_s_distance_is_to_the_best_teacher_and_each_has_a_row_of_its_own(create, url):
     found = create(teachers={"a": {}, "b": {"model": "vgg11_bn"}})
     assert results.study_row(found).teachers == {"teachers.a": {}, "teachers.b": {}}
-    assert results.summary(found, url).teacher_accuracy is None
+    assert results.summary(found, url, ()).teacher_accuracy is None
     facts = {"a": {"model": "resnet18", "accuracy": 0.9}, "b": {"model": "vgg11_bn", "accuracy": 0.95}}
     found.set_user_attr("teachers", facts)
     assert list(results.study_row(found).teachers.values()) == list(facts.values())
-    told = results.summary(found, url)
+    told = results.summary(found, url, ())
     assert (told.teacher, told.teacher_accuracy) == ("vgg11_bn", 0.95)
 
 
