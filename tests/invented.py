@@ -45,7 +45,7 @@ def invent(url: str, trials: int, name: str = "invented") -> optuna.Study:
     found = identity.create_study(open_storage(url, create=True), study, facts, 2)
     teacher = {"model": "resnet18", "accuracy": 0.97, "parameters": 11_181_642}
     found.set_user_attr("teachers", {"teacher": teacher})
-    identity.settle_target(found, trials, 0, None)
+    identity.settle_target(found, trials, 0, 100)
     record, chance = StudyRecord(url, name), random.Random(0)
     made = []
     for number in range(trials):

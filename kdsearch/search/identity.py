@@ -13,14 +13,12 @@ from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, UsageError
 from kdsearch.search.lookup import IDENTITY, is_ours, load_study
-from kdsearch.search.samplers import make_pruner
 from kdsearch.search.state import delete_checkpoints
 from kdsearch.search.storage import StudyStorage
 from kdsearch.study.budget import fitting
 from kdsearch.study.file import Study
 from kdsearch.tracking.record import StudyRecord
 
-DEFAULT_TRIALS = 100
 CREATOR = "kdsearch"  # user attribute: the version that created the study; the first one that is written
 ATTRIBUTES = {*IDENTITY, "given_teachers"}  # those of a study that is being created
 # What may differ between two runs: whole tables and keys, or one key of a table.
@@ -79,14 +77,12 @@ def find_study(storage: BaseStorage, name: str) -> optuna.Study | None:
 
 
 def open_study(storage: BaseStorage, name: str) -> optuna.Study:
-    """A study that exists, with its pruner. Raises UsageError where there is none that kdsearch created."""
+    """A study that exists. Raises UsageError where there is none that kdsearch created."""
     found = find_study(storage, name)
     if found is None or not is_whole(found):
         raise UsageError(
             f"no study {name!r} here; 'kdsearch run' creates one, 'kdsearch status' lists those there are"
         )
-    study = stored_study(found)
-    found.pruner = make_pruner(study.search.pruner, study.max_epochs)
     return found
 
 
@@ -184,13 +180,13 @@ def create_study(storage: StudyStorage, study: Study, data: DataFacts, views: in
     return found
 
 
-def settle_target(found: optuna.Study, given: int | None, finished: int, default: int | None) -> int:
-    """How many finished trials the study is to have: the last number given, else the study file's, else 100.
+def settle_target(found: optuna.Study, given: int | None, finished: int, default: int) -> int:
+    """How many finished trials the study is to have: the last number given, else the study file's.
 
     Never fewer than are finished. Stores it where it is new.
     """
     stored = found.user_attrs.get("target")
-    target: int = max(finished, given or stored or default or DEFAULT_TRIALS)
+    target: int = max(finished, given or stored or default)
     if target != stored:
         found.set_user_attr("target", target)
     return target

@@ -65,7 +65,7 @@ def leave(number: int, frame: FrameType | None) -> NoReturn:
 
 def prepare(request: Request, channel: Channel) -> None:
     """Tells the channel when the study exists and when workers can start. Raises what the user can mend."""
-    study = _joined(request) if request.join else load_study(request.study, request.replaced_values())
+    study = _joined(request) if request.join else load_study(request.study, request.values)
     device = choose_device(study.run.device)
     _check_places(request, study.run, channel)
     storage = open_storage(study.run.storage, create=True)
@@ -82,8 +82,7 @@ def prepare(request: Request, channel: Channel) -> None:
         embeddings = check_teachers(study, sets, device, channel)
         found = _create(storage, study, facts, embeddings, channel)
     finished = finished_count(found)
-    given = request.trials or request.settings.get("run.trials")
-    target = identity.settle_target(found, given, finished, study.run.trials)
+    target = identity.settle_target(found, request.values.get("run.trials"), finished, study.run.trials)
     found.set_user_attr(LAST_RUN, time.time())
     found.set_user_attr(PREPARING, this_process())
     _keep_places(found, study)
@@ -203,15 +202,13 @@ def spent(channel: Channel, part: str) -> Iterator[None]:
 
 def _joined(request: Request) -> Study:
     """The study of that name in the storage: a machine that joins needs no study file."""
-    replaced = request.replaced_values()
-    given = {key.removeprefix("run."): value for key, value in replaced.items() if key.startswith("run.")}
-    run = read_record(Place("worker", "run"), given, RunConfig)
+    values = request.values
+    table = {key.removeprefix("run."): value for key, value in values.items() if key.startswith("run.")}
+    run = read_record(Place("worker", "run"), table, RunConfig)
     storage = open_storage(run.storage, create=True)
-    found = choose_study(storage, request.study)
-    tables = dict(found.user_attrs["study"])
-    tables["data"] = {**tables["data"], "path": replaced.get("data.path", found.user_attrs.get("data_path"))}
+    study = identity.study_at(choose_study(storage, request.study), values.get("data.path"))
     storage.engine.dispose()  # two connections are all that a process has
-    return Study({**tables, "run": run.model_dump()}, f"study {request.study}")
+    return study.replace("run", run.model_dump())
 
 
 def _create(
