@@ -85,8 +85,8 @@ def opened(study: str, name: str, seed: int, folder: Path, settings: Mapping[str
     """The shipped study `study` under another name, created in `folder`, with all its views."""
     channel, url = Quiet(), f"sqlite:///{folder / 'kdsearch.db'}"
     os.environ["KDSEARCH_STATE"] = str(folder)
-    replaced = {"name": name, "seed": seed, "run.storage": url, "run.device": "cpu"}
-    prepare(Request(study=study, settings=dict(settings), replaced=replaced, trials=10_000), channel)
+    own = {"name": name, "seed": seed, "run.storage": url, "run.device": "cpu", "run.trials": 10_000}
+    prepare(Request(study=study, values={**settings, **own}), channel)
     assert channel.prepared, "views are asked for"
     storage = open_storage(url)
     return Opened(open_study(storage, name), storage, channel.prepared, StudyRecord(url, name))
@@ -148,8 +148,8 @@ def kept_teacher(study: str, settings: Mapping[str, Any], key: str) -> Path:
 
 def _trained(study: str, settings: Mapping[str, Any], folder: Path) -> bytes:
     url = f"sqlite:///{folder / 'kdsearch.db'}"
-    given = {"name": "teacher", "run.storage": url, "run.device": "cpu"}
-    prepare(Request(study=study, settings=dict(settings), replaced=given, views=False), Quiet())
+    own = {"name": "teacher", "run.storage": url, "run.device": "cpu"}
+    prepare(Request(study=study, values={**settings, **own}, views=False), Quiet())
     weights = StudyRecord(url, "teacher").file(WEIGHTS)
     assert weights, "prepare stores the teacher"
     return weights

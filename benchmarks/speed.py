@@ -91,14 +91,15 @@ class Kdsearch:
         self.seconds: list[float] = []  # of each view
         request = Request(
             study=task.study,
-            settings={**task.settings, "views.count": scale.views},
-            replaced={
+            values={
+                **task.settings,
+                "views.count": scale.views,
                 "name": "speed",
                 "run.storage": self.url,
                 "data.path": task.folder,
                 "teacher.checkpoint": task.teacher,
+                "run.trials": 10_000,
             },
-            trials=10_000,
         )
         self.prepared = self._prepared(request)
         self.study = optuna.load_study(study_name="speed", storage=open_storage(self.url))

@@ -217,8 +217,8 @@ def untaught(url: str, folder: Path) -> Untaught:
     alone()
     channel = Quiet()
     os.environ["KDSEARCH_STATE"] = str(folder)
-    where = {"run.storage": url, "run.device": "cpu"}
-    prepare(Request(study=STUDY, settings=TINY, replaced=where, trials=10_000), channel)
+    own = {"run.storage": url, "run.device": "cpu", "run.trials": 10_000}
+    prepare(Request(study=STUDY, values={**TINY, **own}), channel)
     assert channel.prepared, "views are asked for"
     storage = open_storage(url)
     gc.collect()

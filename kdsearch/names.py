@@ -6,6 +6,7 @@ names, parameters and metrics; a class's stands in JSON, Markdown and on the ter
 
 import unicodedata
 from collections.abc import Iterable
+from difflib import SequenceMatcher
 
 STUDY_BYTES = 240  # of 255 in a file's name and 250 in MLflow's columns; what is put around it fits in
 TEACHER_LETTERS = 100  # of 250 in a metric's name, and of a file's 255
@@ -57,3 +58,9 @@ def visible(text: str) -> str:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def nearest_first(name: str, known: Iterable[str], most: int | None = None) -> str:
+    """The `known` names in one line, the most similar to `name` first; at most `most` of them."""
+    ordered = sorted(known, key=lambda other: -SequenceMatcher(None, name, other).ratio())
+    return ", ".join(ordered[:most])

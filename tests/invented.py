@@ -49,7 +49,7 @@ def invent(url: str, trials: int, name: str = "invented") -> optuna.Study:
         model="resnet18", origin="trained", parameters=11_181_642, accuracy=0.97, fingerprint="f" * 64
     )
     keep(found, teachers={"teacher": teacher})
-    identity.settle_target(found, trials, 0, None)
+    identity.settle_target(found, trials, 0, 100)
     record, chance = StudyRecord(url, name), random.Random(0)
     made = []
     for number in range(trials):

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from kdsearch.data.image_folder import ImageFolder
 from kdsearch.data.request import DataConfig
 from kdsearch.errors import DataError, StudyFileError
-from kdsearch.names import STUDY_BYTES, is_hidden, study_name_fault, teacher_name_fault, visible
+from kdsearch.names import (
+    STUDY_BYTES,
+    is_hidden,
+    nearest_first,
+    study_name_fault,
+    teacher_name_fault,
+    visible,
+)
 from kdsearch.study.file import load_study
 
 REFUSED = {
@@ -84,3 +91,10 @@ def test_a_visible_text_has_no_character_that_is_not_seen_and_loses_none_that_is
         each for each in text if each in shown and not is_hidden(each)
     ]
     shown.encode()
+
+
+def test_known_names_come_nearest_first_and_equals_in_their_order():
+    known = ["plain", "fire", "ghost"]
+    assert nearest_first("gost", known) == "ghost, plain, fire"
+    assert nearest_first("gost", known, 2) == "ghost, plain"
+    assert nearest_first("gost", []) == ""

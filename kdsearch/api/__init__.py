@@ -12,7 +12,6 @@ from kdsearch.api.machine import clear_cache as clear_cache
 from kdsearch.api.machine import views as views
 from kdsearch.api.outcomes import export_best as export_best
 from kdsearch.api.outcomes import show as show
-from kdsearch.api.studies import STORAGE as STORAGE
 from kdsearch.api.studies import create as create
 from kdsearch.api.studies import delete as delete
 from kdsearch.api.studies import join as join
@@ -25,7 +24,7 @@ from kdsearch.api.teachers import evaluate_teachers as evaluate_teachers
 from kdsearch.api.teachers import import_teacher as import_teacher
 from kdsearch.api.teachers import list_teachers as list_teachers
 from kdsearch.api.teachers import train_teachers as train_teachers
-from kdsearch.search.overrides import Overrides as Overrides
+from kdsearch.study.settings import STORAGE as STORAGE
 
 if TYPE_CHECKING:
     from kdsearch.deliver.cached import CachedEntry as CachedEntry

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from kdsearch.api.studies import STORAGE
 from kdsearch.progress import Progress, Silence
+from kdsearch.study.settings import STORAGE
 
 
 def ui(

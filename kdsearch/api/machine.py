@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from kdsearch.api.studies import STORAGE
 from kdsearch.progress import Progress, Silence
+from kdsearch.study.settings import STORAGE
 
 if TYPE_CHECKING:
     from kdsearch.deliver.cached import CachedEntry, CacheReport

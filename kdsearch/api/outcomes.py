@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdsearch.api.studies import STORAGE
 from kdsearch.progress import Progress, Silence
+from kdsearch.study.settings import STORAGE
 
 if TYPE_CHECKING:
     from kdsearch.deliver.network import NetworkTable

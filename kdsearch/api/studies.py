@@ -1,11 +1,12 @@
 """Studies: run, joined, created, looked at, mirrored, removed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdsearch.progress import Progress, Silence, Watch
-from kdsearch.search.overrides import Overrides, request
+from kdsearch.search.messages import Request
+from kdsearch.study.settings import STORAGE
 
 if TYPE_CHECKING:
     from kdsearch.deliver.winner import Trained
@@ -15,20 +16,14 @@ if TYPE_CHECKING:
     from kdsearch.study.shipped import ShippedStudy
     from kdsearch.tracking.runs import StudyRow
 
-STORAGE = "sqlite:///kdsearch.db"
 LOG_PROCESS = "kdsearch.deliver.logged:log_process"
 
 
-def run(
-    study: str = "digits",
-    *,
-    trials: int | None = None,
-    overrides: Overrides | None = None,
-    watch: Watch | None = None,
-) -> "Summary":
-    """Searches `study`, a shipped study's name or a TOML file, until `trials` are finished.
+def run(study: str = "digits", *, values: Mapping[str, Any] = {}, watch: Watch | None = None) -> "Summary":
+    """Searches `study`, a shipped study's name or a TOML file, until its trials are finished.
 
-    Raises StudyFileError, IdentityError, DataError, TeacherError or StorageError before anything is trained,
+    `values` replace the file's, by their `table.key`, as in `{"run.trials": 50, "seed": 3}`. Raises
+    StudyFileError, IdentityError, DataError, TeacherError or StorageError before anything is trained,
     SearchError or ReportedError when too much fails, StoppedError after SIGINT or SIGTERM.
     """
     from kdsearch.search.loading import how_to_load
@@ -38,10 +33,9 @@ def run(
     from kdsearch.store.studies import find
     from kdsearch.tracking.uri import how_to_compare, tracking_uri
 
-    given, watch = overrides or Overrides(), watch or Silence()
-    tracking_uri(given.tracking_uri)
+    watch = watch or Silence()
     with ModelLog(LOG_PROCESS) as model_log:
-        summary = supervise(request(study, given, trials=trials), watch, _open_mirror, model_log)
+        summary = supervise(Request(study=study, values=values), watch, _open_mirror, model_log)
         uri = tracking_uri(summary.tracking_uri)
         if summary.best_run_id:
             where = summary.storage, summary.study, uri, summary.best_run_id
@@ -54,16 +48,14 @@ def run(
 
 
 def train(
-    recipe: str, *, overrides: Overrides | None = None, test: bool = True, watch: Watch | None = None
+    recipe: str, *, values: Mapping[str, Any] = {}, test: bool = True, watch: Watch | None = None
 ) -> "tuple[Summary, Trained]":
     """A study of one trial, called NAME-train; then what the test split says of its student.
 
     Of what `recipe` searches it takes the first loss that is listed, and the defaults. Raises as `run`.
     """
-    given, watch = overrides or Overrides(), watch or Silence()
-    if not given.name and "name" not in request(recipe, given).settings:
-        given = given.model_copy(update={"name": f"{Path(recipe).stem}-train"})
-    summary = run(recipe, trials=1, overrides=given, watch=watch)
+    values, watch = {"name": f"{Path(recipe).stem}-train", **values, "run.trials": 1}, watch or Silence()
+    summary = run(recipe, values=values, watch=watch)
 
     from kdsearch.deliver.winner import judge_best  # after the run, whose supervisor holds no tensors
     from kdsearch.store.studies import find
@@ -71,25 +63,22 @@ def train(
 
     found, record = find(summary.study, summary.storage)
     summary = summary.model_copy(update={"notes": ()})  # of how a search would go on
-    published = load_study(recipe, request(recipe, given).replaced_values()).published
-    return summary, judge_best(found, record, published, watch, test=test, data=given.data)
+    published = load_study(recipe, values).published
+    return summary, judge_best(found, record, published, watch, test=test, data=values.get("data.path"))
 
 
-def join(study: str, *, overrides: Overrides | None = None, watch: Watch | None = None) -> "Summary":
+def join(study: str, *, values: Mapping[str, Any] = {}, watch: Watch | None = None) -> "Summary":
     """Works on a study that exists in the storage, beside others; mirrors nothing. Raises as `run`."""
     from kdsearch.search.supervisor import supervise
 
-    return supervise(request(study, overrides or Overrides(), join=True), watch or Silence(), None)
+    return supervise(Request(study=study, values=values, join=True), watch or Silence(), None)
 
 
-def create(
-    study: str, *, trials: int | None = None, overrides: Overrides | None = None, watch: Watch | None = None
-) -> "Summary":
+def create(study: str, *, values: Mapping[str, Any] = {}, watch: Watch | None = None) -> "Summary":
     """Creates a study, its tables and its teacher, and trains no student. Raises as `run`."""
     from kdsearch.search.supervisor import supervise
 
-    asked = request(study, overrides or Overrides(), trials=trials, views=False)
-    return supervise(asked, watch or Silence(), None)
+    return supervise(Request(study=study, values=values, views=False), watch or Silence(), None)
 
 
 def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":

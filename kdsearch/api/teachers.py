@@ -1,10 +1,11 @@
 """Teachers by themselves, without a search."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdsearch.progress import Progress, Silence
-from kdsearch.search.overrides import Overrides, request
+from kdsearch.search.messages import Request
 
 if TYPE_CHECKING:
     from kdsearch.search.teaching import TeacherReport, Teachers
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 def train_teachers(
     study: str,
     *,
-    overrides: Overrides | None = None,
+    values: Mapping[str, Any] = {},
     teacher: str | None = None,
     out: Path | None = None,
     force: bool = False,
@@ -27,7 +28,7 @@ def train_teachers(
 
     target = teaching.Target(out, force) if out else None
     return teaching.train_teachers(
-        request(study, overrides or Overrides()), teacher, target, progress or Silence()
+        Request(study=study, values=values), teacher, target, progress or Silence()
     )
 
 
@@ -35,7 +36,7 @@ def import_teacher(
     file: Path,
     study: str,
     *,
-    overrides: Overrides | None = None,
+    values: Mapping[str, Any] = {},
     teacher: str | None = None,
     out: Path | None = None,
     force: bool = False,
@@ -45,21 +46,21 @@ def import_teacher(
     from kdsearch.search import teaching
 
     target = teaching.Target(out or file.parent / f"{file.stem}{teaching.SUFFIX}", force)
-    asked = request(study, overrides or Overrides())
+    asked = Request(study=study, values=values)
     return teaching.import_teacher(file, asked, teacher, target, progress or Silence())
 
 
 def evaluate_teachers(
     study: str,
     *,
-    overrides: Overrides | None = None,
+    values: Mapping[str, Any] = {},
     teacher: str | None = None,
     progress: Progress | None = None,
 ) -> "list[TeacherReport]":
     """Scores a study's teachers as they are; trains none. Raises as above."""
     from kdsearch.search import teaching
 
-    asked = request(study, overrides or Overrides())
+    asked = Request(study=study, values=values)
     return teaching.evaluate_teachers(asked, teacher, progress or Silence())
 
 

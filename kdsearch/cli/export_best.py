@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from kdsearch.cli.overrides import quiet, storage
+from kdsearch.cli.options import quiet, storage
 
 
 @click.command()

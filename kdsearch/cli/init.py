@@ -1,20 +1,18 @@
 """`kdsearch init`: create a study that workers on many machines then join."""
 
-from typing import Unpack
+from typing import Any
 
 import click
 
-from kdsearch.cli.overrides import Replaced, given, overrides, quiet
+from kdsearch.cli.options import TRIALS, quiet, study_values
 
 
 @click.command()
 @click.argument("study")
-@click.option(
-    "--trials", type=click.IntRange(1), help="Finished trials to have; left out: as before, 100 at first."
-)
-@overrides
+@TRIALS
+@study_values
 @quiet
-def init(study: str, trials: int | None, quiet: bool, **replaced: Unpack[Replaced]) -> None:
+def init(study: str, quiet: bool, values: dict[str, Any]) -> None:
     """Create STUDY, a shipped name or a TOML file, with its tables and its teacher; train no student.
 
     \b
@@ -24,5 +22,5 @@ def init(study: str, trials: int | None, quiet: bool, **replaced: Unpack[Replace
     from kdsearch.cli.display import show_created, watching
 
     with watching(quiet) as watch:
-        summary = api.create(study, trials=trials, overrides=given(replaced), watch=watch)
+        summary = api.create(study, values=values, watch=watch)
     show_created(summary)

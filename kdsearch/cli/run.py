@@ -1,20 +1,18 @@
 """`kdsearch run`: the main job."""
 
-from typing import Unpack
+from typing import Any
 
 import click
 
-from kdsearch.cli.overrides import Replaced, given, overrides, quiet
+from kdsearch.cli.options import TRIALS, quiet, study_values
 
 
 @click.command()
 @click.argument("study", default="digits")
-@click.option(
-    "--trials", type=click.IntRange(1), help="Finished trials to have; left out: as before, 100 at first."
-)
-@overrides
+@TRIALS
+@study_values
 @quiet
-def run(study: str, trials: int | None, quiet: bool, **replaced: Unpack[Replaced]) -> None:
+def run(study: str, quiet: bool, values: dict[str, Any]) -> None:
     """Search STUDY: the name of a shipped study, or a TOML file.
 
     The same command again goes on where the last one stopped; a larger --trials extends the study.
@@ -29,5 +27,5 @@ def run(study: str, trials: int | None, quiet: bool, **replaced: Unpack[Replaced
     from kdsearch.cli.display import show_summary, watching
 
     with watching(quiet) as watch:
-        summary = api.run(study, trials=trials, overrides=given(replaced), watch=watch)
+        summary = api.run(study, values=values, watch=watch)
     show_summary(summary)

@@ -2,7 +2,7 @@
 
 import click
 
-from kdsearch.cli.overrides import storage
+from kdsearch.cli.options import storage
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 import click
 
-from kdsearch.cli.overrides import storage, tracking_uri
+from kdsearch.cli.options import storage, tracking_uri
 from kdsearch.names import visible
 
 

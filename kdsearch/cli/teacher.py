@@ -1,12 +1,11 @@
 """`kdsearch teacher`: teachers by themselves, without a search."""
 
 from pathlib import Path
-from typing import Unpack
+from typing import Any
 
 import click
 
-from kdsearch.api import Overrides
-from kdsearch.cli.overrides import NAME, STUDY_STORAGE, Teaching, quiet, teaching
+from kdsearch.cli.options import NAME, STUDY_STORAGE, quiet, teacher_values
 
 which = click.option("--teacher", metavar="NAME", help="Which, where the study has several.")
 out = click.option(
@@ -32,15 +31,16 @@ def teacher() -> None:
 @which
 @out
 @force
-@teaching
+@teacher_values
 @quiet
 def train(
     study: str,
+    *,
     teacher: str | None,
     out: Path | None,
     force: bool,
     quiet: bool,
-    **replaced: Unpack[Teaching],
+    values: dict[str, Any],
 ) -> None:
     """Train the teachers of STUDY, a shipped name or a TOML file, into the cache; create no study.
 
@@ -57,7 +57,7 @@ def train(
 
     with watching(quiet) as watch:
         reports = api.train_teachers(
-            study, overrides=Overrides(**replaced), teacher=teacher, out=out, force=force, progress=watch
+            study, values=values, teacher=teacher, out=out, force=force, progress=watch
         )
     show_reports(reports)
 
@@ -68,7 +68,7 @@ def train(
 @which
 @out
 @force
-@teaching
+@teacher_values
 @quiet
 def import_(
     file: Path,
@@ -78,7 +78,7 @@ def import_(
     out: Path | None,
     force: bool,
     quiet: bool,
-    **replaced: Unpack[Teaching],
+    values: dict[str, Any],
 ) -> None:
     """Check that FILE, weights of PyTorch or safetensors, is a teacher for STUDY; score it and copy it.
 
@@ -98,7 +98,7 @@ def import_(
         report = api.import_teacher(
             file,
             study,
-            overrides=Overrides(**replaced),
+            values=values,
             teacher=teacher,
             out=out,
             force=force,
@@ -110,17 +110,15 @@ def import_(
 @teacher.command()
 @click.argument("study")
 @which
-@teaching
+@teacher_values
 @NAME
 @STUDY_STORAGE
 @quiet
 def evaluate(
     study: str,
     teacher: str | None,
-    name: str | None,
-    storage: str | None,
     quiet: bool,
-    **replaced: Unpack[Teaching],
+    values: dict[str, Any],
 ) -> None:
     """Score the teachers of STUDY on its validation images; train nothing.
 
@@ -134,9 +132,8 @@ def evaluate(
     from kdsearch.cli.display import watching
     from kdsearch.cli.display_teachers import show_reports
 
-    overrides = Overrides(name=name, storage=storage, **replaced)
     with watching(quiet) as watch:
-        reports = api.evaluate_teachers(study, overrides=overrides, teacher=teacher, progress=watch)
+        reports = api.evaluate_teachers(study, values=values, teacher=teacher, progress=watch)
     show_reports(reports)
 
 

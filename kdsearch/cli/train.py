@@ -1,18 +1,18 @@
 """`kdsearch train`: one network, without a search."""
 
-from typing import Unpack
+from typing import Any
 
 import click
 
-from kdsearch.cli.overrides import Replaced, given, overrides, quiet
+from kdsearch.cli.options import quiet, study_values
 
 
 @click.command()
 @click.argument("recipe")
 @click.option("--no-test", "test", flag_value=False, default=True, help="Leave the test split unread.")
-@overrides
+@study_values
 @quiet
-def train(recipe: str, *, test: bool, quiet: bool, **replaced: Unpack[Replaced]) -> None:
+def train(recipe: str, *, test: bool, quiet: bool, values: dict[str, Any]) -> None:
     """Train one student as RECIPE says, and show its result beside the published one.
 
     RECIPE is a shipped study's name or a TOML file; of what it searches the first loss and the defaults are
@@ -27,6 +27,6 @@ def train(recipe: str, *, test: bool, quiet: bool, **replaced: Unpack[Replaced])
     from kdsearch.cli.display import show_summary, show_trained, watching
 
     with watching(quiet) as watch:
-        summary, trained = api.train(recipe, overrides=given(replaced), test=test, watch=watch)
+        summary, trained = api.train(recipe, values=values, test=test, watch=watch)
     show_summary(summary)
     show_trained(trained)

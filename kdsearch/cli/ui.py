@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from kdsearch.cli.overrides import storage, tracking_uri
+from kdsearch.cli.options import storage, tracking_uri
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 import click
 
-from kdsearch.cli.overrides import quiet, storage
+from kdsearch.cli.options import quiet, storage
 
 
 @click.command()

@@ -1,17 +1,17 @@
 """`kdsearch worker`: join a study."""
 
-from typing import Unpack
+from typing import Any
 
 import click
 
-from kdsearch.cli.overrides import Replaced, given, overrides, quiet
+from kdsearch.cli.options import quiet, study_values
 
 
 @click.command()
 @click.argument("study")
-@overrides
+@study_values
 @quiet
-def worker(study: str, quiet: bool, **replaced: Unpack[Replaced]) -> None:
+def worker(study: str, quiet: bool, values: dict[str, Any]) -> None:
     """Work on STUDY, by its name in the storage, until it is finished.
 
     Of the options --storage, --workers, --device and --data have a meaning here; the settings are the study's
@@ -24,5 +24,5 @@ def worker(study: str, quiet: bool, **replaced: Unpack[Replaced]) -> None:
     from kdsearch.cli.display import show_summary, watching
 
     with watching(quiet) as watch:
-        summary = api.join(study, overrides=given(replaced), watch=watch)
+        summary = api.join(study, values=values, watch=watch)
     show_summary(summary)

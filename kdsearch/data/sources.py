@@ -1,6 +1,5 @@
 """From a study's words about its images to image sets."""
 
-from difflib import get_close_matches
 from pathlib import Path
 
 from kdsearch.cache import check_cache, digest, entry, locked, sound
@@ -18,6 +17,7 @@ from kdsearch.data.split import hold_out, subset
 from kdsearch.data.svhn import SvhnSet
 from kdsearch.errors import DataError
 from kdsearch.files import expanded
+from kdsearch.names import nearest_first
 from kdsearch.progress import Progress
 
 FOLDER = "folder"
@@ -31,9 +31,8 @@ def find_source(config: DataConfig, seed: int) -> Source:
     if config.name in NAMED:
         return NAMED[config.name](folder, seed)
     if config.name != FOLDER:
-        known = [FOLDER, *NAMED]
-        nearest = get_close_matches(config.name, known, len(known), cutoff=0)
-        raise DataError(f"data.name = {config.name!r}: unknown; known, nearest first: {', '.join(nearest)}")
+        known = nearest_first(config.name, [FOLDER, *NAMED])
+        raise DataError(f"data.name = {config.name!r}: unknown; known, nearest first: {known}")
     if folder is None:
         raise DataError("this study reads a folder of images: name it with --data FOLDER")
     return ImageFolder(folder, config)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from kdsearch.config import Range, Record
-from kdsearch.distill.hints import StudentLayer, layer_named, same_size
+from kdsearch.distill.hints import StudentLayer, TeacherLayer, layer_named, same_size
 from kdsearch.distill.loss import Loss
 from kdsearch.outputs import Outputs, Shapes
 
@@ -26,7 +26,7 @@ class FitNet(Loss):
         """What is searched in this loss."""
 
         student_layer: StudentLayer = "middle"
-        teacher_layer: str = "middle"
+        teacher_layer: TeacherLayer = "middle"
         weight: Annotated[float, Field(gt=0), Range(1, 1000, log=True)] = 100.0
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:

@@ -1,14 +1,25 @@
 """Feature maps that losses compare: which, and at what size."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 ANY = ("middle", "last")  # names that every network has
-StudentLayer = Annotated[str, Field(pattern=r"^(middle|last|stem|stage[1-5])$")]
+
+
+@dataclass(frozen=True)
+class LayerOf:
+    """Marks the setting of a loss that names a layer of this network."""
+
+    network: Literal["student", "teacher"]
+
+
+StudentLayer = Annotated[str, Field(pattern=r"^(middle|last|stem|stage[1-5])$"), LayerOf("student")]
+TeacherLayer = Annotated[str, LayerOf("teacher")]
 
 
 def layer_named(hints: Mapping[str, object], name: str) -> str:

@@ -16,4 +16,4 @@ class Loss(nn.Module):
     """
 
     reads: ClassVar[frozenset[str]]  # the fields of the teacher's Outputs that it looks at
-    Config: ClassVar[type[Record]]
+    Config: ClassVar[type[Record]]  # in which a StudentLayer or TeacherLayer names a feature map

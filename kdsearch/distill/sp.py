@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss, normalize
 
 from kdsearch.config import Range, Record
-from kdsearch.distill.hints import StudentLayer, layer_named
+from kdsearch.distill.hints import StudentLayer, TeacherLayer, layer_named
 from kdsearch.distill.loss import Loss
 from kdsearch.outputs import Outputs, Shapes
 
@@ -26,7 +26,7 @@ class SP(Loss):
         """What is searched in this loss."""
 
         student_layer: StudentLayer = "last"
-        teacher_layer: str = "last"
+        teacher_layer: TeacherLayer = "last"
         weight: Annotated[float, Field(gt=0), Range(3, 3000, log=True)] = 300.0
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:

@@ -1,7 +1,6 @@
 """Teachers: torchvision's classifiers, with a head for the data's classes that also hands out its input."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import partial
 from itertools import pairwise, takewhile
 
@@ -12,6 +11,7 @@ from torchvision import models
 from kdsearch.errors import TeacherError
 from kdsearch.models.pretrained import pretrained
 from kdsearch.models.shown import show_one
+from kdsearch.names import nearest_first
 from kdsearch.outputs import Outputs, Shapes
 
 SMALL = 64  # images below this many pixels get a stem that keeps their size
@@ -96,8 +96,8 @@ def build_teacher(
     such weights.
     """
     if name not in teacher_names():
-        near = get_close_matches(name, teacher_names(), cutoff=0)
-        raise TeacherError(f"[teacher] model: unknown {name!r}; known, nearest first: {', '.join(near)}, ...")
+        near = nearest_first(name, teacher_names(), 3)
+        raise TeacherError(f"[teacher] model: unknown {name!r}; known, nearest first: {near}, ...")
     if from_pretrained:
         net, mean, std = pretrained(name)
     else:

@@ -89,8 +89,8 @@ def checked(lesson: Lesson) -> Teacher:
             f"budget.max_params = {study.max_params:,}; choose a larger one, lower the budget, "
             "or set allow_smaller = true"
         )
-    for loss, space in study.losses.items():
-        check_layers(loss, space, teacher.shapes.hints, config.model)
+    for loss in study.hint_losses:
+        check_layers(loss, study.losses[loss], teacher.shapes.hints, config.model)
     return teacher
 
 

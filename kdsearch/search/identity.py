@@ -10,7 +10,6 @@ from optuna.storages import BaseStorage
 
 from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, UsageError
-from kdsearch.search.samplers import make_pruner
 from kdsearch.store.checkpoints import delete_checkpoints
 from kdsearch.store.facts import DataFacts, facts_in, is_foreign, keep, study_facts
 from kdsearch.store.record import StudyRecord
@@ -19,7 +18,6 @@ from kdsearch.store.studies import load_study
 from kdsearch.study.budget import fitting
 from kdsearch.study.file import Study
 
-DEFAULT_TRIALS = 100
 # What may differ between two runs: whole tables and keys, or one key of a table.
 FREE = {"run": None, "description": None, "published": None, "data": "path", "teacher": "checkpoint"}
 
@@ -64,14 +62,12 @@ def find_study(storage: BaseStorage, name: str) -> optuna.Study | None:
 
 
 def open_study(storage: BaseStorage, name: str) -> optuna.Study:
-    """A study that exists, with its pruner. Raises UsageError where there is none that kdsearch created."""
+    """A study that exists. Raises UsageError where there is none that kdsearch created."""
     found = find_study(storage, name)
     if found is None or not is_whole(found):
         raise UsageError(
             f"no study {name!r} here; 'kdsearch run' creates one, 'kdsearch status' lists those there are"
         )
-    study = stored_study(found)
-    found.pruner = make_pruner(study.search.pruner, study.max_epochs)
     return found
 
 
@@ -87,9 +83,7 @@ def stored_study(found: optuna.Study) -> Study:
 
 def study_at(found: optuna.Study, path: str | None) -> Study:
     """The study as it was created, its images at `path`, or where they lay."""
-    study = stored_study(found)
-    data = {**study.tables["data"], "path": path or study_facts(found).data_path}
-    return Study({**study.tables, "data": data}, f"study {study.name}")
+    return stored_study(found).replace("data.path", path or study_facts(found).data_path)
 
 
 def check_settings(found: optuna.Study, study: Study) -> None:
@@ -160,13 +154,13 @@ def create_study(storage: StudyStorage, study: Study, data: DataFacts, views: in
     return found
 
 
-def settle_target(found: optuna.Study, given: int | None, finished: int, default: int | None) -> int:
-    """How many finished trials the study is to have: the last number given, else the study file's, else 100.
+def settle_target(found: optuna.Study, given: int | None, finished: int, default: int) -> int:
+    """How many finished trials the study is to have: the last number given, else the study file's.
 
     Never fewer than are finished. Stores it where it is new.
     """
     stored = study_facts(found).target
-    target = max(finished, given or stored or default or DEFAULT_TRIALS)
+    target = max(finished, given or stored or default)
     if target != stored:
         keep(found, target=target)
     return target

@@ -44,6 +44,7 @@ class Created(NamedTuple):
     target: int
     finished: int
     cuda_devices: int  # that the workers share; 0 where the study runs on the CPU
+    hint_losses: tuple[str, ...]  # those that read feature maps
 
 
 class Ready(NamedTuple):
@@ -63,15 +64,9 @@ class Request(Record):
     """What `run`, `worker` and `init` ask of the preparing process."""
 
     study: str  # a shipped name, a TOML file; with `join`, the name of a study that exists
-    replaced: dict[str, Any] = Field(default_factory=dict)  # values of the command line, by table.key
-    settings: dict[str, Any] = Field(default_factory=dict)  # more of them, from --set; the named options win
-    trials: int | None = None
+    values: dict[str, Any] = Field(default_factory=dict)  # that replace the study file's, by table.key
     join: bool = False
     views: bool = True  # False: stop when the teacher is there
-
-    def replaced_values(self) -> dict[str, Any]:
-        """All values of the command line, by the study file's table.key."""
-        return {**self.settings, **self.replaced}
 
 
 class Job(NamedTuple):

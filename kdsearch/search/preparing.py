@@ -66,7 +66,7 @@ def leave(number: int, frame: FrameType | None) -> NoReturn:
 
 def prepare(request: Request, channel: Channel) -> None:
     """Tells the channel when the study exists and when workers can start. Raises what the user can mend."""
-    study = _joined(request) if request.join else load_study(request.study, request.replaced_values())
+    study = _joined(request) if request.join else load_study(request.study, request.values)
     device = choose_device(study.run.device)
     _check_places(request, study.run, channel)
     storage = open_storage(study.run.storage, create=True)
@@ -83,8 +83,7 @@ def prepare(request: Request, channel: Channel) -> None:
         embeddings = check_teachers(study, sets, device, channel)
         found = _create(storage, study, facts, embeddings, channel)
     finished = len(Trials.of(found).finished)
-    given = request.trials or request.settings.get("run.trials")
-    target = identity.settle_target(found, given, finished, study.run.trials)
+    target = identity.settle_target(found, request.values.get("run.trials"), finished, study.run.trials)
     keep(found, last_run=time.time(), preparing=this_process())
     _keep_places(found, study)
     run = study.run
@@ -92,7 +91,7 @@ def prepare(request: Request, channel: Channel) -> None:
     checkpoints = _clean_state(known, run.storage)
     cuda = torch.cuda.device_count() if str(device) == "cuda" else int(device.type == "cuda")
     where = run.storage, run.tracking_uri, run.workers
-    channel.send(Created(study.name, *where, target, finished, cuda))
+    channel.send(Created(study.name, *where, target, finished, cuda, study.hint_losses))
     if target <= finished:
         return
     ready = _teach(study, known, sets, device, channel)
@@ -201,16 +200,13 @@ def spent(channel: Channel, part: str) -> Iterator[None]:
 
 def _joined(request: Request) -> Study:
     """The study of that name in the storage: a machine that joins needs no study file."""
-    replaced = request.replaced_values()
-    given = {key.removeprefix("run."): value for key, value in replaced.items() if key.startswith("run.")}
-    run = read_record(Place("worker", "run"), given, RunConfig)
+    values = request.values
+    table = {key.removeprefix("run."): value for key, value in values.items() if key.startswith("run.")}
+    run = read_record(Place("worker", "run"), table, RunConfig)
     storage = open_storage(run.storage, create=True)
-    found = choose_study(storage, request.study)
-    facts = study_facts(found)
-    tables = dict(facts.study)
-    tables["data"] = {**tables["data"], "path": replaced.get("data.path", facts.data_path)}
+    study = identity.study_at(choose_study(storage, request.study), values.get("data.path"))
     storage.engine.dispose()  # two connections are all that a process has
-    return Study({**tables, "run": run.model_dump()}, f"study {request.study}")
+    return study.replace("run", run.model_dump())
 
 
 def _create(

@@ -247,7 +247,7 @@ class Supervisor:
             notes.append("MLflow has not everything; 'kdsearch sync' catches up")
         winner = Trials.of(self.study, self.trials).best
         best = winner.run if winner else None
-        return summary(self.study, self.created.storage).model_copy(
+        return summary(self.study, self.created.storage, self.created.hint_losses).model_copy(
             update={
                 **accounts(seconds, len(self.workers), self.mirror.spent if self.mirror else 0.0),
                 "notes": tuple(notes),

@@ -114,7 +114,7 @@ def train_teachers(
     With a `target` the weights of one teacher are written there as well. Raises UsageError, DataError,
     TeacherError, before anything is trained where that can be known.
     """
-    study = load_study(request.study, request.replaced_values())
+    study = load_study(request.study, request.values)
     names = [_one_of(study, name)] if name or target else list(study.teachers)
     if target:
         target.check()
@@ -128,13 +128,12 @@ def import_teacher(
     file: Path, request: Request, name: str | None, target: Target, progress: Progress
 ) -> TeacherReport:
     """Reads a checkpoint as the study's teacher, scores it, writes it as safetensors. Raises TeacherError."""
-    replaced = request.replaced_values()
-    name = _one_of(load_study(request.study, replaced), name)
+    study = load_study(request.study, request.values)
+    name = _one_of(study, name)
     open_weights(file).close()  # so that a wrong name is said before images are read
     target.check()
     own = {"checkpoint": str(file.absolute()), "pretrained": False}
-    own_values = {f"{place_of(name)}.{key}": value for key, value in own.items()}
-    study = load_study(request.study, {**replaced, **own_values})
+    study = study.replace(place_of(name), {**study.teachers[name].model_dump(), **own})
     (lesson,) = _lessons(study, [name], progress)
     checked(lesson)
     made = from_checkpoint(lesson)
@@ -148,7 +147,7 @@ def evaluate_teachers(request: Request, name: str | None, progress: Progress) ->
     A teacher is read from its checkpoint, else from the cache, else from the study's database. Raises
     TeacherError where it is in none of these.
     """
-    study = load_study(request.study, request.replaced_values())
+    study = load_study(request.study, request.values)
     names = [_one_of(study, name)] if name else list(study.teachers)
     return [_scored(lesson, request.study) for lesson in _lessons(study, names, progress)]
 

@@ -1,22 +1,25 @@
 """How often a study's teachers were asked, and would have been without views."""
 
+from collections.abc import Collection
+
 from kdsearch.config import Record
 from kdsearch.store.facts import StudyFacts
 from kdsearch.store.trials import Trials
 from kdsearch.study.teachers import members
 
-MAPS = "teacher_layer"  # the setting of losses that read maps: views hold none, so a teacher answers live
-
 
 class Ledger(Record):
     """Images that teachers answered, their own training aside."""
 
-    answered: int  # once for each view and teacher, and live for maps
+    answered: int  # once for each view and teacher, and live for feature maps, which no view holds
     in_every_step: int  # had each step of each finished trial asked the trial's teachers
 
 
-def ledger(study: StudyFacts, trials: Trials) -> Ledger:
-    """Of a study's finished trials, and of the views that one machine makes for them."""
+def ledger(study: StudyFacts, trials: Trials, hint_losses: Collection[str]) -> Ledger:
+    """Of a study's finished trials, and of the views that one machine makes for them.
+
+    `hint_losses` are the losses that read feature maps.
+    """
     live = steps = 0
     for trial in trials.finished:
         if trial.facts.student is None:
@@ -25,7 +28,7 @@ def ledger(study: StudyFacts, trials: Trials) -> Ledger:
         seen = study.data.train * len(trial.frozen.intermediate_values)
         if config["losses"]:
             steps += seen * len(members(config["teacher"]))
-        if any(MAPS in settings for settings in config["losses"].values()):
+        if any(loss in hint_losses for loss in config["losses"]):
             live += seen
     views = study.data.train * study.views * len(study.teachers or {})
     return Ledger(answered=views + live, in_every_step=steps)

@@ -1,6 +1,7 @@
 """How a study stands, as the terminal shows it."""
 
 import math
+from collections.abc import Collection
 
 import optuna
 from optuna.trial import TrialState
@@ -130,8 +131,8 @@ def standing(target: int, trials: Trials, before: int = 0, seconds: float = 0.0)
     )
 
 
-def summary(study: optuna.Study, storage: str) -> Summary:
-    """The study as the terminal shows it at the end."""
+def summary(study: optuna.Study, storage: str, hint_losses: Collection[str]) -> Summary:
+    """The study as the terminal shows it at the end; `hint_losses` as for `ledger`."""
     facts, trials = study_facts(study), Trials.of(study)
     now, best = standing(facts.target, trials), [_entry(trial) for trial in trials.ranked]
     teacher = max((facts.teachers or {}).values(), key=lambda each: each.accuracy, default=None)
@@ -149,6 +150,6 @@ def summary(study: optuna.Study, storage: str) -> Summary:
         best=tuple(best[:SHOWN]),
         best_without_teacher=next((entry for entry in best if entry.loss == "ce"), None),
         best_with_teacher=next((entry for entry in best if entry.loss != "ce"), None),
-        ledger=ledger(facts, trials),
+        ledger=ledger(facts, trials, hint_losses),
         audit=audit(trials),
     )

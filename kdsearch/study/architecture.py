@@ -9,7 +9,8 @@ from kdsearch.config import Choices, Range, Record
 from kdsearch.models.families import FAMILIES
 from kdsearch.models.published import PUBLISHED, PublishedConfig
 from kdsearch.models.student import StudentConfig, strides_for, student_shapes
-from kdsearch.study.space import Space, nearest_first
+from kdsearch.names import nearest_first
+from kdsearch.study.space import Space
 
 SEARCHED = "searched"
 MAX_STAGES = 4
@@ -19,9 +20,7 @@ Depth = Annotated[int, Field(ge=1), Range(1, 3)]
 def known_family(name: str) -> str:
     """`name`, if it is a family's."""
     if name not in FAMILIES:
-        raise ValueError(
-            f"not a family; known, nearest first: {', '.join(nearest_first(name, list(FAMILIES)))}"
-        )
+        raise ValueError(f"not a family; known, nearest first: {nearest_first(name, FAMILIES)}")
     return name
 
 
@@ -29,7 +28,7 @@ def known_network(name: str) -> str:
     """`name`, if it is `searched` or a published network's."""
     known = [SEARCHED, *PUBLISHED]
     if name not in known:
-        raise ValueError(f"not a network; known, nearest first: {', '.join(nearest_first(name, known))}")
+        raise ValueError(f"not a network; known, nearest first: {nearest_first(name, known)}")
     return name
 
 

@@ -42,9 +42,7 @@ def fitting(study: Study, classes: int, image_size: int) -> tuple[Study, list[st
     left = [name for name in networks if name not in unfit]
     if not left:
         raise UsageError(f"[student] network: none fits: {'; '.join(unfit.values())}")
-    student = {**study.tables["student"], "network": left}
-    lines = [f"{why}: left out" for why in unfit.values()]
-    return Study({**study.tables, "student": student}, f"study {study.name}"), lines
+    return study.replace("student.network", left), [f"{why}: left out" for why in unfit.values()]
 
 
 def _unfit(name: str, max_params: int, classes: int, image_size: int) -> str | None:

@@ -1,15 +1,16 @@
 """The distillation table of a study file: what the student learns from the teacher."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from kdsearch.config import Choices, Range, Record
 from kdsearch.distill import LOSSES
-from kdsearch.distill.hints import ANY
+from kdsearch.distill.hints import ANY, LayerOf
 from kdsearch.errors import TeacherError
-from kdsearch.study.space import Place, Space, nearest_first
+from kdsearch.names import nearest_first
+from kdsearch.study.space import Place, Space
 from kdsearch.study.teachers import ONLY, in_order
 
 NONE = "ce"  # the student without a teacher
@@ -24,7 +25,7 @@ def known_loss(loss: str) -> str:
     """`loss`, if it is `ce` or a sum of different known losses; the sum in the order of LOSSES."""
     names = loss_names(loss)
     if unknown := [name for name in names if name not in LOSSES]:
-        known = ", ".join(nearest_first(unknown[0], [NONE, *LOSSES]))
+        known = nearest_first(unknown[0], [NONE, *LOSSES])
         raise ValueError(f"{unknown[0]!r} is not a loss; known, nearest first: {known}, and sums with +")
     if len(set(names)) < len(names):
         raise ValueError("a loss stands twice in the sum")
@@ -32,23 +33,28 @@ def known_loss(loss: str) -> str:
 
 
 def check_layers(loss: str, space: Space, hints: Mapping[str, object], teacher: str) -> None:
-    """Raises TeacherError where the loss asks for a hint that the teacher does not have."""
-    if "teacher_layer" not in space.record.model_fields:
-        return
+    """Raises TeacherError where a loss that reads feature maps asks for one that the teacher lacks."""
     if not hints:
         raise TeacherError(f"[losses.{loss}]: {teacher} has no feature maps; choose another teacher")
-    for layer in space.possible("teacher_layer"):
+    for field, layer in _layers(space, LayerOf("teacher")):
         if layer not in {*ANY, *hints}:
-            known = ", ".join([*ANY, *nearest_first(layer, list(hints))])
-            raise TeacherError(f"[losses.{loss}] teacher_layer: {teacher} has no {layer!r}; known: {known}")
+            known = f"{', '.join(ANY)}, {nearest_first(layer, hints)}"
+            raise TeacherError(f"[losses.{loss}] {field}: {teacher} has no {layer!r}; known: {known}")
 
 
 def check_student_layers(place: Place, space: Space, layers: list[str]) -> None:
     """Raises StudyFileError where a loss reads a map that some student does not have."""
     known = [*ANY, *layers]
-    for layer in space.possible("student_layer") if "student_layer" in space.record.model_fields else ():
+    for field, layer in _layers(space, LayerOf("student")):
         if layer not in known:
-            raise place.error(f"student_layer = {layer!r}: not in every student; in all: {', '.join(known)}")
+            raise place.error(f"{field} = {layer!r}: not in every student; in all: {', '.join(known)}")
+
+
+def _layers(space: Space, mark: LayerOf) -> Iterator[tuple[str, str]]:
+    """Each setting that names a layer of that network, with each layer that it may name."""
+    for name, field in space.record.model_fields.items():
+        if mark in field.metadata:
+            yield from ((name, layer) for layer in space.possible(name))
 
 
 class Distillation(Record):

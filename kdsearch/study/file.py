@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from kdsearch.config import Choices, Range, Record
 from kdsearch.data.request import DataConfig
@@ -12,25 +12,15 @@ from kdsearch.engine.training import Training
 from kdsearch.errors import StudyFileError
 from kdsearch.files import read_text
 from kdsearch.models.families import FAMILIES
-from kdsearch.names import study_name_fault
+from kdsearch.names import nearest_first, study_name_fault
 from kdsearch.study.architecture import SEARCHED, Architecture, common_layers
 from kdsearch.study.distillation import Distillation, check_student_layers, loss_names
 from kdsearch.study.settings import BudgetConfig, PublishedResult, RunConfig, SearchConfig, TeacherConfig
 from kdsearch.study.shipped import shipped
-from kdsearch.study.space import Place, Space, check_keys, nearest_first, read_record, read_space
-from kdsearch.study.teachers import check_teachers, read_teachers
+from kdsearch.study.space import Place, Space, check_keys, read_record, read_space
+from kdsearch.study.teachers import check_listed, read_teachers
 from kdsearch.views.settings import AugmentationConfig, ViewsConfig
 
-SETTINGS: dict[str, type[Record]] = {
-    "data": DataConfig,
-    "augmentation": AugmentationConfig,
-    "views": ViewsConfig,
-    "teacher": TeacherConfig,
-    "budget": BudgetConfig,
-    "search": SearchConfig,
-    "run": RunConfig,
-    "published": PublishedResult,
-}
 SPACES: dict[str, type[Record]] = {
     "student": Architecture,
     "training": Training.Config,
@@ -47,51 +37,62 @@ class Study:
     `tables` is the study file with every default filled in. Raises StudyFileError for what does not fit.
     """
 
+    name: str
+    description: str
+    seed: int
+    data: DataConfig
+    augmentation: AugmentationConfig
+    views: ViewsConfig
+    teacher: TeacherConfig  # what its teachers have in common
+    budget: BudgetConfig
+    search: SearchConfig
+    run: RunConfig
+    published: PublishedResult
+    student: Space
+    training: Space
+    distillation: Space
+
     def __init__(self, tables: Mapping[str, Any], file: str) -> None:
         check_keys(Place(file, ""), tables, [*HEAD, *SETTINGS, *SPACES, *NESTED], "table or key")
+        self.file = file
         head = {key: _head(file, key, tables) for key in HEAD}
-        self.name: str = head["name"]
-        self.seed: int = head["seed"]
-        self.data: DataConfig = _record(file, tables, "data", DataConfig)
-        self.augmentation: AugmentationConfig = _record(file, tables, "augmentation", AugmentationConfig)
-        self.views: ViewsConfig = _record(file, tables, "views", ViewsConfig)
+        settings = {
+            name: read_record(Place(file, name), _table(file, tables, name), record)
+            for name, record in SETTINGS.items()
+        }
+        vars(self).update(head | settings)
         own = _table(file, tables, "teachers")
-        self.teachers = read_teachers(file, _table(file, tables, "teacher"), own)
-        self.max_params: int = _record(file, tables, "budget", BudgetConfig).max_params
-        self.search: SearchConfig = _record(file, tables, "search", SearchConfig)
-        self.run: RunConfig = _record(file, tables, "run", RunConfig)
-        self.published: PublishedResult = _record(file, tables, "published", PublishedResult)
-        left_out = {"distillation": {"teacher": list(self.teachers)}}
+        self.teachers = read_teachers(file, self.teacher, own)
+        self.max_params = self.budget.max_params
+        defaults = {"distillation": {"teacher": list(self.teachers)}}
         spaces = {
             name: read_space(
-                Place(file, name), {**left_out.get(name, {}), **_table(file, tables, name)}, SPACES[name]
+                Place(file, name), {**defaults.get(name, {}), **_table(file, tables, name)}, record
             )
-            for name in SPACES
+            for name, record in SPACES.items()
         }
-        self.student, self.training, self.distillation = (
-            spaces["student"],
-            spaces["training"],
-            spaces["distillation"],
-        )
+        vars(self).update(spaces)
         families = self.student.possible("family") if self.searches_networks else ()
-        self.families = _nested(
-            file, tables, "families", families, {n: f.config for n, f in FAMILIES.items()}
-        )
+        configs: dict[str, type[Record]] = {name: family.config for name, family in FAMILIES.items()}
+        self.families = _nested(file, tables, "families", families, configs)
         losses = dict.fromkeys(
             name for loss in self.distillation.possible("loss") for name in loss_names(loss)
         )
-        self.losses = _nested(
-            file, tables, "losses", tuple(losses), {n: made.Config for n, made in LOSSES.items()}
-        )
+        configs = {name: loss.Config for name, loss in LOSSES.items()}
+        self.losses = _nested(file, tables, "losses", tuple(losses), configs)
         self._check(file)
         self.tables = {
             **head,
-            **{name: _record(file, tables, name, record).model_dump() for name, record in SETTINGS.items()},
+            **{name: record.model_dump() for name, record in settings.items()},
             **{name: space.resolved() for name, space in spaces.items()},
             "families": {name: space.resolved() for name, space in self.families.items()},
             "losses": {name: space.resolved() for name, space in self.losses.items()},
             "teachers": {name: self.teachers[name].model_dump() for name in sorted(own)},
         }
+
+    def replace(self, key: str, value: Any) -> "Study":
+        """The study of `tables` with another value or table at `table.key`. Raises StudyFileError."""
+        return Study(_replaced(self.file, self.tables, key, value), self.file)
 
     def _check(self, file: str) -> None:
         """Raises StudyFileError where tables that are right by themselves do not go together."""
@@ -103,8 +104,12 @@ class Study:
         layers = common_layers(self.student)
         for name, space in self.losses.items():
             check_student_layers(Place(file, f"losses.{name}"), space, layers)
-        hints = [name for name in self.losses if "hints" in LOSSES[name].reads]
-        check_teachers(file, self.distillation.possible("teacher"), list(self.teachers), hints)
+        check_listed(file, self.distillation.possible("teacher"), list(self.teachers), self.hint_losses)
+
+    @property
+    def hint_losses(self) -> tuple[str, ...]:
+        """The losses that read feature maps, which no view holds: for them a teacher answers live."""
+        return tuple(name for name in self.losses if "hints" in LOSSES[name].reads)
 
     @property
     def spaces(self) -> dict[str, Space]:
@@ -135,6 +140,11 @@ class Study:
         }
 
 
+SETTINGS: dict[str, type[Record]] = {
+    name: kind for name, kind in get_type_hints(Study).items() if issubclass(kind, Record)
+}
+
+
 def _is_number(searched: Range | Choices) -> bool:
     if isinstance(searched, Range):
         return True
@@ -160,10 +170,6 @@ def _table(file: str, tables: Mapping[str, Any], name: str, above: str = "") -> 
     return table
 
 
-def _record(file: str, tables: Mapping[str, Any], name: str, record: type[Record]) -> Any:
-    return read_record(Place(file, name), _table(file, tables, name), record)
-
-
 def _nested(
     file: str,
     tables: Mapping[str, Any],
@@ -186,11 +192,10 @@ def _nested(
     }
 
 
-def load_study(name: str, replaced: Mapping[str, Any]) -> Study:
-    """The shipped study of that name, or the one in that TOML file; `replaced` values stand above the file's.
+def load_study(name: str, values: Mapping[str, Any]) -> Study:
+    """The shipped study of that name, or the one in that TOML file, with other `values` by their `table.key`.
 
-    `replaced` maps `table.key` to a value. Raises StudyFileError; for a name, too, that a study of an earlier
-    version may have.
+    Raises StudyFileError; for a name, too, that a study of an earlier version may have.
     """
     file, text = _read(name)
     try:
@@ -200,8 +205,8 @@ def load_study(name: str, replaced: Mapping[str, Any]) -> Study:
         RecursionError,
     ) as error:  # also for a number of thousands of digits, nests of brackets
         raise StudyFileError(f"{file}: not valid TOML: {error}") from None
-    for key, value in replaced.items():
-        _replace(file, tables, key, value)
+    for key, value in values.items():
+        tables = _replaced(file, tables, key, value)
     study = Study(tables, file)
     if fault := study_name_fault(study.name):
         raise StudyFileError(f"{file}: name = {study.name!r}: {fault}; --name gives another")
@@ -213,18 +218,21 @@ def _read(name: str) -> tuple[str, str]:
         return Path(name).name, read_text(Path(name), StudyFileError)
     known = shipped()
     if name not in known:
-        names = ", ".join(nearest_first(name, list(known)))
+        names = nearest_first(name, known)
         raise StudyFileError(
             f"{name}: no shipped study; known, nearest first: {names}; a file's name ends in .toml"
         )
     return f"{name}.toml", known[name]
 
 
-def _replace(file: str, tables: dict[str, Any], key: str, value: Any) -> None:
+def _replaced(file: str, tables: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """The tables with `value` at `table.key`; those given stay as they are."""
     *path, last = key.split(".")
-    table = tables
+    table = whole = dict(tables)
     for part in path:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
+        below = table.get(part, {})
+        if not isinstance(below, dict):
             raise StudyFileError(f"{file}: --set {key}: {part} is not a table")
+        table[part] = table = dict(below)
     table[last] = value
+    return whole

@@ -7,6 +7,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from kdsearch.config import Record
 
+STORAGE = "sqlite:///kdsearch.db"
+
 
 class BudgetConfig(Record):
     """The hard cap on a student's parameters, trainable or not."""
@@ -60,8 +62,8 @@ def auto_or_number(workers: object) -> object:
 class RunConfig(Record):
     """What may differ between two runs of one study."""
 
-    trials: Annotated[int | None, Field(ge=1)] = None
+    trials: Annotated[int, Field(ge=1)] = 100
     workers: Annotated[str, BeforeValidator(auto_or_number)] = "auto"
     device: str = "auto"
-    storage: str = "sqlite:///kdsearch.db"
+    storage: str = STORAGE
     tracking_uri: str | None = None  # none: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db

@@ -1,6 +1,5 @@
 """One table of a study file: which fields are fixed, which are searched, and over what."""
 
-import difflib
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, TypeVar, get_origin
@@ -10,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from kdsearch.config import Choices, Range, Record, Searched, default_search
 from kdsearch.errors import StudyFileError
+from kdsearch.names import nearest_first
 
 R = TypeVar("R", bound=Record)
 
@@ -27,17 +27,11 @@ class Place(NamedTuple):
         )
 
 
-def nearest_first(name: str, known: list[str]) -> list[str]:
-    """`known`, the most similar to `name` first."""
-    return sorted(known, key=lambda other: -difflib.SequenceMatcher(None, name, other).ratio())
-
-
 def check_keys(place: Place, given: Mapping[str, Any], known: list[str], what: str = "key") -> None:
     """Raises StudyFileError for the first key that is not known."""
     for key in given:
         if key not in known:
-            names = ", ".join(nearest_first(key, known))
-            raise place.error(f"unknown {what} {key!r}; known, nearest first: {names}")
+            raise place.error(f"unknown {what} {key!r}; known, nearest first: {nearest_first(key, known)}")
 
 
 def first_problem(error: ValidationError) -> str:

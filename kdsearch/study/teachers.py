@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kdsearch.errors import StudyFileError
-from kdsearch.names import teacher_name_fault
+from kdsearch.names import nearest_first, teacher_name_fault
 from kdsearch.study.settings import TeacherConfig
-from kdsearch.study.space import Place, nearest_first, read_record
+from kdsearch.study.space import Place, read_record
 
 ONLY = "teacher"  # the name of the teacher of a study that has no table [teachers.NAME]
 
@@ -31,16 +31,13 @@ def label(name: str, model: str) -> str:
     return model if name == ONLY else f"{name} ({model})"
 
 
-def read_teachers(
-    file: str, common: Mapping[str, Any], tables: Mapping[str, Any]
-) -> dict[str, TeacherConfig]:
-    """The teachers by name, in alphabetical order: those of `tables`, else the one that `common` describes.
+def read_teachers(file: str, common: TeacherConfig, tables: Mapping[str, Any]) -> dict[str, TeacherConfig]:
+    """The teachers by name, in alphabetical order: those of `tables`, else `common` alone.
 
     What a table leaves out is taken from `common`. Raises StudyFileError.
     """
-    only = read_record(Place(file, ONLY), common, TeacherConfig)
     if not tables:
-        return {ONLY: only}
+        return {ONLY: common}
     for name, table in tables.items():
         if name == ONLY:
             raise StudyFileError(
@@ -50,13 +47,14 @@ def read_teachers(
             raise StudyFileError(f"{file}: teachers.{name}: {fault}")
         if not isinstance(table, dict):
             raise StudyFileError(f"{file}: teachers.{name} = {table!r}: must be a table, [teachers.{name}]")
+    shared = common.model_dump()
     return {
-        name: read_record(Place(file, f"teachers.{name}"), {**common, **tables[name]}, TeacherConfig)
+        name: read_record(Place(file, f"teachers.{name}"), {**shared, **tables[name]}, TeacherConfig)
         for name in sorted(tables)
     }
 
 
-def check_teachers(file: str, chosen: Sequence[str], known: Sequence[str], hints: Sequence[str]) -> None:
+def check_listed(file: str, chosen: Sequence[str], known: Sequence[str], hints: Sequence[str]) -> None:
     """Raises StudyFileError where the trials' teachers are not those of the study.
 
     `chosen` are the values of distillation.teacher, `hints` the losses that read feature maps: an average has
@@ -66,7 +64,7 @@ def check_teachers(file: str, chosen: Sequence[str], known: Sequence[str], hints
     for teacher in chosen:
         names = members(teacher)
         if unknown := [name for name in names if name not in known]:
-            named = ", ".join(nearest_first(unknown[0], list(known)))
+            named = nearest_first(unknown[0], known)
             raise place.error(
                 f"teacher = {teacher!r}: no teacher {unknown[0]!r}; known, nearest first: {named}"
             )

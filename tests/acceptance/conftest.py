@@ -48,12 +48,11 @@ from kdsearch.search.supervisor import supervise
 if __name__ == "__main__":
     how, storage = sys.argv[1:]
     try:
+        values = {"run.trials": 3, "run.workers": "1", "run.storage": storage}
         if how == "api":  # to an MLflow that is not there
-            given = api.Overrides(workers="1", storage=storage, tracking_uri="http://127.0.0.1:9")
-            api.run("small.toml", trials=3, overrides=given)
+            api.run("small.toml", values={**values, "run.tracking_uri": "http://127.0.0.1:9"})
         else:
-            replaced = {"run.workers": "1", "run.storage": storage}
-            supervise(Request(study="small.toml", trials=3, replaced=replaced), Silence(), None)
+            supervise(Request(study="small.toml", values=values), Silence(), None)
     except KdsearchError as error:
         print(error)
         sys.exit(error.exit_code)
@@ -107,8 +106,8 @@ class Small:
     def run(self, trials, workers=1, watched=None):
         """In this process; children do the work."""
         watched = watched or Watched()
-        replaced = {"run.workers": str(workers), "run.storage": self.url}
-        request = Request(study=str(self.folder / "small.toml"), trials=trials, replaced=replaced)
+        values = {"run.trials": trials, "run.workers": str(workers), "run.storage": self.url}
+        request = Request(study=str(self.folder / "small.toml"), values=values)
         return supervise(request, watched, None), watched
 
     def start(self, how="supervise", before=()):

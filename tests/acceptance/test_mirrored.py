@@ -12,8 +12,8 @@ def test_the_run_of_a_finished_study_brings_mlflow_up_to_date(small, monkeypatch
     small.write(epochs=1)
     small.run(1)
     uri = f"sqlite:///{small.folder / 'mlflow.db'}"
-    given = api.Overrides(workers="1", storage=small.url, tracking_uri=uri)
-    first, second = (api.run("small.toml", trials=1, overrides=given) for _ in range(2))
+    values = {"run.trials": 1, "run.workers": "1", "run.storage": small.url, "run.tracking_uri": uri}
+    first, second = (api.run("small.toml", values=values) for _ in range(2))
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("small").experiment_id
     runs = client.search_runs([experiment])

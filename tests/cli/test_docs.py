@@ -13,12 +13,12 @@ from pydantic.fields import FieldInfo
 
 import kdsearch
 from kdsearch.cli import main
+from kdsearch.cli.options import parse_setting
 from kdsearch.config import Choices, default_search
 from kdsearch.distill import LOSSES
 from kdsearch.errors import StudyFileError
 from kdsearch.models.families import FAMILIES
 from kdsearch.study.file import HEAD, SETTINGS, SPACES, load_study
-from kdsearch.study.setting import parse_setting
 
 PACKAGE = Path(kdsearch.__file__).parent
 PROJECT = PACKAGE.parent

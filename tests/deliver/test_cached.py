@@ -46,8 +46,8 @@ def url(tmp_path):
 @pytest.fixture
 def study(url):
     """A study with images, a teacher and a view."""
-    replaced = {"name": "needs", "run.storage": url, "run.device": "cpu"}
-    prepare(Request(study="digits", settings=SETTINGS, replaced=replaced, trials=1), Deaf())
+    own = {"name": "needs", "run.storage": url, "run.device": "cpu", "run.trials": 1}
+    prepare(Request(study="digits", values={**SETTINGS, **own}), Deaf())
     return "needs"
 
 

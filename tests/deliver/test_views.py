@@ -45,8 +45,8 @@ def run(url):
 
     def prepared():
         heard = Heard()
-        replaced = {"name": "looked", "run.storage": url, "run.device": "cpu"}
-        prepare(Request(study="digits", settings=SETTINGS, replaced=replaced, trials=1), heard)
+        own = {"name": "looked", "run.storage": url, "run.device": "cpu", "run.trials": 1}
+        prepare(Request(study="digits", values={**SETTINGS, **own}), heard)
         return heard.said
 
     return prepared

@@ -138,7 +138,7 @@ def create(tmp_path, url, empty, small, data):
         facts = identity.data_facts("digits", SearchSets.open(data))
         identity.create_study(open_storage(storage, create=storage != url), study, facts, 2)
         found = identity.open_study(open_storage(storage), name)
-        identity.settle_target(found, target, 0, None)
+        identity.settle_target(found, target, 0, 100)
         return found
 
     return make

@@ -6,6 +6,7 @@ from kdsearch.errors import IdentityError, UsageError
 from kdsearch.search import identity
 from kdsearch.store.storage import open_storage
 from kdsearch.store.studies import choose_study
+from kdsearch.study.settings import RunConfig
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def test_the_creator_s_mark_comes_first(new, monkeypatch):
 
 @pytest.mark.parametrize(
     ("given", "default", "expected"),
-    [(None, None, 100), (None, 50, 50), (7, 50, 7)],
+    [(None, RunConfig().trials, 100), (None, 50, 50), (7, 50, 7)],
     ids=["none", "file", "given"],
 )
 def test_a_new_study_s_target(new, given, default, expected):

@@ -6,7 +6,7 @@ from kdsearch.store.ledger import ledger
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.trials import StudyTrial, Trials
 
-IMAGES, VIEWS = 100, 4
+IMAGES, VIEWS, HINT_LOSSES = 100, 4, ("sp",)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def asked():
         student = StudentFacts(config=config, parameters=1, macs=1)
         run = Run(SEARCH, len(trials), 0)
         trials.append(StudyTrial(trial, TrialFacts.of_run(run, student=student)))
-        return ledger(facts, Trials(trials))
+        return ledger(facts, Trials(trials), HINT_LOSSES)
 
     return add
 
@@ -48,7 +48,7 @@ def test_an_average_asks_all_its_teachers_and_pruned_epochs_count(asked):
 
 
 def test_maps_are_answered_live(asked):
-    found = asked(5, {"kl": {}, "sp": {"teacher_layer": "last"}})
+    found = asked(5, {"kl": {}, "sp": {"layer": "last"}})
     assert found.answered == IMAGES * VIEWS * 2 + 5 * IMAGES
 
 

@@ -35,7 +35,7 @@ def opening(create, url, monkeypatch):
 
 
 def created(url):
-    given = {"name": "small", "storage": url, "target": 2, "finished": 0}
+    given = {"name": "small", "storage": url, "target": 2, "finished": 0, "hint_losses": ()}
     fields = dict.fromkeys(Created._fields) | given
     return Created(**fields)
 

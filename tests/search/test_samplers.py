@@ -47,3 +47,9 @@ def test_a_sampler_s_draws_depend_on_its_seed_alone(create, name):
         study._thread_local.in_optimize_loop = True
         draws.append(study.ask().suggest_float("x", 0, 1))
     assert draws[0] == draws[1] != draws[2]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("none", NopPruner), ("median", MedianPruner)])
+def test_a_worker_asks_the_pruner_that_its_study_names(create, worker, name, kind):
+    create(search={"pruner": name})
+    assert type(worker().study.pruner) is kind

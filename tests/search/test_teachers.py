@@ -13,7 +13,7 @@ def rows(study):
 def test_the_summary_s_distance_is_to_the_best_teacher_and_each_has_a_row_of_its_own(create, url):
     found = create(teachers={"a": {}, "b": {"model": "vgg11_bn"}})
     assert rows(found) == {"teachers.a": {}, "teachers.b": {}}
-    assert summary(found, url).teacher_accuracy is None
+    assert summary(found, url, ()).teacher_accuracy is None
     known = {"origin": "trained", "parameters": 1, "fingerprint": "f"}
     facts = {
         "a": {"model": "resnet18", "accuracy": 0.9, **known},
@@ -21,7 +21,7 @@ def test_the_summary_s_distance_is_to_the_best_teacher_and_each_has_a_row_of_its
     }
     keep(found, teachers=facts)
     assert list(rows(found).values()) == list(facts.values())
-    told = summary(found, url)
+    told = summary(found, url, ())
     assert (told.teacher, told.teacher_accuracy) == ("vgg11_bn", 0.95)
 
 

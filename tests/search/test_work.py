@@ -68,10 +68,11 @@ def counts(monkeypatch):
 def test_a_run_decodes_each_file_once_and_asks_the_teacher_once_a_view(tmp_path, counts, draw_images):
     root = draw_images(tmp_path / "pets", *(f"{n % 2}/{n}.png" for n in range(TRAIN + VALIDATION)))
     url = f"sqlite:///{tmp_path / 'kdsearch.db'}"
-    replaced = {"name": "work", "run.storage": url, "data.path": str(root), "run.device": "cpu"}
+    own = {"name": "work", "run.storage": url, "data.path": str(root), "run.device": "cpu"}
+    values = {**SETTINGS, **own, "run.trials": TRIALS}
     for _ in range(2):  # the second finds all that the first has made
         heard = Heard()
-        prepare(Request(study="food11", settings=SETTINGS, replaced=replaced, trials=TRIALS), heard)
+        prepare(Request(study="food11", values=values), heard)
     storage = open_storage(url)
     study = identity.open_study(storage, "work")
     bench = Bench(identity.stored_study(study), heard.prepared, StudyRecord(url, "work"), lambda: False)

@@ -64,7 +64,7 @@ def test_a_store_that_mlflow_can_make_or_that_may_come_back_is_none(uri):
 @pytest.mark.usefixtures("here")
 def test_a_run_says_so_before_it_creates_a_study():
     with pytest.raises(UsageError, match=r"^noise\.db: is no MLflow store"):
-        prepare(Request(study="digits", replaced={"run.tracking_uri": "sqlite:///noise.db"}), None)
+        prepare(Request(study="digits", values={"run.tracking_uri": "sqlite:///noise.db"}), None)
     assert not Path("kdsearch.db").exists()
 
 
