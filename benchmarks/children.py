@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 from typing import Any
 
-from kdsearch.search.child import Child
-from kdsearch.search.messages import Failed
+from kdsearch.run.child import Child
+from kdsearch.run.protocol import Failed
 
 
 def heard(children: Sequence[Child]) -> Iterator[Any]:

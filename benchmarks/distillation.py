@@ -33,15 +33,15 @@ from kdsearch.engine.training import Training, never
 from kdsearch.models.count import parameters_of
 from kdsearch.models.student import student_outputs
 from kdsearch.outputs import Outputs
-from kdsearch.prepare.bench import Bench
-from kdsearch.prepare.stored import LiveTeacher
-from kdsearch.search.child import quiet
-from kdsearch.search.identity import stored_study
+from kdsearch.phases.bench import Bench
+from kdsearch.run.child import quiet
+from kdsearch.store.identity import stored_study
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.study.architecture import Architecture
 from kdsearch.study.distillation import loss_names
 from kdsearch.study.teachers import ONLY
 from kdsearch.study.trial_config import TrialConfig
+from kdsearch.teachers.stored import LiveTeacher
 
 RESULTS = Path(__file__).parent / "results" / "distillation.json"
 MAX_PARAMS = 30_000

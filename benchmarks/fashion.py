@@ -18,16 +18,16 @@ from kdsearch.cache import digest, entry, locked, making
 from kdsearch.data.image_set import ImageSet
 from kdsearch.data.request import DataConfig
 from kdsearch.data.sources import load_search_sets, load_test_set
-from kdsearch.prepare.bench import Prepared
-from kdsearch.prepare.stored import weights_file
+from kdsearch.phases.bench import Prepared
 from kdsearch.progress import Silence
-from kdsearch.search.child import quiet
-from kdsearch.search.identity import open_study
-from kdsearch.search.messages import Channel, Ready, Request
-from kdsearch.search.preparing import prepare
+from kdsearch.run.child import quiet
+from kdsearch.run.preparing import prepare
+from kdsearch.run.protocol import Channel, Ready, Request
+from kdsearch.store.identity import open_study
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import StudyStorage, open_storage
 from kdsearch.study.teachers import ONLY
+from kdsearch.teachers.stored import weights_file
 
 STUDY = "fashion-mnist"
 WEIGHTS = weights_file(ONLY)

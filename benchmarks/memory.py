@@ -25,9 +25,9 @@ import torch
 from children import heard
 
 from kdsearch.device import choose_device, describe
-from kdsearch.search.child import Child
-from kdsearch.search.loop import work_process
-from kdsearch.search.messages import OVERHEAD, Job, Ready, Request, Spent
+from kdsearch.run.child import Child
+from kdsearch.run.protocol import OVERHEAD, Job, Ready, Request, Spent
+from kdsearch.run.worker import work_process
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 MIB = 2**20
@@ -74,7 +74,7 @@ def weights(trials: int, epochs: int, folder: Path) -> list[Weight]:
     os.environ["KDSEARCH_STATE"] = str(folder)
     settings = {"training.epochs": epochs, "teacher.epochs": 1, "views.count": 2, "search.sampler": "random"}
     request = Request(study="digits", values={**settings, "run.storage": url, "run.trials": trials})
-    preparing = Child("kdsearch.search.preparing:prepare_process").begin(request)
+    preparing = Child("kdsearch.run.preparing:prepare_process").begin(request)
     (prepared,) = [message.prepared for message in heard([preparing]) if isinstance(message, Ready)]
     worker = Child("__main__:weighed_worker").begin(Job("digits", url, prepared, 0, 1, 0, time.time()))
     return [message for message in heard([worker]) if isinstance(message, Weight)]

@@ -28,7 +28,7 @@ from torchvision.transforms import v2
 
 from kdsearch.engine.optimizers import cosine
 from kdsearch.models.student import build_student
-from kdsearch.search.suggest import suggest_config
+from kdsearch.phases.suggest import suggest_config
 from kdsearch.study.trial_config import TrialConfig
 from kdsearch.views.settings import AugmentationConfig
 

@@ -20,9 +20,9 @@ from kdsearch.models.count import parameters_of
 from kdsearch.models.student import StudentConfig
 from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.models.weights import load_weights, read_weights
-from kdsearch.prepare.bench import Bench
-from kdsearch.search.child import quiet
-from kdsearch.search.suggest import suggest_config
+from kdsearch.phases.bench import Bench
+from kdsearch.phases.suggest import suggest_config
+from kdsearch.run.child import quiet
 from kdsearch.study.file import load_study
 from kdsearch.study.trial_config import TrialConfig
 

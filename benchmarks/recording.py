@@ -23,10 +23,10 @@ from kdsearch.engine.training import never
 from kdsearch.models.families import FAMILIES
 from kdsearch.models.student import student_outputs
 from kdsearch.outputs import Outputs
-from kdsearch.prepare.bench import Bench
-from kdsearch.search.child import quiet
-from kdsearch.search.identity import stored_study
-from kdsearch.search.suggest import suggest_config
+from kdsearch.phases.bench import Bench
+from kdsearch.phases.suggest import suggest_config
+from kdsearch.run.child import quiet
+from kdsearch.store.identity import stored_study
 from kdsearch.store.runs import SEARCH, Run
 
 PARTS = {"digits": digits, "food": food}

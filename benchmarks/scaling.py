@@ -26,11 +26,11 @@ from finished import fill
 from paired import Kept
 from untrained import ASKING, BUILDING, ENDING, EPOCH, EPOCHS, STUDY, Lap, Untaught, untaught
 
-from kdsearch.search.identity import open_study
+from kdsearch.mirror.study_rows import trial_rows
+from kdsearch.store.identity import open_study
 from kdsearch.store.status import standing
 from kdsearch.store.storage import open_storage
 from kdsearch.store.trials import Trials
-from kdsearch.tracking.study_rows import trial_rows
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 SIZES, MORE = (10, 100, 1000, 5000), 5

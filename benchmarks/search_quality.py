@@ -41,14 +41,14 @@ from kdsearch.engine.training import InterruptedTrainingError
 from kdsearch.epoch import EpochResult
 from kdsearch.models.count import parameters_of
 from kdsearch.models.student import StudentConfig, StudentNet, student_outputs
-from kdsearch.prepare.bench import Bench
-from kdsearch.search.child import quiet
-from kdsearch.search.identity import stored_study
-from kdsearch.search.loop import Worker
-from kdsearch.search.messages import Job
-from kdsearch.search.samplers import STARTUP_TRIALS, warmup_epochs
-from kdsearch.search.suggest import suggest_config
+from kdsearch.phases.bench import Bench
+from kdsearch.phases.samplers import STARTUP_TRIALS, warmup_epochs
+from kdsearch.phases.suggest import suggest_config
+from kdsearch.run.child import quiet
+from kdsearch.run.protocol import Job
+from kdsearch.run.worker import Worker
 from kdsearch.store.facts import End, keep, trial_facts
+from kdsearch.store.identity import stored_study
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.takeover import Takeover

@@ -40,8 +40,8 @@ from main_job import machine
 from paired import Kept
 from task import Task, fresh
 
-from kdsearch.search.child import Child, quiet
-from kdsearch.search.messages import Job, Ready, Request, Spent
+from kdsearch.run.child import Child, quiet
+from kdsearch.run.protocol import Job, Ready, Request, Spent
 from kdsearch.store.facts import TrialFacts, attributes_of, trial_facts
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
@@ -106,7 +106,7 @@ class Kdsearch:
 
     def _prepared(self, request: Request) -> dict[str, Any]:
         prepared: dict[str, Any] = {}
-        for message in heard([Child("kdsearch.search.preparing:prepare_process").begin(request)]):
+        for message in heard([Child("kdsearch.run.preparing:prepare_process").begin(request)]):
             match message:
                 case Spent(("first view" | "later views"), seconds):
                     self.seconds.append(seconds)
@@ -127,7 +127,7 @@ class Kdsearch:
             }  # no pruner asks about it
             self.study.enqueue_trial(params, user_attrs=attributes)
         jobs = [Job("speed", self.url, self.prepared, place, workers, first, 0.0) for place in range(workers)]
-        for _ in heard([Child("kdsearch.search.loop:work_process").begin(job) for job in jobs]):
+        for _ in heard([Child("kdsearch.run.worker:work_process").begin(job) for job in jobs]):
             pass
         return self._spent(first)
 

@@ -20,11 +20,11 @@ from finished import fill
 from paired import Kept
 from untrained import BUILDING, EPOCH, EPOCHS, Lap, Untaught, untaught
 
+from kdsearch.mirror.mirror import Mirror
+from kdsearch.mirror.runs import TrialRow
+from kdsearch.mirror.study_rows import study_row, trial_rows
 from kdsearch.store.facts import study_facts
 from kdsearch.store.trials import Trials
-from kdsearch.tracking.mirror import Mirror
-from kdsearch.tracking.runs import TrialRow
-from kdsearch.tracking.study_rows import study_row, trial_rows
 
 RESULTS = Path(__file__).parent / "results" / "storage.json"
 REAL = 8  # the first trials, of which the other finished ones are copies

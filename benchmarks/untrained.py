@@ -25,11 +25,12 @@ from sqlalchemy import Engine, event
 from kdsearch.engine.checkpoint import Checkpoint
 from kdsearch.engine.training import Training
 from kdsearch.epoch import EpochResult
-from kdsearch.prepare.bench import Bench, Prepared
-from kdsearch.search import loop, trial
-from kdsearch.search.identity import open_study, stored_study
-from kdsearch.search.messages import Channel, Job, Request
-from kdsearch.search.preparing import prepare
+from kdsearch.phases import search as trial
+from kdsearch.phases.bench import Bench, Prepared
+from kdsearch.run import worker as loop
+from kdsearch.run.preparing import prepare
+from kdsearch.run.protocol import Channel, Job, Request
+from kdsearch.store.identity import open_study, stored_study
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
 from kdsearch.store.storage import StudyStorage, open_storage

@@ -36,9 +36,9 @@ from kdsearch.engine.training import Training, never
 from kdsearch.models.count import parameters_of
 from kdsearch.models.student import student_outputs
 from kdsearch.outputs import Outputs
-from kdsearch.prepare.bench import Bench, Prepared
-from kdsearch.search.child import quiet
-from kdsearch.search.identity import open_study, stored_study
+from kdsearch.phases.bench import Bench, Prepared
+from kdsearch.run.child import quiet
+from kdsearch.store.identity import open_study, stored_study
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.storage import open_storage

@@ -8,7 +8,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from kdsearch.epoch import EpochResult
-from kdsearch.search import identity
+from kdsearch.run.creating import create_study
+from kdsearch.store import identity
 from kdsearch.store.facts import DataFacts, TeacherFacts, keep
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
@@ -44,7 +45,7 @@ def invent(url: str, trials: int, name: str = "invented") -> optuna.Study:
         image_size=8,
         channels=1,
     )
-    found = identity.create_study(open_storage(url, create=True), study, facts, 2)
+    found = create_study(open_storage(url, create=True), study, facts, 2)
     teacher = TeacherFacts(
         model="resnet18", origin="trained", parameters=11_181_642, accuracy=0.97, fingerprint="f" * 64
     )

@@ -27,17 +27,17 @@ from kdsearch.api.teachers import train_teachers as train_teachers
 from kdsearch.study.settings import STORAGE as STORAGE
 
 if TYPE_CHECKING:
-    from kdsearch.deliver.cached import CachedEntry as CachedEntry
-    from kdsearch.deliver.cached import CacheReport as CacheReport
-    from kdsearch.deliver.network import NetworkTable as NetworkTable
-    from kdsearch.deliver.views import ViewsReport as ViewsReport
     from kdsearch.deliver.winner import Exported as Exported
     from kdsearch.deliver.winner import Trained as Trained
-    from kdsearch.search.teaching import TeacherReport as TeacherReport
-    from kdsearch.search.teaching import Teachers as Teachers
+    from kdsearch.inspect.cached import CachedEntry as CachedEntry
+    from kdsearch.inspect.cached import CacheReport as CacheReport
+    from kdsearch.inspect.network import NetworkTable as NetworkTable
+    from kdsearch.inspect.views import ViewsReport as ViewsReport
     from kdsearch.store.audit import Audit as Audit
     from kdsearch.store.ledger import Ledger as Ledger
     from kdsearch.store.status import Ranked as Ranked
     from kdsearch.store.status import Status as Status
     from kdsearch.store.status import Summary as Summary
     from kdsearch.study.shipped import ShippedStudy as ShippedStudy
+    from kdsearch.teachers.commands import TeacherReport as TeacherReport
+    from kdsearch.teachers.commands import Teachers as Teachers

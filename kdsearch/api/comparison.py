@@ -20,14 +20,14 @@ def ui(
     A tracking server that runs already is left alone: the address is its own. Raises UsageError,
     StorageError, MirrorUnavailableError, ServerError.
     """
-    from kdsearch.search.mirroring import mirror_now
+    from kdsearch.mirror.mirror import Mirror
+    from kdsearch.mirror.server import serving
+    from kdsearch.mirror.study_rows import study_row
+    from kdsearch.mirror.uri import tracking_uri as chosen
+    from kdsearch.run.mirror_thread import mirror_now
     from kdsearch.store.facts import study_facts
     from kdsearch.store.studies import find
     from kdsearch.store.trials import Trials
-    from kdsearch.tracking.mirror import Mirror
-    from kdsearch.tracking.server import serving
-    from kdsearch.tracking.study_rows import study_row
-    from kdsearch.tracking.uri import tracking_uri as chosen
 
     found, record = find(study, storage, reading=False)
     facts, trials = study_facts(found), Trials.of(found)

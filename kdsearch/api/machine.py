@@ -6,8 +6,8 @@ from kdsearch.progress import Progress, Silence
 from kdsearch.study.settings import STORAGE
 
 if TYPE_CHECKING:
-    from kdsearch.deliver.cached import CachedEntry, CacheReport
-    from kdsearch.deliver.views import ViewsReport
+    from kdsearch.inspect.cached import CachedEntry, CacheReport
+    from kdsearch.inspect.views import ViewsReport
 
 
 def views(
@@ -19,7 +19,7 @@ def views(
     progress: Progress | None = None,
 ) -> "ViewsReport":
     """The views that this machine has of a study; some rows are made again. Raises UsageError, DataError."""
-    from kdsearch.deliver.views import look_at_views
+    from kdsearch.inspect.views import look_at_views
     from kdsearch.store.studies import find
 
     found, record = find(study, storage)
@@ -28,7 +28,7 @@ def views(
 
 def cache(*, storage: str = STORAGE) -> "CacheReport":
     """What this machine's cache holds, and which studies in the database need it. Raises StorageError."""
-    from kdsearch.deliver.cached import look_at_cache
+    from kdsearch.inspect.cached import look_at_cache
 
     return look_at_cache(storage)
 
@@ -38,6 +38,6 @@ def clear_cache(*, storage: str = STORAGE) -> "tuple[CachedEntry, ...]":
 
     Raises UsageError where the database has no study, StorageError.
     """
-    from kdsearch.deliver.cached import clear_cache as clear
+    from kdsearch.inspect.cached import clear_cache as clear
 
     return clear(storage)

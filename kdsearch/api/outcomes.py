@@ -7,8 +7,8 @@ from kdsearch.progress import Progress, Silence
 from kdsearch.study.settings import STORAGE
 
 if TYPE_CHECKING:
-    from kdsearch.deliver.network import NetworkTable
     from kdsearch.deliver.winner import Exported
+    from kdsearch.inspect.network import NetworkTable
 
 
 def show(
@@ -18,8 +18,8 @@ def show(
 
     Raises UsageError where there is no such thing.
     """
-    from kdsearch.deliver.network import of_published, of_trial
     from kdsearch.errors import UsageError
+    from kdsearch.inspect.network import of_published, of_trial
     from kdsearch.models.published import PUBLISHED
     from kdsearch.store.studies import find
 

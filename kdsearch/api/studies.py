@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdsearch.progress import Progress, Silence, Watch
-from kdsearch.search.messages import Request
+from kdsearch.run.protocol import Request
 from kdsearch.study.settings import STORAGE
 
 if TYPE_CHECKING:
     from kdsearch.deliver.winner import Trained
-    from kdsearch.search.mirroring import Mirroring
+    from kdsearch.mirror.runs import StudyRow
+    from kdsearch.run.mirror_thread import Mirroring
     from kdsearch.store.record import StudyRecord
     from kdsearch.store.status import Status, Summary
     from kdsearch.study.shipped import ShippedStudy
-    from kdsearch.tracking.runs import StudyRow
 
 LOG_PROCESS = "kdsearch.deliver.logged:log_process"
 
@@ -26,12 +26,12 @@ def run(study: str = "digits", *, values: Mapping[str, Any] = {}, watch: Watch |
     StudyFileError, IdentityError, DataError, TeacherError or StorageError before anything is trained,
     SearchError or ReportedError when too much fails, StoppedError after SIGINT or SIGTERM.
     """
-    from kdsearch.search.loading import how_to_load
-    from kdsearch.search.model_log import ModelLog
-    from kdsearch.search.supervisor import supervise
+    from kdsearch.mirror.loading import how_to_load
+    from kdsearch.mirror.uri import how_to_compare, tracking_uri
+    from kdsearch.run.model_log import ModelLog
+    from kdsearch.run.supervisor import supervise
     from kdsearch.store.facts import study_facts
     from kdsearch.store.studies import find
-    from kdsearch.tracking.uri import how_to_compare, tracking_uri
 
     watch = watch or Silence()
     with ModelLog(LOG_PROCESS) as model_log:
@@ -69,14 +69,14 @@ def train(
 
 def join(study: str, *, values: Mapping[str, Any] = {}, watch: Watch | None = None) -> "Summary":
     """Works on a study that exists in the storage, beside others; mirrors nothing. Raises as `run`."""
-    from kdsearch.search.supervisor import supervise
+    from kdsearch.run.supervisor import supervise
 
     return supervise(Request(study=study, values=values, join=True), watch or Silence(), None)
 
 
 def create(study: str, *, values: Mapping[str, Any] = {}, watch: Watch | None = None) -> "Summary":
     """Creates a study, its tables and its teacher, and trains no student. Raises as `run`."""
-    from kdsearch.search.supervisor import supervise
+    from kdsearch.run.supervisor import supervise
 
     return supervise(Request(study=study, values=values, views=False), watch or Silence(), None)
 
@@ -86,10 +86,10 @@ def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":
 
     Raises UsageError, StorageError.
     """
+    from kdsearch.mirror.uri import how_to_compare
     from kdsearch.store import status as standing
     from kdsearch.store.facts import study_facts
     from kdsearch.store.studies import find
-    from kdsearch.tracking.uri import how_to_compare
 
     found = find(study, storage).study
     facts = study_facts(found)
@@ -113,14 +113,14 @@ def delete(
     processes work on it.
     """
     from kdsearch.errors import KdsearchError
+    from kdsearch.mirror.mirror import Mirror
+    from kdsearch.mirror.study_rows import study_row
+    from kdsearch.mirror.uri import tracking_uri as chosen
     from kdsearch.store.checkpoints import delete_checkpoints
     from kdsearch.store.facts import study_facts
     from kdsearch.store.removal import check_idle, remove_study
     from kdsearch.store.studies import find
     from kdsearch.store.trials import Trials
-    from kdsearch.tracking.mirror import Mirror
-    from kdsearch.tracking.study_rows import study_row
-    from kdsearch.tracking.uri import tracking_uri as chosen
 
     found, record = find(study, storage, reading=False)
     if not force:
@@ -148,12 +148,12 @@ def sync(
 
     Raises MirrorUnavailableError where MLflow does not answer and `follow` is off.
     """
-    from kdsearch.search.mirroring import follow_study, mirror_once
-    from kdsearch.search.model_log import ModelLog
+    from kdsearch.mirror.uri import tracking_uri as chosen
+    from kdsearch.run.mirror_thread import follow_study, mirror_once
+    from kdsearch.run.model_log import ModelLog
     from kdsearch.store.facts import study_facts
     from kdsearch.store.studies import find
     from kdsearch.store.trials import Trials
-    from kdsearch.tracking.uri import tracking_uri as chosen
 
     progress = progress or Silence()
     found, record = find(study, storage, reading=False)
@@ -170,7 +170,7 @@ def sync(
 def _open_mirror(
     uri: str | None, study: "StudyRow", record: "StudyRecord", say: Callable[[str], None]
 ) -> "Mirroring":
-    from kdsearch.tracking.mirror import Mirror
-    from kdsearch.tracking.uri import tracking_uri
+    from kdsearch.mirror.mirror import Mirror
+    from kdsearch.mirror.uri import tracking_uri
 
     return Mirror(tracking_uri(uri), study, record, say)

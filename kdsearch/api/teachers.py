@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdsearch.progress import Progress, Silence
-from kdsearch.search.messages import Request
 
 if TYPE_CHECKING:
-    from kdsearch.search.teaching import TeacherReport, Teachers
+    from kdsearch.teachers.commands import TeacherReport, Teachers
 
 
 def train_teachers(
@@ -24,12 +23,10 @@ def train_teachers(
 
     Raises StudyFileError, DataError, TeacherError, UsageError.
     """
-    from kdsearch.search import teaching
+    from kdsearch.teachers import commands
 
-    target = teaching.Target(out, force) if out else None
-    return teaching.train_teachers(
-        Request(study=study, values=values), teacher, target, progress or Silence()
-    )
+    target = commands.Target(out, force) if out else None
+    return commands.train_teachers(study, values, name=teacher, target=target, progress=progress or Silence())
 
 
 def import_teacher(
@@ -43,11 +40,12 @@ def import_teacher(
     progress: Progress | None = None,
 ) -> "TeacherReport":
     """Reads `file` as a study's teacher, scores it, writes it to `out` or beside it. Raises as above."""
-    from kdsearch.search import teaching
+    from kdsearch.teachers import commands
 
-    target = teaching.Target(out or file.parent / f"{file.stem}{teaching.SUFFIX}", force)
-    asked = Request(study=study, values=values)
-    return teaching.import_teacher(file, asked, teacher, target, progress or Silence())
+    target = commands.Target(out or file.parent / f"{file.stem}{commands.SUFFIX}", force)
+    return commands.import_teacher(
+        file, study, values, name=teacher, target=target, progress=progress or Silence()
+    )
 
 
 def evaluate_teachers(
@@ -58,14 +56,13 @@ def evaluate_teachers(
     progress: Progress | None = None,
 ) -> "list[TeacherReport]":
     """Scores a study's teachers as they are; trains none. Raises as above."""
-    from kdsearch.search import teaching
+    from kdsearch.teachers import commands
 
-    asked = Request(study=study, values=values)
-    return teaching.evaluate_teachers(asked, teacher, progress or Silence())
+    return commands.evaluate_teachers(study, values, name=teacher, progress=progress or Silence())
 
 
 def list_teachers() -> "Teachers":
     """Torchvision's classifiers, and the teachers in the cache."""
-    from kdsearch.search import teaching
+    from kdsearch.teachers import commands
 
-    return teaching.list_teachers()
+    return commands.list_teachers()

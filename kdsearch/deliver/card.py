@@ -1,7 +1,7 @@
 """The model card: the README.md of an export."""
 
 from kdsearch.config import Record
-from kdsearch.deliver.source import LOADING
+from kdsearch.deliver.student_source import LOADING
 from kdsearch.markdown import escaped
 from kdsearch.store.facts import FinalTest
 

@@ -16,7 +16,7 @@ from kdsearch.cache import digest, entry, locked
 from kdsearch.config import Record
 from kdsearch.deliver.card import CardFacts, model_card
 from kdsearch.deliver.onnx import export_onnx, run_onnx
-from kdsearch.deliver.source import run_source, student_source
+from kdsearch.deliver.student_source import run_source, student_source
 from kdsearch.errors import ExportError, UsageError
 from kdsearch.models.count import parameters_of
 from kdsearch.models.student import Network, NetworkConfig, as_input, build_student

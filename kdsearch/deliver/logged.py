@@ -14,16 +14,16 @@ from kdsearch.deliver.card import NAMED
 from kdsearch.deliver.export import ExportConfig, Preprocessing
 from kdsearch.deliver.onnx import export_onnx
 from kdsearch.markdown import escaped
-from kdsearch.search.child import child
-from kdsearch.search.identity import open_study
-from kdsearch.search.loading import keep_model
+from kdsearch.mirror.loading import keep_model
+from kdsearch.mirror.model import ModelFacts, delete_models, log_model, models_of
+from kdsearch.run.child import child
 from kdsearch.store.facts import study_facts
+from kdsearch.store.identity import open_study
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import open_storage
 from kdsearch.store.trials import Trials
-from kdsearch.tracking.model import ModelFacts, delete_models, log_model, models_of
 
-NEEDED = ("numpy", "onnxruntime", "pandas", "pillow")  # by tracking/served.py; MLflow adds itself
+NEEDED = ("numpy", "onnxruntime", "pandas", "pillow")  # by mirror/served.py; MLflow adds itself
 
 
 def log_process(connection: Connection, storage: str, name: str, uri: str, run_id: str) -> None:

@@ -15,11 +15,11 @@ from kdsearch.deliver.card import CardFacts
 from kdsearch.deliver.export import check_folder, export_student
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.errors import DataError, NothingFinishedError
+from kdsearch.mirror.loading import how_to_load
 from kdsearch.models.student import Network, student_outputs
 from kdsearch.progress import Progress
-from kdsearch.search.identity import study_at
-from kdsearch.search.loading import how_to_load
 from kdsearch.store.facts import FinalTest, final_test, keep_final_test, study_facts
+from kdsearch.store.identity import study_at
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.trials import Trials
 from kdsearch.study.file import Study

@@ -1,1 +1,1 @@
-"""All that a study knows: its trials, its facts and its record, and who works on it. Loads no torch."""
+"""All that a study knows: its trials, its facts and its record, and who works on it."""

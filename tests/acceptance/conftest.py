@@ -9,10 +9,10 @@ import pytest
 from optuna.trial import TrialState
 
 from kdsearch.errors import UsageError
-from kdsearch.search.identity import find_study
-from kdsearch.search.messages import Request
-from kdsearch.search.supervisor import supervise
+from kdsearch.run.protocol import Request
+from kdsearch.run.supervisor import supervise
 from kdsearch.store.facts import trial_facts
+from kdsearch.store.identity import find_study
 from kdsearch.store.storage import open_storage
 from kdsearch.store.trials import FINISHED
 
@@ -42,8 +42,8 @@ import sys
 from kdsearch import api
 from kdsearch.errors import KdsearchError
 from kdsearch.progress import Silence
-from kdsearch.search.messages import Request
-from kdsearch.search.supervisor import supervise
+from kdsearch.run.protocol import Request
+from kdsearch.run.supervisor import supervise
 
 if __name__ == "__main__":
     how, storage = sys.argv[1:]

@@ -17,7 +17,7 @@ from sqlalchemy import inspect
 from kdsearch import api
 from kdsearch.database import open_engine
 from kdsearch.errors import ReportedError, StudyDeletedError
-from kdsearch.search.signals import ONE_SIGNAL
+from kdsearch.run.signals import ONE_SIGNAL
 from kdsearch.store.facts import trial_facts
 from tests.servers import wait_until
 

@@ -5,7 +5,8 @@ from click.testing import CliRunner
 
 from kdsearch.cache import entry, locked, making
 from kdsearch.cli import main
-from kdsearch.search.identity import DataFacts, create_study
+from kdsearch.run.creating import create_study
+from kdsearch.store.facts import DataFacts
 from kdsearch.store.storage import open_storage
 from kdsearch.study.file import load_study
 

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from kdsearch.cli import main
-from kdsearch.search import identity
+from kdsearch.run.creating import create_study
+from kdsearch.store import identity
 from kdsearch.store.storage import open_storage
 from kdsearch.study.file import Study, load_study
 
@@ -45,7 +46,7 @@ def create(url, study):
         image_size=8,
         channels=1,
     )
-    return identity.create_study(open_storage(url, create=True), study, facts, views=1)
+    return create_study(open_storage(url, create=True), study, facts, views=1)
 
 
 def told(*arguments):

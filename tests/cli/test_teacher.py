@@ -13,8 +13,8 @@ from kdsearch.cli import main
 from kdsearch.errors import UsageError
 from kdsearch.models.teachers import build_teacher
 from kdsearch.models.weights import from_bytes
-from kdsearch.search.teaching import Target
 from kdsearch.study.file import Study
+from kdsearch.teachers.commands import Target
 
 FILE = """
 [data]
@@ -179,7 +179,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 from kdsearch.errors import KdsearchError
-from kdsearch.search.teaching import Target
+from kdsearch.teachers.commands import Target
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
 try:
     Target(Path("t.safetensors"), True).write(bytes(200))

@@ -90,4 +90,4 @@ def test_workers_open_sets_without_the_libraries_that_make_them():
 
 
 def test_only_digits_load_scikit_learn():
-    assert not {"sklearn", "scipy"} & loaded_by("kdsearch.search.preparing")
+    assert not {"sklearn", "scipy"} & loaded_by("kdsearch.run.preparing")

@@ -6,11 +6,11 @@ import sys
 import pytest
 
 from kdsearch.cache import locked, making
-from kdsearch.deliver.cached import clear_cache, look_at_cache
 from kdsearch.errors import UsageError
+from kdsearch.inspect.cached import clear_cache, look_at_cache
 from kdsearch.places import cache_root
-from kdsearch.search.messages import Channel, Request
-from kdsearch.search.preparing import prepare
+from kdsearch.run.preparing import prepare
+from kdsearch.run.protocol import Channel, Request
 
 SETTINGS = {
     "data.train_images": 40,

@@ -19,7 +19,7 @@ from kdsearch.deliver.export import (
     export_student,
 )
 from kdsearch.deliver.onnx import run_onnx
-from kdsearch.deliver.source import run_source
+from kdsearch.deliver.student_source import run_source
 from kdsearch.errors import ExportError, UsageError
 from kdsearch.models.student import as_input, build_student
 from tests.servers import wait_until

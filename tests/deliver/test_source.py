@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdsearch.deliver.source import run_source, student_source
+from kdsearch.deliver.student_source import run_source, student_source
 from kdsearch.errors import ExportError
 from kdsearch.models.families import FAMILIES
 from kdsearch.models.published import PUBLISHED, PublishedConfig

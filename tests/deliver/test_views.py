@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 
-from kdsearch.deliver.views import look_at_views
 from kdsearch.errors import CacheDamagedError
+from kdsearch.inspect.views import look_at_views
 from kdsearch.progress import Silence
-from kdsearch.search.messages import Channel, Request
-from kdsearch.search.preparing import prepare
+from kdsearch.run.preparing import prepare
+from kdsearch.run.protocol import Channel, Request
 from kdsearch.store.studies import find
 
 SETTINGS = {

@@ -13,12 +13,12 @@ from kdsearch.engine.training import InterruptedTrainingError, Training
 from kdsearch.errors import CacheClearedError, CacheDamagedError
 from kdsearch.models.count import count_parameters, parameters_of
 from kdsearch.models.student import as_input
-from kdsearch.prepare.bench import Bench, Prepared
-from kdsearch.prepare.teacher import prepare_teachers
+from kdsearch.phases.bench import Bench, Prepared
 from kdsearch.progress import Silence
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.study.architecture import Architecture
 from kdsearch.study.trial_config import TrialConfig
+from kdsearch.teachers.ready import prepare_teachers
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import Answering, ViewBank, open_view
 from kdsearch.views.build import ViewBuilder

@@ -14,10 +14,10 @@ from kdsearch.models.student import as_input
 from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.models.weights import from_bytes
 from kdsearch.places import cache_root
-from kdsearch.prepare.taught import FACTS, WEIGHTS, answer
-from kdsearch.prepare.teacher import check_teachers, prepare_teachers
 from kdsearch.progress import Silence
 from kdsearch.store.runs import TEACHER, Run
+from kdsearch.teachers.ready import check_teachers, prepare_teachers
+from kdsearch.teachers.taught import FACTS, WEIGHTS, answer
 
 CPU = torch.device("cpu")
 MODEL = "mobilenet_v3_small"

@@ -14,11 +14,12 @@ from kdsearch.cache import making
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
 from kdsearch.database import open_engine
-from kdsearch.prepare.bench import Bench, Prepared
+from kdsearch.phases.bench import Bench, Prepared
 from kdsearch.progress import Silence
-from kdsearch.search import identity
-from kdsearch.search.loop import Worker
-from kdsearch.search.messages import Channel, Job
+from kdsearch.run.creating import create_study, data_facts
+from kdsearch.run.protocol import Channel, Job
+from kdsearch.run.worker import Worker
+from kdsearch.store import identity
 from kdsearch.store.facts import trial_facts
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import open_storage
@@ -135,8 +136,8 @@ def create(tmp_path, url, empty, small, data):
         if storage == url and not (tmp_path / "kdsearch.db").exists():
             shutil.copy(empty, tmp_path / "kdsearch.db")
         study = small(name=name, **tables)
-        facts = identity.data_facts("digits", SearchSets.open(data))
-        identity.create_study(open_storage(storage, create=storage != url), study, facts, 2)
+        facts = data_facts("digits", SearchSets.open(data))
+        create_study(open_storage(storage, create=storage != url), study, facts, 2)
         found = identity.open_study(open_storage(storage), name)
         identity.settle_target(found, target, 0, 100)
         return found

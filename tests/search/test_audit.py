@@ -5,12 +5,12 @@ import pytest
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.search.trial import is_audited
+from kdsearch.mirror.study_rows import trial_rows
+from kdsearch.phases.search import is_audited
 from kdsearch.store.audit import Audit, audit
 from kdsearch.store.facts import Audited, trial_facts
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.trials import FINISHED, Trials
-from kdsearch.tracking.study_rows import trial_rows
 
 STUDENT = {"student": {"config": {}, "parameters": 1, "macs": 1}}
 WARM = 3  # the first epoch about which the pruner is asked

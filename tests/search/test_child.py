@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kdsearch.search.child import ALLOCATOR, Child
+from kdsearch.run.child import ALLOCATOR, Child
 from tests.servers import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def test_what_the_user_says_of_the_allocator_stays(monkeypatch):
 
 TWICE = """
 import atexit, os, signal
-from kdsearch.search.preparing import leave
+from kdsearch.run.preparing import leave
 
 signal.signal(signal.SIGTERM, leave)
 atexit.register(os.kill, os.getpid(), signal.SIGTERM)

@@ -14,7 +14,7 @@ from tests.servers import wait_until
 FOLLOW = """
 import sys
 from kdsearch.errors import KdsearchError
-from kdsearch.search.mirroring import follow_study
+from kdsearch.run.mirror_thread import follow_study
 
 class Heard:
     study, moved = None, 0.0
@@ -64,7 +64,7 @@ def test_a_signal_ends_it_after_a_last_look_at_all_there_is(create, follower, nu
 
 SLOWLY = """
 import time
-from kdsearch.search import signals
+from kdsearch.run import signals
 signals.ONE_SIGNAL = 60.0
 """ + FOLLOW.replace('        print("tick"', '        time.sleep(0.5)\n        print("tick"')
 

@@ -3,7 +3,8 @@ import pytest
 
 from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, UsageError
-from kdsearch.search import identity
+from kdsearch.run.creating import create_study, data_facts
+from kdsearch.store import identity
 from kdsearch.store.storage import open_storage
 from kdsearch.store.studies import choose_study
 from kdsearch.study.settings import RunConfig
@@ -11,12 +12,12 @@ from kdsearch.study.settings import RunConfig
 
 @pytest.fixture
 def facts(data):
-    return identity.data_facts("digits", SearchSets.open(data))
+    return data_facts("digits", SearchSets.open(data))
 
 
 @pytest.fixture
 def new(url, small, facts):
-    return lambda: identity.create_study(open_storage(url, create=True), small(), facts, 2)
+    return lambda: create_study(open_storage(url, create=True), small(), facts, 2)
 
 
 def test_a_study_is_read_back_as_it_was_created(create, small):
@@ -88,7 +89,7 @@ def test_a_study_whose_creator_died_is_created_again_with_what_holds_now(url, sm
         identity.open_study(storage, "small")
     identity.check_settings(half, small())
     identity.check_data(half, "small", facts)
-    found = identity.create_study(storage, small(training={"epochs": 9}), facts, 5)
+    found = create_study(storage, small(training={"epochs": 9}), facts, 5)
     assert (found.user_attrs["views"], identity.stored_study(found).max_epochs) == (5, 9)
 
 
@@ -113,7 +114,7 @@ def test_a_study_of_another_program_is_refused_and_left_as_it_is(url, small, fac
     before = dict(theirs.user_attrs), len(theirs.trials)
     for meet in (
         lambda: identity.check_settings(theirs, small()),
-        lambda: identity.create_study(storage, small(), facts, 2),
+        lambda: create_study(storage, small(), facts, 2),
     ):
         with pytest.raises(IdentityError, match=r"'small' in this database was not created by kds.*--name"):
             meet()
@@ -154,6 +155,6 @@ def test_the_target_of_a_study_that_exists(create, given, finished, target, stor
 
 def test_a_study_remembers_which_teachers_came_from_files(url, small, facts):
     study = small(teacher={"checkpoint": "teacher.pt"})
-    found = identity.create_study(open_storage(url, create=True), study, facts, 2)
+    found = create_study(open_storage(url, create=True), study, facts, 2)
     assert found.user_attrs["given_teachers"] == ["teacher"]
     assert identity.stored_study(found).teachers["teacher"].checkpoint is None

@@ -8,8 +8,9 @@ import pytest
 from optuna.trial import TrialState
 
 from kdsearch.errors import CacheDamagedError, SearchError, StorageError
-from kdsearch.search import loop, trial
-from kdsearch.search.messages import Say
+from kdsearch.phases import search as trial
+from kdsearch.run import worker as loop
+from kdsearch.run.protocol import Say
 from kdsearch.store.facts import keep, trial_facts
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.takeover import give_back

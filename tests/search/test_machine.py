@@ -1,7 +1,7 @@
 import joblib
 import pytest
 
-from kdsearch.search.machine import share_of
+from kdsearch.run.machine import share_of
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
-from kdsearch.search import mirroring
-from kdsearch.search.mirroring import MirrorThread
+from kdsearch.mirror.mirror import Mirror
+from kdsearch.run import mirror_thread as mirroring
+from kdsearch.run.mirror_thread import MirrorThread
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.storage import open_storage
 from kdsearch.store.trials import FINISHED
-from kdsearch.tracking.mirror import Mirror
 from tests.servers import mlflow_server, wait_until
 
 

@@ -9,14 +9,14 @@ import pytest
 from mlflow import MlflowClient
 
 from kdsearch.data.image_set import SearchSets
-from kdsearch.search.loading import how_to_load
-from kdsearch.search.mirroring import mirror_once
-from kdsearch.search.model_log import ModelLog
+from kdsearch.mirror.loading import how_to_load
+from kdsearch.mirror.mirror import Mirror
+from kdsearch.mirror.mirrored import STUDY_TAG
+from kdsearch.mirror.model import LAYOUT_TAG
+from kdsearch.run.mirror_thread import mirror_once
+from kdsearch.run.model_log import ModelLog
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.trials import Trials
-from kdsearch.tracking.mirror import Mirror
-from kdsearch.tracking.mirrored import STUDY_TAG
-from kdsearch.tracking.model import LAYOUT_TAG
 from tests.servers import mlflow_server
 
 LOG = "kdsearch.deliver.logged:log_process"

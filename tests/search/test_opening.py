@@ -6,8 +6,8 @@ import pytest
 
 from kdsearch.errors import OutageError
 from kdsearch.progress import Silence
-from kdsearch.search import supervisor
-from kdsearch.search.messages import Created, Request
+from kdsearch.run import supervisor
+from kdsearch.run.protocol import Created, Request
 from kdsearch.store.storage import open_storage
 
 

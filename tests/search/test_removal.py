@@ -8,8 +8,8 @@ from optuna.trial import TrialState, create_trial
 
 from kdsearch.cli import main
 from kdsearch.errors import StudyDeletedError, UsageError
-from kdsearch.search.child import Child
-from kdsearch.search.messages import Failed, Job
+from kdsearch.run.child import Child
+from kdsearch.run.protocol import Failed, Job
 from kdsearch.store import liveness
 from kdsearch.store.facts import TrialFacts, attributes_of, keep
 from kdsearch.store.record import StudyRecord
@@ -87,7 +87,7 @@ def test_a_worker_whose_study_is_deleted_says_so_in_one_line_and_leaves_no_row(
     create, url, prepared, rows_of
 ):
     study = create(3, training={"epochs": 200, "batch_size": 20})
-    child = Child("kdsearch.search.loop:work_process")
+    child = Child("kdsearch.run.worker:work_process")
     child.begin(Job("small", url, prepared.model_dump(mode="json"), 0, 1, 0, 0.0))
     said = []
 

@@ -4,7 +4,7 @@ import pytest
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.search.samplers import make_pruner, make_sampler, warmup_epochs
+from kdsearch.phases.samplers import make_pruner, make_sampler, warmup_epochs
 
 
 @pytest.mark.parametrize(("epochs", "warm"), [(1, 3), (10, 3), (12, 4), (30, 9), (31, 10)])

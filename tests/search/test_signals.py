@@ -5,8 +5,8 @@ from time import monotonic
 
 import pytest
 
-from kdsearch.search import signals
-from kdsearch.search.signals import stopping
+from kdsearch.run import signals
+from kdsearch.run.signals import stopping
 from tests.servers import wait_until
 
 

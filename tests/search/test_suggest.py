@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from optuna.samplers import RandomSampler
 
 from kdsearch.models.student import build_student
-from kdsearch.prepare.bench import Bench
-from kdsearch.search.suggest import suggest_config
+from kdsearch.phases.bench import Bench
+from kdsearch.phases.suggest import suggest_config
 from kdsearch.store.record import StudyRecord
 
 WIDE = {

@@ -1,9 +1,9 @@
 """What a study with several teachers tells of them."""
 
+from kdsearch.mirror.study_rows import study_row
 from kdsearch.store.facts import keep, study_facts, trial_facts
 from kdsearch.store.status import summary
 from kdsearch.store.trials import Trials
-from kdsearch.tracking.study_rows import study_row
 
 
 def rows(study):

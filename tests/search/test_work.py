@@ -10,11 +10,11 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from kdsearch.data import decode
 from kdsearch.models.teachers import Teacher
-from kdsearch.prepare.bench import Bench, Prepared
-from kdsearch.search import identity
-from kdsearch.search.loop import Worker
-from kdsearch.search.messages import Channel, Job, Ready, Request
-from kdsearch.search.preparing import prepare
+from kdsearch.phases.bench import Bench, Prepared
+from kdsearch.run.preparing import prepare
+from kdsearch.run.protocol import Channel, Job, Ready, Request
+from kdsearch.run.worker import Worker
+from kdsearch.store import identity
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import open_storage
 from kdsearch.store.takeover import Takeover

@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 from optuna.trial import TrialState
 
-from kdsearch.search.child import Child
-from kdsearch.search.messages import Job
+from kdsearch.run.child import Child
+from kdsearch.run.protocol import Job
 from kdsearch.store.facts import trial_facts
 from kdsearch.store.liveness import worker_of
-from kdsearch.store.trials import FINISHED
+from kdsearch.store.trials import FINISHED, Trials
 from tests.servers import wait_until
 
 
@@ -24,7 +24,7 @@ class Crew:
         self.children = [self._start(job) for job in self.jobs]
 
     def _start(self, job):
-        return Child("kdsearch.search.loop:work_process").begin(job)
+        return Child("kdsearch.run.worker:work_process").begin(job)
 
     def process(self, pid):
         return next((child.process for child in self.children if child.process.pid == pid), None)
@@ -66,9 +66,9 @@ def test_four_workers_of_which_six_are_killed_finish_every_slot_once(create, cre
     kills = sorted(chance.sample(range(20), 6))
 
     def is_done():
-        running = [trial for trial in study.trials if trial.state == TrialState.RUNNING and worker_of(trial)]
+        running = [trial for trial in Trials.of(study).in_state(TrialState.RUNNING) if worker_of(trial)]
         if kills and running and len(finished(study)) >= kills[0]:
-            victim = workers.process(worker_of(chance.choice(running))["pid"])
+            victim = workers.process(worker_of(chance.choice(running)).pid)
             if victim and victim.is_alive():
                 victim.kill()
                 kills.pop(0)

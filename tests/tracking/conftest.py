@@ -1,9 +1,9 @@
 import pytest
 
 from kdsearch.epoch import EpochResult
+from kdsearch.mirror.runs import StudyRow, TrialRow
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
-from kdsearch.tracking.runs import StudyRow, TrialRow
 from tests.servers import mlflow_server, postgres_server
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from kdsearch.errors import UsageError
-from kdsearch.search.messages import Request
-from kdsearch.search.preparing import prepare
-from kdsearch.tracking.local import check_store, sqlite_file
+from kdsearch.mirror.local import check_store, sqlite_file
+from kdsearch.run.preparing import prepare
+from kdsearch.run.protocol import Request
 
 
 @pytest.mark.parametrize(

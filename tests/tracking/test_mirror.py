@@ -5,9 +5,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
+from kdsearch.mirror.mirror import Mirror
+from kdsearch.mirror.reaching import MirrorUnavailableError
 from kdsearch.store.runs import SEARCH, TEACHER, Run
-from kdsearch.tracking.mirror import Mirror
-from kdsearch.tracking.reaching import MirrorUnavailableError
 
 # MLflow's own use of SQLAlchemy; hidden from users, as Python hides all deprecations in libraries.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:sqlalchemy.exc.SADeprecationWarning")

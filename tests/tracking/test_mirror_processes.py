@@ -8,10 +8,10 @@ from kdsearch.store.runs import SEARCH, Run
 
 QUIET = """
 import sys
-from kdsearch.tracking.mirror import Mirror
-from kdsearch.tracking.reaching import MirrorUnavailableError
+from kdsearch.mirror.mirror import Mirror
+from kdsearch.mirror.reaching import MirrorUnavailableError
 from kdsearch.store.record import StudyRecord
-from kdsearch.tracking.runs import StudyRow
+from kdsearch.mirror.runs import StudyRow
 record = StudyRecord("sqlite:///kdsearch.db", "digits")
 study = StudyRow(name="digits", file_text="", data={"name": "digits", "fingerprint": "f"})
 Mirror("sqlite:///mlflow.db", study, record).tick([])
@@ -36,10 +36,10 @@ def test_a_new_store_is_made_without_a_word_and_an_absent_server_costs_one_line(
 RACE = """
 import sys
 from kdsearch.epoch import EpochResult
-from kdsearch.tracking.mirror import Mirror
-from kdsearch.tracking.reaching import MirrorUnavailableError
+from kdsearch.mirror.mirror import Mirror
+from kdsearch.mirror.reaching import MirrorUnavailableError
 from kdsearch.store.record import StudyRecord
-from kdsearch.tracking.runs import StudyRow, TrialRow
+from kdsearch.mirror.runs import StudyRow, TrialRow
 
 uri, storage, *rows = sys.argv[1:]
 trials = [TrialRow.model_validate_json(row) for row in rows]

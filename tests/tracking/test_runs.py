@@ -1,4 +1,4 @@
-from kdsearch.tracking.runs import has_run, run_name, shown, trial_params, trial_points, trial_tags
+from kdsearch.mirror.runs import has_run, run_name, shown, trial_params, trial_points, trial_tags
 
 
 def final(points):

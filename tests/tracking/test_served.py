@@ -7,7 +7,7 @@ from PIL import Image
 
 from kdsearch.data.decode import fitted as fitted_by_training
 from kdsearch.data.decode import opaque
-from kdsearch.tracking.served import fitted, pixels_of, softmax
+from kdsearch.mirror.served import fitted, pixels_of, softmax
 
 RANDOM = np.random.default_rng(0)
 COLOUR = RANDOM.integers(0, 256, (4, 6, 5, 3), np.uint8)

@@ -11,8 +11,8 @@ from alembic import command
 from mlflow.store.db import utils as database
 from sqlalchemy import StaticPool, create_engine
 
-from kdsearch.tracking.reaching import MirrorUnavailableError, reaching
-from kdsearch.tracking.store import open_client
+from kdsearch.mirror.reaching import MirrorUnavailableError, reaching
+from kdsearch.mirror.store import open_client
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:sqlalchemy.exc.SADeprecationWarning")
@@ -20,14 +20,14 @@ OLDER = "cbc13b556ace"  # a revision of MLflow's tables from before 2025
 
 OPEN = """
 import sys
-from kdsearch.tracking.store import open_client
+from kdsearch.mirror.store import open_client
 print("ready", flush=True)
 sys.stdin.read()
 open_client(sys.argv[1])
 """
 PLAIN = """
 import sys
-import kdsearch.tracking
+import kdsearch.mirror
 from mlflow import MlflowClient
 print("ready", flush=True)
 sys.stdin.read()

@@ -1,7 +1,7 @@
 import pytest
 
 from kdsearch.errors import UsageError
-from kdsearch.tracking.uri import DEFAULT_URI, how_to_compare, tracking_uri
+from kdsearch.mirror.uri import DEFAULT_URI, how_to_compare, tracking_uri
 
 
 def test_the_option_comes_before_the_environment_and_that_before_the_default(monkeypatch):

@@ -1,0 +1,1 @@
+"""What one looks at by itself: networks, views, the cache."""

@@ -1,0 +1,119 @@
+"""What this machine's cache holds, which studies need it, and the rest of it removed."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import torch
+
+from kdsearch.cache import clear, entry, is_held, names_in
+from kdsearch.config import Record
+from kdsearch.data.sources import archives_of, data_entry, find_source
+from kdsearch.database import check_url
+from kdsearch.errors import DataError, UsageError
+from kdsearch.places import cache_root
+from kdsearch.run.preparing import views_folder
+from kdsearch.store.facts import study_facts
+from kdsearch.store.identity import find_study, study_at
+from kdsearch.store.storage import open_existing
+from kdsearch.store.studies import studies_in
+from kdsearch.teachers.taught import entry_of
+
+KINDS = ("data", "teachers", "views", "downloads", "unpacked")
+DEVICES = ("cpu", "cuda")  # whose teachers and views a study may have here
+
+
+class CachedEntry(Record):
+    """One entry of the cache, or what is left of it."""
+
+    kind: str
+    path: Path
+    size: int  # bytes
+    studies: tuple[str, ...]  # that need it, of those in the database
+    held: bool  # by a process that lives
+
+
+class CacheReport(Record):
+    """What the cache holds."""
+
+    folder: Path
+    entries: tuple[CachedEntry, ...]
+
+    @property
+    def unneeded(self) -> tuple[CachedEntry, ...]:
+        """What can be cleared: no study in the database needs it, and no living process holds it."""
+        return tuple(each for each in self.entries if not each.studies and not each.held)
+
+
+def look_at_cache(storage: str) -> CacheReport:
+    """The cache's entries by kind, the largest first. Raises StorageError.
+
+    Where the database is not there, no entry is known to be needed.
+    """
+    needed: dict[Path, list[str]] = defaultdict(list)
+    for found in _studies(storage):
+        for path in set(_needs(found)):
+            needed[path].append(found.study_name)
+    entries = [
+        CachedEntry(
+            kind=kind,
+            path=path,
+            size=_size(path),
+            studies=tuple(sorted(needed.get(path, []))),
+            held=path.is_dir() and is_held(path),
+        )
+        for kind in KINDS
+        for path in (entry(kind, name) for name in names_in(entry(kind)))
+    ]
+    entries.sort(key=lambda each: (KINDS.index(each.kind), -each.size, each.path.name))
+    return CacheReport(folder=cache_root(), entries=tuple(entries))
+
+
+def clear_cache(storage: str) -> tuple[CachedEntry, ...]:
+    """Removes what no study in the database needs and no living process holds; returns what was removed.
+
+    Raises UsageError where there is no such database: every study's entries would go.
+    """
+    if not _studies(storage):
+        raise UsageError(
+            "no study in this database, so that nothing is known to be needed; name another database with "
+            f"--storage, or delete {cache_root()}"
+        )
+    return tuple(each for each in look_at_cache(storage).unneeded if clear(each.path))
+
+
+def _studies(storage: str) -> list[optuna.Study]:
+    check_url(storage)
+    try:
+        opened = open_existing(storage)
+    except UsageError:  # no database yet
+        return []
+    return [found for name in studies_in(opened) if (found := find_study(opened, name))]
+
+
+def _needs(found: optuna.Study) -> Iterator[Path]:
+    """The entries that a study uses where it runs here. Its images' are known while its folder is here."""
+    study, facts = study_at(found, None), study_facts(found)
+    images = facts.data.fingerprint
+    try:
+        source = find_source(study.data, study.seed)
+    except DataError:
+        pass
+    else:
+        yield data_entry(study.data, study.seed, source)
+        for archive in archives_of(source):
+            yield entry("downloads", archive.md5)
+            yield entry("unpacked", archive.md5)
+    prints = {name: each.fingerprint for name, each in (facts.teachers or {}).items()}
+    for device in DEVICES:
+        yield views_folder(study, images, prints, torch.device(device))
+        for name in study.teachers:
+            yield entry_of(study, name, images, device)
+
+
+def _size(path: Path) -> int:
+    """Bytes of an entry, and of what is half made beside it."""
+    beside = path.parent.glob(f".{path.name}.*")
+    files = (file for root in (path, *beside) for file in (root, *root.rglob("*")))
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,0 +1,88 @@
+"""The views that this machine has of a study, and whether they are what they should be."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+
+from kdsearch.cache import check
+from kdsearch.config import Record
+from kdsearch.data.sources import load_search_sets
+from kdsearch.device import choose_device
+from kdsearch.errors import CacheDamagedError, UsageError
+from kdsearch.progress import Progress
+from kdsearch.run.preparing import bank_of, builder_of
+from kdsearch.store.facts import study_facts
+from kdsearch.store.identity import check_data, study_at
+from kdsearch.store.record import StudyRecord
+from kdsearch.teachers.ready import prepare_teachers
+from kdsearch.views.bank import ViewBank
+
+ROWS = 64  # that are made again
+# On the CPU half precision and another order of sums stay at 0.002. On CUDA teachers answer in bfloat16: its
+# rounding alone moves a logit by 0.005, and fewer rows may take other kernels. Another teacher is 1 away.
+TOLERANCE = {"cpu": 0.01, "cuda": 0.05}
+
+
+class ViewsReport(Record):
+    """What there is, and how far one of them is from what is made anew."""
+
+    study: str
+    folder: Path
+    count: int  # that the study wants
+    made: tuple[int, ...]
+    size: int  # bytes of those made
+    checked: int | None = None  # the view of which some rows were made again; all are proved by their sums
+    gap: float | None = None  # of a logit, over the largest or 1
+
+
+def look_at_views(
+    found: optuna.Study, record: StudyRecord, progress: Progress, *, data: str | None, on: str
+) -> ViewsReport:
+    """Lists the views made on the device `on`, proves each by its sums, and makes ROWS rows of the last anew.
+
+    By the study's own teachers. Raises UsageError before these are there, and where a view is not what it
+    should be; CacheDamagedError for views whose files have changed.
+    """
+    study = study_at(found, data)
+    if study_facts(found).teachers is None:
+        raise UsageError(f"study {study.name!r} has no views yet; 'kdsearch run' makes them")
+    device = choose_device(on)
+    sets = load_search_sets(study.data, study.seed, progress)
+    check_data(found, study.name, sets.fingerprint)
+    ready = prepare_teachers(study, sets, record, device, progress)
+    bank = bank_of(study, found, sets, ready, device)
+    made = tuple(number for number in range(bank.count) if bank.exists(number))
+    _prove(bank, made, progress)
+    report = ViewsReport(
+        study=study.name,
+        folder=bank.folder,
+        count=bank.count,
+        made=made,
+        size=sum(file.stat().st_size for number in made for file in bank.path(number).iterdir()),
+    )
+    if not made:
+        return report
+    gap = builder_of(study, sets, bank, ready).gap(made[-1], ROWS)
+    if not gap <= TOLERANCE[device.type]:
+        raise UsageError(
+            f"{bank.path(made[-1])}: not what images, augmentation and teachers make (a logit differs by "
+            f"{gap:.2g}); remove {bank.folder}, and 'kdsearch run' makes the views anew"
+        )
+    return report.model_copy(update={"checked": made[-1], "gap": gap})
+
+
+def _prove(bank: ViewBank, made: Sequence[int], progress: Progress) -> None:
+    damaged = []
+    for done, number in enumerate(made):
+        progress.step("views proved", done, len(made))
+        try:
+            check(bank.path(number), wholly=True)
+        except CacheDamagedError as error:
+            damaged.append(str(error))
+    progress.step("views proved", len(made), len(made))
+    if damaged:
+        which = (
+            f"{len(damaged)} of {len(made)} views are damaged" if len(damaged) > 1 else "a view is damaged"
+        )
+        raise CacheDamagedError(f"{which}: {', '.join(damaged)}; 'kdsearch run' makes it anew")

@@ -1,0 +1,79 @@
+"""A study and its trials as the mirror sends them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import tomli_w
+
+from kdsearch.mirror.runs import ALPHA, FAMILY, LOSS, StudyRow, TrialRow
+from kdsearch.store.facts import StudyFacts
+from kdsearch.store.trials import StudyTrial, Trials
+from kdsearch.study.teachers import ONLY, place_of
+
+
+def trial_rows(trials: Trials, known: dict[int, TrialRow] | None = None) -> list[TrialRow]:
+    """Every trial that has a run; ended ones do not change and are kept in `known`, by number."""
+    kept = {} if known is None else known
+    with_run = [trial for trial in trials if trial.run]
+    kept |= {t.number: _row(t) for t in with_run if t.state.is_finished() and t.number not in kept}
+    return [kept.get(trial.number) or _row(trial) for trial in with_run]
+
+
+def _row(trial: StudyTrial) -> TrialRow:
+    facts, frozen, run = trial.facts, trial.frozen, trial.run
+    assert run is not None, "only trials with a run become rows"
+    student = facts.student
+    shape = {}
+    if student:  # what every trial is compared by, searched or not
+        shape = {FAMILY: student.family, LOSS: student.loss, ALPHA: student.config["alpha"]}
+    return TrialRow(
+        number=trial.number,
+        run=run,
+        state=trial.state.name,
+        params={**shape, **frozen.params},
+        value=frozen.value if trial.state.name == "COMPLETE" else None,
+        val_loss=facts.val_loss,
+        parameters=student.parameters if student else None,
+        macs=student.macs if student else None,
+        reason=facts.reason,
+        mark=facts.mark,
+        baseline=facts.baseline,
+        started=_seconds(frozen.datetime_start),
+        finished=_seconds(frozen.datetime_complete),
+        audited_epoch=facts.audited.epoch if facts.audited else None,
+        tags=student.provenance if student else {},
+    )
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment else None
+
+
+def study_row(name: str, facts: StudyFacts, trials: Trials) -> StudyRow:
+    """What the parent run tells."""
+    stored, known = facts.study, facts.teachers or {}
+    teachers = {each: known[each].model_dump(exclude={"curve"}) for each in known}
+    best = trials.best.run if trials.best else None
+    return StudyRow(
+        name=name,
+        file_text=tomli_w.dumps(_without_none(stored)),
+        data=facts.data.model_dump(mode="json"),
+        teachers={place_of(each): teachers.get(each, {}) for each in stored.get("teachers") or [ONLY]},
+        seed=stored["seed"],
+        target=facts.target,
+        best=best.key if best else None,
+        losses={loss: _of_loss(facts.params, loss) for loss in stored.get("losses") or {}},
+    )
+
+
+def _of_loss(params: Mapping[str, Any], loss: str) -> tuple[str, ...]:
+    return tuple(name for name in params if name.startswith(f"{loss}."))
+
+
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    """TOML has no null: a key that is None is one that was left out."""
+    pairs = (
+        (key, _without_none(value) if isinstance(value, dict) else value) for key, value in table.items()
+    )
+    return {key: value for key, value in pairs if value is not None}

@@ -1,0 +1,64 @@
+"""From Optuna's trial to a trial config: each searched field is one suggestion."""
+
+from typing import Any
+
+from optuna.trial import Trial
+
+from kdsearch.config import Choices
+from kdsearch.models.student import NetworkConfig
+from kdsearch.phases.bench import Bench
+from kdsearch.study.architecture import SEARCHED, Architecture
+from kdsearch.study.distillation import Distillation, loss_names
+from kdsearch.study.space import Space
+from kdsearch.study.trial_config import TrialConfig
+
+
+def suggest_config(trial: Trial, bench: Bench) -> TrialConfig:
+    """Draws a student that fits the budget, its losses and its training."""
+    study = bench.study
+    student = _student(trial, bench)
+    distillation = draw(trial, "distillation", study.distillation)
+    loss = distillation.loss
+    return TrialConfig(
+        student=student,
+        loss=loss,
+        losses={name: draw(trial, name, study.losses[name]).model_dump() for name in loss_names(loss)},
+        **_teaching(distillation),
+        training=draw(trial, "training", study.training),
+    )
+
+
+def _student(trial: Trial, bench: Bench) -> NetworkConfig:
+    """A published network as it is, or a searched one as wide as the budget allows."""
+    study = bench.study
+    architecture: Architecture = draw(trial, "student", study.student)
+    if architecture.network != SEARCHED:
+        return bench.normalised(architecture.published(bench.classes))
+    options = draw(trial, architecture.family, study.families[architecture.family])
+    student = architecture.student(options.model_dump(), bench.classes, bench.image_size)
+    return bench.fitted(student, architecture.fraction)
+
+
+def _teaching(drawn: Distillation) -> dict[str, Any]:
+    """The teacher and its weight alpha, where there is a loss that could read the one and weigh the other."""
+    return {"alpha": drawn.alpha, "teacher": drawn.teacher} if loss_names(drawn.loss) else {}
+
+
+def draw(trial: Trial, prefix: str, space: Space) -> Any:
+    """The record of a space: one suggestion for each searched field that the earlier ones leave a meaning."""
+    drawn: dict[str, Any] = {}
+    for field in space.record.model_fields:
+        if field not in space.searched:
+            drawn[field] = space.fixed[field]
+        elif space.record.is_active(field, drawn):
+            drawn[field] = _suggest_one(trial, f"{prefix}.{field}", space, field)
+    return space.make(drawn)
+
+
+def _suggest_one(trial: Trial, name: str, space: Space, field: str) -> Any:
+    searched = space.searched[field]
+    if isinstance(searched, Choices):
+        return trial.suggest_categorical(name, searched.values)
+    if space.is_integer(field):
+        return trial.suggest_int(name, int(searched.low), int(searched.high), log=searched.log)
+    return trial.suggest_float(name, searched.low, searched.high, log=searched.log)

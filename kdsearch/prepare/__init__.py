@@ -1,1 +1,0 @@
-"""What a study needs before its first trial: images, teacher, views, record."""

@@ -1,0 +1,1 @@
+"""The processes of one machine: supervisor, preparing process, workers, mirror. No torch at import."""

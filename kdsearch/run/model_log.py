@@ -1,0 +1,57 @@
+"""The best model's way to MLflow: through a process that loads torch and MLflow, which no other one does."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from kdsearch.progress import Progress
+from kdsearch.run.child import Child
+from kdsearch.run.protocol import Failed, Say
+
+
+class ModelLog:
+    """A process that logs one model; `target` is its `module:function`. Leaving the block ends it."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.child: Child | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self.child:
+            self.child.process.kill()
+            self.child.process.join()
+
+    def warm_up(self) -> Child:
+        """Has the process load what it needs, which takes longer than what it does."""
+        if self.child is None:
+            self.child = Child(self.target)
+        return self.child
+
+    def log(self, storage: str, study: str, uri: str, run_id: str, progress: Progress) -> float:
+        """Logs the best model of `study` with the run `run_id`; returns the seconds that it took.
+
+        What goes wrong is said, not raised.
+        """
+        started = time.monotonic()
+        progress.step("best model to MLflow", 0, 1)
+        child = self.warm_up().begin(storage, study, uri, run_id)
+        try:
+            child.process.join()
+            told = list(child.messages())
+            failed = [message.text for message in told if isinstance(message, Failed)]
+            said = [message.text for message in told if isinstance(message, Say)]
+            code = child.process.exitcode
+        except KeyboardInterrupt:
+            failed, said, code = ["interrupted"], [], None
+        for text in said:
+            progress.say(text)
+        if failed or code:
+            reason = failed[0] if failed else f"its process ended with exit code {code}"
+            progress.say(f"the best model is not in MLflow: {reason}; 'kdsearch sync' logs it")
+        progress.step("best model to MLflow", 1, 1)
+        return time.monotonic() - started

@@ -1,0 +1,220 @@
+"""The preparing process of a machine: study, data, teacher, then the views in order."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import optuna
+import torch
+
+from kdsearch.cache import check_cache, hold
+from kdsearch.data.image_set import SearchSets
+from kdsearch.data.sources import load_search_sets
+from kdsearch.database import check_url, is_empty_file, place
+from kdsearch.device import choose_device
+from kdsearch.errors import TeacherError
+from kdsearch.files import expanded
+from kdsearch.mirror.local import check_store
+from kdsearch.mirror.uri import tracking_uri
+from kdsearch.phases.bench import Prepared
+from kdsearch.run.child import child
+from kdsearch.run.creating import create_study, data_facts
+from kdsearch.run.protocol import LATER_VIEWS, Channel, Created, Request, Spent
+from kdsearch.run.protocol import Ready as ViewsReady
+from kdsearch.store import identity
+from kdsearch.store.checkpoints import adopt_checkpoints, check_state, remove_abandoned, remove_spent
+from kdsearch.store.facts import DataFacts, keep, study_facts
+from kdsearch.store.liveness import this_process
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.storage import StudyStorage, open_storage
+from kdsearch.store.studies import Found, choose_study
+from kdsearch.store.trials import Trials
+from kdsearch.study.budget import check_budget
+from kdsearch.study.file import Study, load_study
+from kdsearch.study.settings import RunConfig
+from kdsearch.study.space import Place, read_record
+from kdsearch.study.teachers import label, place_of
+from kdsearch.teachers.ready import Ready, check_teachers, prepare_teachers
+from kdsearch.teachers.stored import weights_file
+from kdsearch.urls import has_secret
+from kdsearch.views.augment import Augmentation
+from kdsearch.views.bank import Answering, ViewBank
+from kdsearch.views.build import ViewBuilder, affordable_views, bank_folder, view_bytes
+
+
+def prepare_process(connection: Connection, request: Request) -> None:
+    """The whole life of the preparing process.
+
+    Whatever it makes appears whole or not at all, so it may be stopped anywhere.
+    """
+    with child(connection) as (channel, _):
+        signal.signal(signal.SIGTERM, leave)
+        prepare(request, channel)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway
+
+
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Ends the process by an exception, so that temporary files go; by no second one on its way out."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
+def prepare(request: Request, channel: Channel) -> None:
+    """Tells the channel when the study exists and when workers can start. Raises what the user can mend."""
+    study = _joined(request) if request.join else load_study(request.study, request.values)
+    device = choose_device(study.run.device)
+    _check_places(request, study.run, channel)
+    storage = open_storage(study.run.storage, create=True)
+    found = identity.find_study(storage, study.name)
+    if found is not None:
+        identity.check_settings(found, study)
+    sets = load_search_sets(study.data, study.seed, channel)
+    facts = data_facts(study.data.name, sets)
+    for line in check_budget(study, len(facts.classes), facts.image_size):
+        channel.say(line)
+    if found is not None:
+        identity.check_data(found, study.name, facts.fingerprint)
+    if found is None or not identity.is_whole(found):  # a mistake in a study that exists cannot be mended
+        embeddings = check_teachers(study, sets, device, channel)
+        found = _create(storage, study, facts, embeddings, channel)
+    finished = len(Trials.of(found).finished)
+    target = identity.settle_target(found, request.values.get("run.trials"), finished, study.run.trials)
+    keep(found, last_run=time.time(), preparing=this_process())
+    _keep_places(found, study)
+    run = study.run
+    known = Found(found, StudyRecord(storage.engine, study.name))
+    checkpoints = _clean_state(known, run.storage)
+    cuda = torch.cuda.device_count() if str(device) == "cuda" else int(device.type == "cuda")
+    where = run.storage, run.tracking_uri, run.workers
+    channel.send(Created(study.name, *where, target, finished, cuda, study.hint_losses))
+    if target <= finished:
+        return
+    ready = _teach(study, known, sets, device, channel)
+    if request.views:
+        bank = bank_of(study, found, sets, ready, device)
+        prepared = Prepared(data=sets.folder, bank=bank, checkpoints=checkpoints, device=str(device))
+        _make_views(builder_of(study, sets, bank, ready), prepared, channel)
+
+
+def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
+    """Tries what is written to late: what cannot be is said before anything is trained."""
+    uri = tracking_uri(run.tracking_uri)
+    check_cache()
+    if request.views:
+        check_state()
+    if request.views and not request.join:  # the mirror runs beside
+        check_store(uri, run.storage)
+    check_url(run.storage)
+    if is_empty_file(run.storage):
+        channel.say(f"{place(run.storage)}: an empty file is there; a new study begins in it")
+
+
+def _clean_state(known: Found, storage: str) -> Path:
+    """The folder of the study's checkpoints, without those that killed workers left for nobody."""
+    folder = adopt_checkpoints(known.record, storage)
+    remove_spent(folder, Trials.of(known.study))
+    remove_abandoned(folder)
+    return folder
+
+
+def _teach(
+    study: Study, known: Found, sets: SearchSets, device: torch.device, channel: Channel
+) -> dict[str, Ready]:
+    found, record = known
+    for name in study_facts(found).given_teachers:
+        if not study.teachers[name].checkpoint and record.file(weights_file(name)) is None:
+            raise TeacherError(
+                f"{place_of(name)}.checkpoint: study {study.name!r} was created with a file that is not "
+                "stored yet; give that file, or wait for the machine that has it"
+            )
+    with spent(channel, "teacher"):
+        ready = prepare_teachers(study, sets, record, device, channel)
+    facts = {name: each.facts for name, each in ready.items()}
+    keep(found, teachers={name: each.model_dump(exclude={"curve"}) for name, each in facts.items()})
+    for name, each in facts.items():
+        size = f"validation accuracy {each.accuracy:.2%}, {each.parameters:,} parameters"
+        channel.say(f"teacher {label(name, each.model)}: {size} ({each.origin})")
+    return ready
+
+
+def bank_of(
+    study: Study, found: optuna.Study, sets: SearchSets, ready: Mapping[str, Ready], device: torch.device
+) -> ViewBank:
+    """The views of a study whose teachers are ready, made or not."""
+    prints = {name: each.facts.fingerprint for name, each in ready.items()}
+    return ViewBank(
+        folder=views_folder(study, sets.fingerprint, prints, device),
+        count=study_facts(found).views,
+        classes=len(sets.train.classes),
+        teachers={
+            name: Answering(embedding=each.network.shapes.embedding, hints=each.network.shapes.hints)
+            for name, each in ready.items()
+        },
+    )
+
+
+def views_folder(study: Study, images: str, teachers: Mapping[str, str], device: torch.device) -> Path:
+    """Where the views of images and teachers of these fingerprints lie."""
+    return bank_folder(images, teachers, study.augmentation.model_dump(), study.seed, device=device)
+
+
+def builder_of(study: Study, sets: SearchSets, bank: ViewBank, ready: Mapping[str, Ready]) -> ViewBuilder:
+    """What makes these views."""
+    augment = Augmentation(study.augmentation, sets.train.images.shape[-1])
+    networks = {name: each.network for name, each in ready.items()}
+    return ViewBuilder(bank, sets.train.images, augment, networks, study.seed)
+
+
+def _make_views(builder: ViewBuilder, prepared: Prepared, channel: Channel) -> None:
+    """Makes all views in order, or proves those that are there; workers can begin with the first."""
+    prepared.bank.folder.mkdir(parents=True, exist_ok=True)
+    hold(prepared.bank.folder)
+    for number in range(prepared.bank.count):
+        with spent(channel, "first view" if number == 0 else LATER_VIEWS):
+            builder.build(number, channel)
+        if number == 0:
+            channel.send(ViewsReady(prepared.model_dump(mode="json")))
+
+
+def _keep_places(found: optuna.Study, study: Study) -> None:
+    """Where images and MLflow are, for the commands that come later; no URI with a secret."""
+    if study.data.path is not None:
+        keep(found, data_path=str(expanded(study.data.path).resolve()))
+    uri = study.run.tracking_uri
+    if uri is not None and not has_secret(uri):
+        keep(found, tracking_uri=uri)
+
+
+@contextmanager
+def spent(channel: Channel, part: str) -> Iterator[None]:
+    """Tells how long the block took."""
+    started = time.perf_counter()
+    yield
+    channel.send(Spent(part, time.perf_counter() - started))
+
+
+def _joined(request: Request) -> Study:
+    """The study of that name in the storage: a machine that joins needs no study file."""
+    values = request.values
+    table = {key.removeprefix("run."): value for key, value in values.items() if key.startswith("run.")}
+    run = read_record(Place("worker", "run"), table, RunConfig)
+    storage = open_storage(run.storage, create=True)
+    study = identity.study_at(choose_study(storage, request.study), values.get("data.path"))
+    storage.engine.dispose()  # two connections are all that a process has
+    return study.replace("run", run.model_dump())
+
+
+def _create(
+    storage: StudyStorage, study: Study, facts: DataFacts, embeddings: list[int], channel: Channel
+) -> optuna.Study:
+    pixels = torch.empty((facts.train, facts.channels, facts.image_size, facts.image_size), device="meta")
+    size = view_bytes(pixels, len(facts.classes), embeddings)
+    views = affordable_views(study.views, size, study.max_epochs)
+    channel.say(f"{views} views of {facts.train:,} training images, up to {size / 2**20:.0f} MiB each")
+    return create_study(storage, study, facts, views)

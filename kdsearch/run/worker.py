@@ -1,0 +1,190 @@
+"""One worker: takes trials from the study's queue until all slots are finished."""
+
+import os
+import signal
+import time
+from multiprocessing.connection import Connection
+from typing import NoReturn
+
+import optuna
+import torch
+from optuna import TrialPruned
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import Trial, TrialState
+
+from kdsearch.device import choose_device, share
+from kdsearch.engine.lean import give_memory_back, stay_lean
+from kdsearch.engine.training import InterruptedTrainingError
+from kdsearch.errors import (
+    CacheClearedError,
+    CacheDamagedError,
+    KdsearchError,
+    StorageError,
+    StudyDeletedError,
+)
+from kdsearch.phases.bench import Bench, Prepared
+from kdsearch.phases.recipes import baselines
+from kdsearch.phases.samplers import make_pruner
+from kdsearch.phases.search import run_trial
+from kdsearch.run.child import child
+from kdsearch.run.protocol import OVERHEAD, Channel, Failed, Job, Spent
+from kdsearch.store.checkpoints import remove_spent
+from kdsearch.store.duplicates import DuplicateTrialError
+from kdsearch.store.facts import End, keep, study_facts
+from kdsearch.store.failures import check_failures
+from kdsearch.store.identity import open_study, stored_study
+from kdsearch.store.queue import enqueue_place, retry
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.slots import SurplusTrialError
+from kdsearch.store.storage import open_storage
+from kdsearch.store.takeover import Takeover
+from kdsearch.store.trials import Trials
+
+IDLE_SECONDS = 0.2
+
+
+def work_process(connection: Connection, job: Job) -> None:
+    """The whole life of a worker process."""
+    with child(connection) as (channel, stop):
+        stay_lean()
+        prepared = Prepared.model_validate(job.prepared)
+        torch.set_num_threads(prepared.threads)
+        share(choose_device(prepared.device), prepared.sharing)
+        storage = open_storage(job.storage, check=False)  # as the preparing process has
+        study = open_study(storage, job.study)
+        record = StudyRecord(storage.engine, job.study)
+        bench = Bench(stored_study(study), prepared, record, stop, channel.say)
+        channel.send(Spent("start-up of workers", time.time() - job.told))
+        try:
+            Worker(study, bench, job, channel, Takeover(study, storage)).work()
+        except (StorageError, StudyDeletedError) as error:
+            give_up(channel, error)
+        leave(128 + signal.SIGTERM if stop() else 0)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process at once, since all is stored and said.
+
+    A normal exit waits for the heartbeat's thread, and that for a database that is gone; and torch's CUDA
+    libraries fill 100 MiB to clean up after themselves where no GPU was used.
+    """
+    os._exit(code)
+
+
+def give_up(channel: Channel, error: KdsearchError) -> NoReturn:
+    """Ends the process without its database, or without its study; what runs is saved."""
+    channel.send(Failed(str(error), error.exit_code))
+    leave(error.exit_code)
+
+
+class Worker:
+    """Runs one trial after the other; any number of them share a study."""
+
+    def __init__(
+        self, study: optuna.Study, bench: Bench, job: Job, channel: Channel, take_over: Takeover
+    ) -> None:
+        self.study, self.bench, self.job, self.channel, self.take_over = study, bench, job, channel, take_over
+        study.pruner = make_pruner(bench.study.search.pruner, bench.study.max_epochs)
+        self.recipes = baselines(bench.study)
+        self.latest: int | None = None  # the trial that it ran last, until that is settled
+        self.fatal: CacheClearedError | CacheDamagedError | None = None  # what no other trial would do better
+        self.told: set[int] = set()  # trials that the user knows are waited for
+
+    def work(self) -> None:
+        """Until every slot is finished, or it is told to stop. Raises SearchError after too many failures."""
+        trials = Trials([])
+        while True:
+            trials = Trials.of(self.study, trials)
+            self._settle(trials)
+            if self.fatal:
+                raise self.fatal
+            if self.bench.stop():
+                return
+            target = study_facts(self.study).target
+            check_failures(trials, self.job.since, target)
+            if not self._go_on(trials, target):
+                return
+
+    def _go_on(self, trials: Trials, target: int) -> bool:
+        """Runs a trial, or waits a little; False where nothing is left to do."""
+        running = trials.in_state(TrialState.RUNNING)
+        if trials.in_state(TrialState.WAITING):
+            self._run_one(target, trials)
+        elif running and self.take_over(trials):
+            pass  # what was dead waits now
+        elif running and self.job.size == 1 and self.take_over.doubted:
+            self._wait_for(min(self.take_over.doubted))
+        elif missing := trials.missing_places(target):
+            enqueue_place(self.study, missing[min(self.job.place, len(missing) - 1)], trials, self.recipes)
+            self._run_one(target, trials)
+        elif running:
+            self._wait()
+        else:
+            return False
+        return True
+
+    def _wait_for(self, number: int) -> None:
+        """So that a single worker samples in the same order as if it had never been interrupted."""
+        if number not in self.told:
+            self.told.add(number)
+            seconds = round(self.take_over.patience)
+            self.channel.say(f"trial {number} may have lost its worker; waiting for it, at most {seconds} s")
+        self._wait()
+
+    def _wait(self) -> None:
+        time.sleep(IDLE_SECONDS)
+        self.channel.send(Spent("waiting", IDLE_SECONDS))
+
+    def _run_one(self, target: int, trials: Trials) -> None:
+        started, trained = time.perf_counter(), self.bench.trained_seconds
+        numbers: list[int] = []
+
+        def objective(trial: Trial) -> float:
+            numbers.append(trial.number)
+            return self._guarded(trial, target, trials)
+
+        try:
+            self.study.optimize(objective, n_trials=1, catch=(Exception,))
+        except UnboundLocalError as error:  # what Optuna makes of an error that it meets storing the answer
+            if isinstance(error.__context__, KdsearchError):
+                give_up(self.channel, error.__context__)
+            raise
+        except (ValueError, AssertionError, UpdateFinishedTrialError):
+            if self.study.get_trials(deepcopy=False)[numbers[0]].state == TrialState.RUNNING:
+                raise
+            return  # this worker had been silent for so long that another one has taken its trial over
+        self.latest = numbers[0]
+        give_memory_back()
+        training = self.bench.trained_seconds - trained
+        self.channel.send(Spent("training", training))
+        self.channel.send(Spent(OVERHEAD, time.perf_counter() - started - training))
+
+    def _guarded(self, trial: Trial, target: int, trials: Trials) -> float:
+        """The one place where any exception is caught: the trial is FAIL, with its reason."""
+        try:
+            return run_trial(trial, self.bench, target, trials)
+        except (TrialPruned, SurplusTrialError, DuplicateTrialError, UpdateFinishedTrialError):
+            raise
+        except InterruptedTrainingError:
+            keep(trial, mark=End.INTERRUPTED)
+            raise
+        except (StorageError, StudyDeletedError) as error:
+            give_up(self.channel, error)
+        except (CacheClearedError, CacheDamagedError) as error:
+            keep(trial, mark=End.INTERRUPTED)
+            self.fatal = error
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            keep(trial, reason=reason, mark=End.FAILED)
+            raise
+
+    def _settle(self, trials: Trials) -> None:
+        """Optuna has its answer: an interrupted trial waits again, an ended one needs no checkpoint."""
+        if self.latest is None:
+            return
+        trial, self.latest = trials[self.latest], None
+        if trial.state == TrialState.FAIL and trial.facts.mark == End.INTERRUPTED:
+            retry(self.study, trial.frozen)
+        elif trial.run and (trial.is_finished or trial.facts.mark == End.FAILED):
+            remove_spent(self.bench.checkpoints, trials.of_place(trial.run.place))

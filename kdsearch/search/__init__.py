@@ -1,1 +1,0 @@
-"""The search: trials, workers, and the processes they run in."""

@@ -1,0 +1,117 @@
+"""What a study is: stored when it is created, compared whenever it is run again."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+
+from kdsearch.errors import IdentityError, UsageError
+from kdsearch.store.facts import facts_in, is_foreign, keep, study_facts
+from kdsearch.study.file import Study
+
+# What may differ between two runs: whole tables and keys, or one key of a table.
+FREE = {"run": None, "description": None, "published": None, "data": "path", "teacher": "checkpoint"}
+
+
+def identity_of(study: Study) -> dict[str, Any]:
+    """The resolved study file, less what may differ between two runs."""
+    kept = {}
+    for name, table in study.tables.items():
+        if name == "teachers":
+            kept[name] = {each: _without(given, FREE["teacher"]) for each, given in table.items()}
+        elif name not in FREE:
+            kept[name] = table
+        elif FREE[name] is not None:
+            kept[name] = _without(table, FREE[name])
+    return kept
+
+
+def _without(table: Mapping[str, Any], key: str | None) -> dict[str, Any]:
+    return {name: value for name, value in table.items() if name != key}
+
+
+def find_study(storage: BaseStorage, name: str) -> optuna.Study | None:
+    """The study of that name, if the storage has it."""
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
+
+
+def open_study(storage: BaseStorage, name: str) -> optuna.Study:
+    """A study that exists. Raises UsageError where there is none that kdsearch created."""
+    found = find_study(storage, name)
+    if found is None or not is_whole(found):
+        raise UsageError(
+            f"no study {name!r} here; 'kdsearch run' creates one, 'kdsearch status' lists those there are"
+        )
+    return found
+
+
+def is_whole(found: optuna.Study) -> bool:
+    """Whether the study has all that identifies it: its creator may have died between two writes."""
+    return facts_in(found) is not None
+
+
+def stored_study(found: optuna.Study) -> Study:
+    """The study as it was when it was created."""
+    return Study(study_facts(found).study, f"study {found.study_name}")
+
+
+def study_at(found: optuna.Study, path: str | None) -> Study:
+    """The study as it was created, its images at `path`, or where they lay."""
+    return stored_study(found).replace("data.path", path or study_facts(found).data_path)
+
+
+def check_settings(found: optuna.Study, study: Study) -> None:
+    """Raises IdentityError where `study` is not what the study of its name was created as, or by others."""
+    if is_foreign(found):
+        raise IdentityError(
+            f"study {found.study_name!r} in this database was not created by kdsearch; give another name "
+            "with --name, or another database with --storage"
+        )
+    if is_whole(found):
+        changed = sorted(_differences(identity_of(stored_study(found)), identity_of(study)))
+        if changed:
+            raise _changed(study.name, ", ".join(changed))
+
+
+def check_data(found: optuna.Study, name: str, fingerprint: str) -> None:
+    """Raises IdentityError where the images are others than when the study was created."""
+    if is_whole(found) and study_facts(found).data.fingerprint != fingerprint:
+        raise _changed(name, "the images of [data] (other content than when it was created)")
+
+
+def _changed(name: str, what: str) -> IdentityError:
+    return IdentityError(
+        f"study {name!r} exists with other settings: {what}; undo that, start another study with --name, "
+        f"or remove this one with 'kdsearch delete {name}'"
+    )
+
+
+def _differences(stored: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key in {*stored, *given}:
+        before, now = stored.get(key), given.get(key)
+        if isinstance(before, dict) and isinstance(now, dict) and "low" not in before:
+            yield from _differences(before, now, f"{prefix}{key}.")
+        elif before != now:
+            yield f"{prefix}{key} ({_shown(before)} before, {_shown(now)} now)"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict) and {"low", "high"} <= set(value):
+        return f"{value['low']:g} to {value['high']:g}"
+    return "nothing" if value is None else str(value)
+
+
+def settle_target(found: optuna.Study, given: int | None, finished: int, default: int) -> int:
+    """How many finished trials the study is to have: the last number given, else the study file's.
+
+    Never fewer than are finished. Stores it where it is new.
+    """
+    stored = study_facts(found).target
+    target = max(finished, given or stored or default)
+    if target != stored:
+        keep(found, target=target)
+    return target

@@ -1,0 +1,1 @@
+"""Teachers: trained or read, kept with the study, scored by themselves."""

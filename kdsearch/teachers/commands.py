@@ -1,0 +1,253 @@
+"""Teachers without a search: trained into the cache, brought in from a file, scored, listed."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from kdsearch.cache import check, locked, sound
+from kdsearch.config import Record
+from kdsearch.data.sources import load_search_sets
+from kdsearch.device import choose_device
+from kdsearch.errors import CacheDamagedError, IdentityError, KdsearchError, TeacherError, UsageError
+from kdsearch.models.count import count_parameters
+from kdsearch.models.teachers import offered
+from kdsearch.models.weights import from_bytes, load_weights, open_weights
+from kdsearch.places import cache_root, check_writable
+from kdsearch.progress import Progress
+from kdsearch.store import identity
+from kdsearch.store.facts import TeacherFacts
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.storage import open_existing
+from kdsearch.study.file import Study, load_study
+from kdsearch.study.teachers import label, place_of
+from kdsearch.teachers.ready import check_teachers, checked
+from kdsearch.teachers.stored import weights_file
+from kdsearch.teachers.taught import (
+    FACTS,
+    Lesson,
+    Taught,
+    cache_entry,
+    from_checkpoint,
+    read_entry,
+    scored,
+    taught,
+)
+
+SUFFIX = ".safetensors"
+Values = Mapping[str, Any]  # of a study file, replaced on the command line, by table.key
+
+
+class TeacherReport(Record):
+    """A teacher, and how good it is."""
+
+    name: str  # with its network, as a user knows it
+    origin: str
+    parameters: int
+    accuracy: float  # on the validation images
+    images: int  # how many those are
+    path: Path | None = None  # where its weights were written
+    lines: str = ""  # of a study file, to use them
+
+
+class OfferedTeacher(Record):
+    """A classifier of torchvision."""
+
+    name: str
+    parameters: int  # with torchvision's own head, for 1,000 classes
+
+
+class CachedTeacher(Record):
+    """A teacher in this machine's cache."""
+
+    name: str
+    origin: str
+    parameters: int
+    accuracy: float
+    folder: Path
+
+
+class Teachers(Record):
+    """What `kdsearch teacher list` tells."""
+
+    offered: tuple[OfferedTeacher, ...]
+    cached: tuple[CachedTeacher, ...]
+
+
+class Target(NamedTuple):
+    """A file to write."""
+
+    path: Path
+    force: bool  # replace what is there
+
+    def check(self) -> None:
+        """Raises UsageError where it cannot be written as it is asked for; tries the folder."""
+        if self.path.suffix != SUFFIX:
+            raise UsageError(f"--out {self.path}: the name must end in {SUFFIX}")
+        if self.path.is_dir():
+            raise UsageError(f"--out {self.path}: is a folder; name a file")
+        if self.path.exists() and not self.force:
+            raise UsageError(f"{self.path}: is there already; --force replaces it, --out names another file")
+        check_writable(self.path.parent, "let --out name a file in another folder")
+
+    def write(self, content: bytes) -> Path:
+        """Writes it at once or not at all; returns where. Raises as `check`, and KdsearchError."""
+        self.check()  # again, since a training lies in between
+        try:
+            with TemporaryDirectory(prefix=".kdsearch-teacher.", dir=self.path.parent) as folder:
+                whole = Path(folder, "weights")
+                whole.write_bytes(content)
+                whole.replace(self.path)
+        except OSError as error:
+            raise KdsearchError(
+                f"--out {self.path}: cannot be written ({error.strerror}); free some disk and give the "
+                "command again: a teacher that was trained is in the cache"
+            ) from error
+        return self.path.resolve()
+
+
+def train_teachers(
+    source: str, values: Values, *, name: str | None, target: Target | None, progress: Progress
+) -> list[TeacherReport]:
+    """Trains the teachers of the study that `source` names, or the one called `name`, into the cache.
+
+    With a `target` the weights of one teacher are written there as well. Raises UsageError, DataError,
+    TeacherError, before anything is trained where that can be known.
+    """
+    study = load_study(source, values)
+    names = [_one_of(study, name)] if name or target else list(study.teachers)
+    if target:
+        target.check()
+    lessons = _lessons(study, names, progress)
+    check_teachers(study, lessons[0].sets, lessons[0].device, progress, names)
+    made = [(lesson, taught(lesson)) for lesson in lessons]
+    return [_report(*pair, path=target.write(pair[1].weights) if target else None) for pair in made]
+
+
+def import_teacher(
+    file: Path, source: str, values: Values, *, name: str | None, target: Target, progress: Progress
+) -> TeacherReport:
+    """Reads a checkpoint as the study's teacher, scores it, writes it as safetensors. Raises TeacherError."""
+    study = load_study(source, values)
+    name = _one_of(study, name)
+    open_weights(file).close()  # so that a wrong name is said before images are read
+    target.check()
+    own = {"checkpoint": str(file.absolute()), "pretrained": False}
+    study = study.replace(place_of(name), {**study.teachers[name].model_dump(), **own})
+    (lesson,) = _lessons(study, [name], progress)
+    checked(lesson)
+    made = from_checkpoint(lesson)
+    path = target.write(made.weights)
+    return _report(lesson, made, path=path).model_copy(update={"lines": _study_lines(lesson, path)})
+
+
+def evaluate_teachers(
+    source: str, values: Values, name: str | None, progress: Progress
+) -> list[TeacherReport]:
+    """Scores the study's teachers, or the one called `name`, as they are: nothing is trained.
+
+    A teacher is read from its checkpoint, else from the cache, else from the study's database. Raises
+    TeacherError where it is in none of these.
+    """
+    study = load_study(source, values)
+    names = [_one_of(study, name)] if name else list(study.teachers)
+    return [_scored(lesson, source) for lesson in _lessons(study, names, progress)]
+
+
+def list_teachers() -> Teachers:
+    """What torchvision has, by name, and what is in the cache, newest first."""
+    known = (OfferedTeacher(name=name, parameters=size) for name, size in offered().items())
+    entries = (cache_root() / "teachers").glob(f"[!.]*/{FACTS}")
+    found = sorted((entry for path in entries if (entry := _cached(path))), key=lambda pair: -pair[0])
+    return Teachers(offered=tuple(known), cached=tuple(entry for _, entry in found))
+
+
+def _cached(path: Path) -> tuple[float, CachedTeacher] | None:
+    """When it was made, and what; None where it was cleared meanwhile, or is of another version."""
+    try:
+        check(path.parent, wholly=False)
+        made, facts = path.stat().st_mtime, TeacherFacts.model_validate_json(path.read_bytes())
+    except (CacheDamagedError, OSError, ValueError):
+        return None
+    told = facts.model_dump(include={"origin", "parameters", "accuracy"})
+    return made, CachedTeacher(name=facts.model, folder=path.parent, **told)
+
+
+def _one_of(study: Study, name: str | None) -> str:
+    """`name`, or the study's only teacher. Raises UsageError where that is none."""
+    names = ", ".join(study.teachers)
+    if name is None:
+        if len(study.teachers) > 1:
+            raise UsageError(f"study {study.name!r} has several teachers: {names}; name one with --teacher")
+        return next(iter(study.teachers))
+    if name not in study.teachers:
+        raise UsageError(f"--teacher {name}: study {study.name!r} has none of that name; there are: {names}")
+    return name
+
+
+def _lessons(study: Study, names: list[str], progress: Progress) -> list[Lesson]:
+    device = choose_device(study.run.device)
+    sets = load_search_sets(study.data, study.seed, progress)
+    return [Lesson(study, name, sets, device, progress) for name in names]
+
+
+def _scored(lesson: Lesson, asked: str) -> TeacherReport:
+    if lesson.config.checkpoint is not None:
+        return _report(lesson, from_checkpoint(lesson))
+    weights, origin = _found(lesson, asked)
+    teacher = lesson.network()
+    load_weights(teacher, from_bytes(weights), origin)
+    return TeacherReport(
+        name=label(lesson.name, lesson.config.model),
+        origin=origin,
+        parameters=count_parameters(teacher),
+        accuracy=scored(lesson, teacher).accuracy,
+        images=len(lesson.sets.validation),
+    )
+
+
+def _found(lesson: Lesson, asked: str) -> tuple[bytes, str]:
+    """The weights of a trained teacher, and where they are from. Raises TeacherError."""
+    path = cache_entry(lesson)
+    with locked(path):
+        if sound(path, lesson.progress.say):
+            return read_entry(path).weights, "trained, from the cache"
+    if weights := _kept(lesson):
+        return weights, f"kept with study {lesson.study.name!r}"
+    raise TeacherError(
+        f"the teacher {label(lesson.name, lesson.config.model)} of {asked} has not been trained yet; "
+        f"'kdsearch teacher train {asked}' does that"
+    )
+
+
+def _kept(lesson: Lesson) -> bytes | None:
+    """The teacher's weights in the study's database, where there is such a study with these settings."""
+    study = lesson.study
+    try:
+        storage = open_existing(study.run.storage)
+    except UsageError:
+        return None
+    found = identity.find_study(storage, study.name)
+    if found is None or not identity.is_whole(found):
+        return None
+    try:
+        identity.check_settings(found, study)
+        identity.check_data(found, study.name, lesson.sets.fingerprint)
+    except IdentityError:  # another study of that name, or other images
+        return None
+    return StudyRecord(storage.engine, study.name).file(weights_file(lesson.name))
+
+
+def _report(lesson: Lesson, made: Taught, path: Path | None = None) -> TeacherReport:
+    facts = made.facts.model_dump(include={"origin", "parameters", "accuracy"})
+    name, images = label(lesson.name, lesson.config.model), len(lesson.sets.validation)
+    return TeacherReport(name=name, images=images, path=path, **facts)
+
+
+def _study_lines(lesson: Lesson, path: Path) -> str:
+    """The table of a study file that reads the weights from there."""
+    table = {"model": lesson.config.model, "head": list(lesson.config.head), "checkpoint": str(path)}
+    # Text and lists of numbers are the same in JSON and TOML.
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items() if value]
+    return "\n".join([f"[{place_of(lesson.name)}]", *lines])

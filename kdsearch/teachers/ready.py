@@ -1,0 +1,136 @@
+"""A study's teachers: made once, then kept with the study."""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from kdsearch.data.image_set import SearchSets
+from kdsearch.errors import IdentityError, TeacherError
+from kdsearch.files import expanded
+from kdsearch.models.count import count_parameters
+from kdsearch.models.teachers import Teacher
+from kdsearch.models.weights import to_bytes
+from kdsearch.progress import Progress
+from kdsearch.store.facts import TeacherFacts
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import TEACHER, Run
+from kdsearch.study.distillation import check_layers
+from kdsearch.study.file import Study
+from kdsearch.study.teachers import place_of
+from kdsearch.teachers.stored import fill_teacher, weights_file
+from kdsearch.teachers.taught import (
+    Lesson,
+    Taught,
+    cache_entry,
+    read_checkpoint,
+    sha256,
+    taught,
+)
+
+
+class Ready(NamedTuple):
+    """A teacher that is ready to answer, with what is known of it."""
+
+    network: Teacher
+    facts: TeacherFacts
+
+
+def check_teachers(
+    study: Study, sets: SearchSets, device: torch.device, progress: Progress, names: Sequence[str] = ()
+) -> list[int]:
+    """Raises TeacherError for what can be known before a teacher is trained, and a study is created with it.
+
+    Of all teachers that the study needs, or of those in `names`; returns the widths of their embeddings.
+    Downloads what one starts from.
+    """
+    embeddings = []
+    for name in names or needed(study):
+        lesson = Lesson(study, name, sets, device, progress)
+        embeddings.append(checked(lesson).shapes.embedding)
+        if lesson.config.checkpoint is not None:
+            read_checkpoint(lesson)
+        elif lesson.config.pretrained and not cache_entry(lesson).exists():
+            lesson.network(from_pretrained=True)
+    return embeddings
+
+
+def needed(study: Study) -> tuple[str, ...]:
+    """The names of the teachers that some trial may learn from."""
+    return tuple(study.teachers) if study.losses else ()
+
+
+def prepare_teachers(
+    study: Study, sets: SearchSets, record: StudyRecord, device: torch.device, progress: Progress
+) -> dict[str, Ready]:
+    """The study's teachers by name, on `device`, frozen, in evaluation mode.
+
+    The first to come trains them or reads their checkpoints and writes them into the record; everyone else,
+    on any machine, reads them there and runs them no more. None is needed where no trial learns from one.
+    Raises TeacherError for what does not fit, and IdentityError for a checkpoint that is not the study's.
+    """
+    lessons = [Lesson(study, name, sets, device, progress) for name in needed(study)]
+    networks = [checked(lesson) for lesson in lessons]
+    return {
+        lesson.name: _prepared(lesson, network, record)
+        for lesson, network in zip(lessons, networks, strict=True)
+    }
+
+
+def checked(lesson: Lesson) -> Teacher:
+    """The untrained teacher. Raises TeacherError where students may be larger, or ask for hints it lacks."""
+    study, config = lesson.study, lesson.config
+    teacher = lesson.network()
+    parameters = count_parameters(teacher)
+    if parameters < study.max_params and not config.allow_smaller:
+        raise TeacherError(
+            f"[{place_of(lesson.name)}] model: {config.model} has {parameters:,} parameters, fewer than "
+            f"budget.max_params = {study.max_params:,}; choose a larger one, lower the budget, "
+            "or set allow_smaller = true"
+        )
+    for loss in study.hint_losses:
+        check_layers(loss, study.losses[loss], teacher.shapes.hints, config.model)
+    return teacher
+
+
+def _prepared(lesson: Lesson, teacher: Teacher, record: StudyRecord) -> Ready:
+    """The teacher as it is stored now: another machine may have been first."""
+    name, checkpoint = lesson.name, lesson.config.checkpoint
+    stored = record.file(weights_file(name))
+    if stored is None:
+        _store(record, lesson, taught(lesson))
+    elif checkpoint and os.access(expanded(checkpoint), os.F_OK):
+        _check_same(lesson, stored)
+    weights = fill_teacher(record, name, teacher, lesson.device)
+    facts = record.file(_facts_file(name, sha256(weights)))
+    assert facts is not None, "facts are written before weights"
+    known = TeacherFacts.model_validate_json(facts)
+    _keep_curve(record, lesson, known)
+    return Ready(teacher, known)
+
+
+def _check_same(lesson: Lesson, stored: bytes) -> None:
+    if to_bytes(read_checkpoint(lesson).state_dict()) != stored:
+        raise IdentityError(
+            f"{place_of(lesson.name)}.checkpoint {lesson.config.checkpoint}: not the teacher that study "
+            f"{lesson.study.name!r} was created with; give that file, or start another study with --name"
+        )
+
+
+def _store(record: StudyRecord, lesson: Lesson, made: Taught) -> None:
+    """Facts first: whoever finds the weights finds theirs, whenever the writer died."""
+    record.put_file(_facts_file(lesson.name, made.facts.fingerprint), made.facts.model_dump_json().encode())
+    record.put_file(weights_file(lesson.name), made.weights)
+
+
+def _keep_curve(record: StudyRecord, lesson: Lesson, facts: TeacherFacts) -> None:
+    """The curve of the weights that are kept: two machines may have trained the teacher at once."""
+    place = list(lesson.study.teachers).index(lesson.name)
+    run = Run(TEACHER, place, 0)
+    if record.epochs(run) != list(facts.curve):
+        record.replace_epochs(run, facts.curve)
+
+
+def _facts_file(name: str, fingerprint: str) -> str:
+    return f"teacher-{name}-{fingerprint}.json"
