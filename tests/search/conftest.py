@@ -14,6 +14,7 @@ from kdsearch.cache import making
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
 from kdsearch.database import open_engine
+from kdsearch.engine.checkpoint import EVERY
 from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.progress import Silence
 from kdsearch.search import identity
@@ -147,12 +148,13 @@ def create(tmp_path, url, empty, small, data):
 def worker(url, prepared):
     """A worker of this process on a study that exists; `heard` is the other end of its pipe."""
 
-    def make(stop=lambda: False, name="small", prepared=prepared):
+    def make(stop=lambda: False, name="small", prepared=prepared, save_every=EVERY):
         storage = open_storage(url)
         study = identity.open_study(storage, name)
         heard, said = Pipe(duplex=False)
         channel = Channel(said)
-        bench = Bench(identity.stored_study(study), prepared, StudyRecord(url, name), stop, channel.say)
+        stored, record = identity.stored_study(study), StudyRecord(url, name)
+        bench = Bench(stored, prepared, record, stop, channel.say, save_every=save_every)
         job = Job(name, url, {}, 0, 1, len(study.trials), 0.0)
         made = Worker(study, bench, job, channel, Takeover(study, storage))
         made.heard = heard

@@ -6,15 +6,16 @@ import sys
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy import event
 
-from kdsearch.errors import CacheDamagedError, SearchError, StorageError
-from kdsearch.search import loop, trial
+from kdsearch.errors import CacheDamagedError, SearchError
 from kdsearch.search.audit import AUDITED
-from kdsearch.search.messages import Say
+from kdsearch.search.child import Child
+from kdsearch.search.messages import Failed, Job, Say
 from kdsearch.search.slots import mark_of, slot_of
 from kdsearch.search.takeover import give_back
 
-SEARCHES = {"tpe": ("hyperband", 12), "random": ("median", 4)}  # sampler: pruner and target
+SEARCHES = {"tpe": ("hyperband", 12), "random": ("median", 16)}  # sampler: pruner and target
 
 
 def stop_after(steps):
@@ -55,20 +56,25 @@ def test_the_first_trials_are_baselines_without_a_teacher_first(create, worker):
 @pytest.mark.parametrize(
     "late", [True, False], ids=["before its answer is stored", "before an epoch is reported"]
 )
-def test_a_worker_whose_trial_was_taken_over_goes_on(create, worker, monkeypatch, late):
+def test_a_worker_whose_trial_was_taken_over_goes_on(create, worker, late):
     study = create(2)
     taken = []
 
-    def take_over(*_):
+    def take_over():
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         if running and not taken:
             taken.append(running[0].number)
             give_back(study, running[0])
         return False
 
-    if late:
-        monkeypatch.setattr(trial, "keep_weights", take_over)
-    worker(stop=lambda: False if late else take_over()).work()
+    left = worker(stop=lambda: False if late else take_over())
+    if late:  # it keeps the weights, and looks at which others there are
+        event.listen(
+            left.bench.record.engine,
+            "before_cursor_execute",
+            lambda _, __, text, *___: text.startswith("SELECT kdsearch_files.name") and take_over(),
+        )
+    left.work()
     finished = [slot_of(each) for each in study.trials if each.state == TrialState.COMPLETE]
     assert sorted(finished) == [(0, 0), (1, 0)]
     assert study.trials[taken[0]].state == TrialState.FAIL
@@ -86,10 +92,11 @@ def test_the_same_seed_gives_the_same_trials_and_an_interruption_changes_nothing
     create, worker, outcome, sampler
 ):
     pruner, target = SEARCHES[sampler]
-    tables = {"search": {"sampler": sampler, "pruner": pruner}, "training": {"epochs": 5}}
+    tables = {"search": {"sampler": sampler, "pruner": pruner}, "training": {"epochs": 6}}
     study = create(target, **tables)
     worker().work()
     undisturbed = outcome(study)
+    assert any(trial.state == TrialState.PRUNED for trial in study.trials)
 
     optuna.delete_study(study_name="small", storage=study._storage)  # brackets depend on the study's name
     again = create(target, **tables)
@@ -174,29 +181,26 @@ def test_a_trial_that_is_stopped_and_cannot_be_saved_waits_with_its_parameters(
     assert resumed == outcome(again)
 
 
-def test_a_trial_whose_weights_the_database_does_not_take_is_saved(create, worker, prepared, monkeypatch):
-    create(1)
-
-    def full(*_):
-        raise StorageError("database or disk is full")
-
-    def leave(code):
-        raise SystemExit(code)
-
-    monkeypatch.setattr(trial, "keep_weights", full)
-    monkeypatch.setattr(loop, "leave", leave)
-    with pytest.raises(SystemExit):
-        worker().work()
+def test_a_trial_whose_weights_the_database_does_not_take_is_saved(create, url, prepared):
+    study = create(1)
+    with study._storage._backend.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER full BEFORE INSERT ON kdsearch_files WHEN NEW.name LIKE 'weights%' "
+            "BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+    child = Child("kdsearch.search.loop:work_process")
+    child.begin(Job("small", url, prepared.model_dump(mode="json"), 0, 1, 0, 0.0))
+    child.process.join()
+    (failed,) = (message for message in child.messages() if isinstance(message, Failed))
+    assert "no room" in failed.text
+    assert child.process.exitcode == failed.exit_code
     assert [path.name for path in prepared.checkpoints.iterdir()] == ["slot-0-0.safetensors"]
 
 
-def test_checkpoints_that_cannot_be_written_fail_no_trial_and_are_said_once(
-    create, worker, prepared, monkeypatch
-):
-    monkeypatch.setattr("kdsearch.engine.checkpoint.EVERY", 0.0)
+def test_checkpoints_that_cannot_be_written_fail_no_trial_and_are_said_once(create, worker, prepared):
     study = create(2)
     prepared.checkpoints.write_text("in the folder's place")
-    unsaved = worker()
+    unsaved = worker(save_every=0.0)
     unsaved.work()
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
     assert lines(unsaved) == [

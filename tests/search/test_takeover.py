@@ -131,7 +131,7 @@ def test_a_trial_whose_worker_died_before_its_first_heartbeat_is_failed_after_th
 
 @pytest.fixture
 def beat(study, url):
-    """The next heartbeat of a running trial whose worker is on another machine; the first was a second ago."""
+    """The second heartbeat of a trial that runs on another machine; the first is a second old."""
     trial, storage = run(study, processes="another machine"), open_storage(url)
     storage.record_heartbeat(trial._trial_id)
     with storage.engine.begin() as connection:
