@@ -19,7 +19,7 @@ from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.progress import Silence
 from kdsearch.search import identity
 from kdsearch.search.loop import Worker
-from kdsearch.search.messages import Channel, Job
+from kdsearch.search.messages import Channel, Job, Say
 from kdsearch.search.slots import FINISHED, slot_of
 from kdsearch.search.storage import open_storage
 from kdsearch.search.takeover import Takeover
@@ -69,8 +69,8 @@ def small():
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
     """The folder of the small study's images."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KDSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KDSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         return load_search_sets(Study(tomllib.loads(SMALL), "small.toml").data, 0, Silence()).folder
 
 
@@ -163,6 +163,20 @@ def worker(url, prepared):
     gc.freeze()  # as a worker's own process does: it collects garbage after each trial
     yield make
     gc.unfreeze()
+
+
+@pytest.fixture
+def lines():
+    """What the user is told by a worker."""
+
+    def told(worker):
+        said = []
+        while worker.heard.poll():
+            message = worker.heard.recv()
+            said += [message.text] if isinstance(message, Say) else []
+        return said
+
+    return told
 
 
 @pytest.fixture
