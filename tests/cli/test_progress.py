@@ -28,12 +28,11 @@ def standing(finished, target=100, failed=0, best=None):
 
 
 @pytest.fixture
-def lines(monkeypatch):
+def lines():
     """Lines on a clock of the test's own; what was said, and the clock's hand."""
     now = [1000.0]
-    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
     told = io.StringIO()
-    return display.Lines(Console(file=told, width=200)), told, now
+    return display.Lines(Console(file=told, width=200), lambda: now[0]), told, now
 
 
 def test_lines_say_beginning_and_end_and_now_and_then(lines):

@@ -35,11 +35,11 @@ def test_the_teacher_s_answers_belong_to_exactly_the_stored_pixels(builder, teac
     assert (answers.logits.float() - wrong.logits).abs().max() > 0.1
 
 
-def test_large_images_are_asked_about_in_smaller_batches(builder, teacher, monkeypatch):
+def test_large_images_are_asked_about_in_smaller_batches(builder, teacher):
     making = builder(count=CHUNK)
     sizes = []
     hook = teacher.register_forward_pre_hook(lambda net, images: sizes.append(len(images[0])))
-    monkeypatch.setattr("kdsearch.views.build.PIXELS", 200 * 16 * 16)
+    making.pixels = 200 * 16 * 16
     making.build(0, Silence())
     hook.remove()
     assert sizes == [200, 200, 112]
