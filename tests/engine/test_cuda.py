@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from kdsearch.device import has_room, seeded, share
+from kdsearch.device import has_room, placed, seeded, share
 from kdsearch.engine.checkpoint import Checkpoint
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.engine.lean import give_memory_back
@@ -134,6 +134,14 @@ def test_what_the_allocator_holds_counts_as_free():
     assert has_room(device, size)
     give_memory_back()
     assert torch.cuda.memory_reserved(device) < size
+
+
+def test_images_stay_where_they_are_without_room():
+    """`auto` and `cuda` name no number, and one of the calls that ask for the memory takes none without."""
+    device = torch.device("cuda")
+    large = torch.empty(torch.cuda.mem_get_info(device)[1], dtype=torch.uint8, device="meta")
+    assert placed(large, device) is large
+    assert placed(torch.zeros(4, dtype=torch.uint8), device).is_cuda
 
 
 def test_a_worker_s_share_of_a_gpu_is_its_limit():
