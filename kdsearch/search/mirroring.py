@@ -69,6 +69,7 @@ class MirrorThread(threading.Thread):
         self.end: End | None = None
         self.ticks = 0
         self.spent = 0.0  # seconds, waiting for MLflow included
+        self.patience = PATIENCE_SECONDS  # with the study's record
         self.known: dict[int, TrialRow] = {}  # trials that have ended
         self.behind = True  # until a tick has ended well
         self.told = False  # of the failure that lasts
@@ -81,18 +82,25 @@ class MirrorThread(threading.Thread):
             self.ending.wait(TICK_SECONDS)
         self._tick()
 
-    def finish(self, end: End | None, hurry: Callable[[], bool], patience: float = END_SECONDS) -> bool:
+    def finish(
+        self,
+        end: End | None,
+        hurry: Callable[[], bool],
+        *,
+        patience: float = END_SECONDS,
+        opening: float = OPENING_SECONDS,
+    ) -> bool:
         """Ends the thread after a last tick; says whether MLflow has everything.
 
         Without that tick in a hurry, or where MLflow has taken nothing for `patience` seconds, or for
-        OPENING_SECONDS while it is being loaded.
+        `opening` seconds while it is being loaded.
         """
         self.end = end
         self.ending.set()
         begun = time.monotonic()
         while self.is_alive() and not hurry():
             self.join(0.1)
-            since, limit = begun, OPENING_SECONDS
+            since, limit = begun, opening
             if mirror := self.mirror:
                 since, limit = max(begun, mirror.moved), patience
             if time.monotonic() - since > limit:
@@ -147,7 +155,7 @@ class MirrorThread(threading.Thread):
             self.study = load_study(self.storage, self.study_name)
         row = study_row(self.study)
         if self.mirror is None:
-            record = StudyRecord(self.storage.engine, self.study_name, patience=PATIENCE_SECONDS)
+            record = StudyRecord(self.storage.engine, self.study_name, patience=self.patience)
             self.mirror = self.open_mirror(self.uri, row, record, self.say)
         self.mirror.study = row
         return self.mirror, self.study
