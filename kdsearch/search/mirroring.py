@@ -11,7 +11,7 @@ import optuna
 from kdsearch.errors import KdsearchError, OutageError, StoppedError, StorageError, StudyDeletedError
 from kdsearch.search.lookup import load_study
 from kdsearch.search.results import PAGE, best_slot, finished_count, study_row, trial_rows
-from kdsearch.search.signals import stopping
+from kdsearch.search.signals import ONE_SIGNAL, stopping
 from kdsearch.search.storage import StudyStorage, open_storage
 from kdsearch.tracking.reaching import one_line
 from kdsearch.tracking.record import StudyRecord
@@ -161,16 +161,24 @@ class MirrorThread(threading.Thread):
         return self.mirror, self.study
 
 
-def follow_study(open_mirror: OpenMirror, uri: str | None, storage: str, study: str, say: Say) -> NoReturn:
+def follow_study(
+    open_mirror: OpenMirror,
+    uri: str | None,
+    storage: str,
+    study: str,
+    say: Say,
+    *,
+    at_once: float = ONE_SIGNAL,
+) -> NoReturn:
     """Mirrors a study until a signal asks the process to stop; raises StoppedError then, after a last tick.
 
-    A second signal breaks that off. Raises StorageError where the database fails for good, and
-    StudyDeletedError.
+    A second signal breaks that off, unless it comes within `at_once` seconds of the first. Raises
+    StorageError where the database fails for good, and StudyDeletedError.
     """
     signals: list[int] = []
     opened = open_storage(storage, patience=PATIENCE_SECONDS)
     thread = MirrorThread(open_mirror, uri, opened, study, say)
-    with stopping(signals):
+    with stopping(signals, at_once=at_once):
         thread.start()
         while thread.is_alive() and not signals:
             thread.join(SIGNAL_SECONDS)
