@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -55,17 +56,34 @@ def share(device: torch.device, workers: int) -> None:
         torch.cuda.set_per_process_memory_fraction(1 / workers, _index(device))
 
 
-def has_room(device: torch.device, size: int) -> bool:
-    """Whether `size` bytes may stay on the device: on a GPU, in half of what this process may still take.
+class Memory(NamedTuple):
+    """A GPU's memory in bytes as a process sees it; `share` is the part of the total that it may take."""
 
-    What its allocator holds and does not use counts as free.
-    """
-    if device.type != "cuda":
-        return True
-    free, total = torch.cuda.mem_get_info(device)
-    used, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
-    own = torch.cuda.get_per_process_memory_fraction(_index(device)) * total - used
-    return size <= min(own, free + reserved - used) / 2
+    free: int
+    total: int
+    reserved: int  # by its own allocator
+    used: int  # of what is reserved
+    share: float
+
+    @property
+    def room(self) -> float:
+        """Half of what the process may still take; what its allocator holds and does not use is free."""
+        return (min(self.share * self.total, self.free + self.reserved) - self.used) / 2
+
+
+def memory_of(device: torch.device) -> Memory:
+    """The memory of a GPU; `cuda` alone is the current one."""
+    return Memory(
+        *torch.cuda.mem_get_info(device),
+        torch.cuda.memory_reserved(device),
+        torch.cuda.memory_allocated(device),
+        torch.cuda.get_per_process_memory_fraction(_index(device)),
+    )
+
+
+def has_room(device: torch.device, size: int) -> bool:
+    """Whether `size` bytes may stay on the device: on a GPU, within `Memory.room`."""
+    return device.type != "cuda" or size <= memory_of(device).room
 
 
 def _index(device: torch.device) -> int:

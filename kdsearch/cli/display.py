@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -67,10 +67,10 @@ class Bars:
 
 
 class Lines:
-    """Progress where nobody can see a bar."""
+    """Progress where nobody can see a bar; `clock` counts seconds."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console, self.clock = console, clock
         self.told: dict[str, float] = {}
         self.last: tuple[int, int] = (-1, -1)
 
@@ -92,9 +92,9 @@ class Lines:
             self.say(f"trials {standing.finished}/{standing.target} {_standing(standing)}")
 
     def _is_time(self, about: str, important: bool) -> bool:
-        due = important or time.monotonic() - self.told.get(about, -math.inf) > PLAIN_SECONDS
+        due = important or self.clock() - self.told.get(about, -math.inf) > PLAIN_SECONDS
         if due:
-            self.told[about] = time.monotonic()
+            self.told[about] = self.clock()
         return due
 
 

@@ -35,7 +35,7 @@ class ImageFolder(Source):
     """Class folders, inside split folders or not, or split folders of CLASS_ID.jpg (Food-11's layout)."""
 
     def __init__(self, root: Path, config: DataConfig) -> None:
-        self.config = config
+        self.config, self.window = config, WINDOW
         self.layout = layout(root)
         training = listing(self.layout.training, root)
         self.training, self.passed = training.files, {"": self.layout.passed, "training": training.passed}
@@ -115,7 +115,7 @@ class ImageFolder(Source):
         keys = list(self.training)
         paths = [path for members in files.values() for path in members]
         labels = torch.tensor([keys.index(key) for key, members in files.items() for _ in members])
-        if len(paths) > WINDOW:  # else a window would hold the images of a few classes
+        if len(paths) > self.window:  # else a window would hold the images of a few classes
             order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(0))
             paths, labels = [paths[index] for index in order.tolist()], labels[order]
         size = self.config.image_size or DEFAULT_SIZE

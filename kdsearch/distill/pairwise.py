@@ -33,6 +33,6 @@ def angles(embedding: Tensor, anchors: slice) -> Tensor:
     return ways @ ways.transpose(1, 2)
 
 
-def anchor_chunks(batch: int) -> Iterator[slice]:
+def anchor_chunks(batch: int, at_once: int = ANCHORS) -> Iterator[slice]:
     """The rows of a batch, so many at once that their angles fit into memory."""
-    yield from (slice(start, start + ANCHORS) for start in range(0, batch, ANCHORS))
+    yield from (slice(start, start + at_once) for start in range(0, batch, at_once))

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from kdsearch.config import Range, Record
 from kdsearch.distill.loss import Loss
-from kdsearch.distill.pairwise import anchor_chunks, angles
+from kdsearch.distill.pairwise import ANCHORS, anchor_chunks, angles
 from kdsearch.outputs import Outputs, Shapes
 
 
@@ -33,7 +33,7 @@ class RKD(Loss):
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.anchors = config, ANCHORS
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
         """The parts `rkd_distance` and `rkd_angle`, with their weights."""
@@ -41,7 +41,7 @@ class RKD(Loss):
         images = len(ours)
         pairs, triplets = images * (images - 1) / 2, images * (images - 1) * (images - 2)
         distance = smooth_l1_loss(_relative(ours), _relative(theirs), reduction="sum") / max(1, pairs)
-        chunks = list(anchor_chunks(images))
+        chunks = list(anchor_chunks(images, self.anchors))
         summed = sum(
             (
                 checkpoint(_angle_loss, ours, theirs, chunk, use_reentrant=False)

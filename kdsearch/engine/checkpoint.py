@@ -25,12 +25,22 @@ class Checkpoint:
     """The checkpoint of one trial; `key` says what is trained, and a file with another key is ignored.
 
     Neither a file that cannot be read nor one that cannot be written ends a training: `say` hears why.
+    `every` and `clock` are in seconds.
     """
 
-    def __init__(self, path: Path, key: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        key: str,
+        say: Callable[[str], None],
+        *,
+        every: float = EVERY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.path, self.key, self.say = path, key, say
+        self.every, self.clock = every, clock
         self.part = path.with_suffix(".part")  # of the next file, while it is being written
-        self.saved_at = time.monotonic()
+        self.saved_at = clock()
         self.epochs = 0  # that the file holds
 
     def resume(self, make: Callable[[], Training]) -> Training:
@@ -51,13 +61,13 @@ class Checkpoint:
         return training
 
     def save(self, training: Training, *, now: bool = False) -> None:
-        """Writes the state, at most every EVERY seconds unless `now`.
+        """Writes the state, at most once in `every` seconds unless `now`.
 
         Where that fails the earlier file stays as it is, and one line says from where the trial resumes.
         """
-        if not now and time.monotonic() - self.saved_at < EVERY:
+        if not now and self.clock() - self.saved_at < self.every:
             return
-        self.saved_at = time.monotonic()
+        self.saved_at = self.clock()
         try:
             self._write(training)
         except (OSError, RuntimeError) as error:  # a full disk, a share that is gone; a GPU that is lost

@@ -86,8 +86,7 @@ class Training:
         self.results: list[EpochResult] = []
         self.step = 0  # within the epoch that len(results) numbers
         self.sums: dict[str, Tensor] = {}
-        with seeded(seed, self.device):
-            self.random = self._random_state()
+        self.random = self._first_random(seed)
 
     @property
     def last(self) -> EpochResult:
@@ -179,6 +178,10 @@ class Training:
         images = self.sums.pop("images").item()
         names, sums = zip(*self.sums.items(), strict=True)
         return {name: total / images for name, total in zip(names, torch.stack(sums).tolist(), strict=True)}
+
+    def _first_random(self, seed: int) -> Tensor:
+        with seeded(seed, self.device):
+            return self._random_state()
 
     def _random_state(self) -> Tensor:
         on_cuda = self.device.type == "cuda"

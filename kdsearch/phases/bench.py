@@ -15,7 +15,7 @@ from kdsearch.cache import hold
 from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
 from kdsearch.device import placed, seeded
-from kdsearch.engine.checkpoint import Checkpoint
+from kdsearch.engine.checkpoint import EVERY, Checkpoint
 from kdsearch.engine.lean import compiler_back, in_place
 from kdsearch.engine.training import InterruptedTrainingError, Labelled, Training
 from kdsearch.epoch import EpochResult
@@ -62,12 +62,14 @@ class Bench:
         record: StudyRecord,
         stop: Callable[[], bool],
         say: Callable[[str], None] = SILENCE.say,
+        *,
+        save_every: float = EVERY,
     ) -> None:
         self.record, self.stop = record, stop
         self.say = cache(say)  # the same line once
         self.bank, self.maker = prepared.bank, prepared.maker
         self.device = torch.device(prepared.device)
-        self.checkpoints = prepared.checkpoints
+        self.checkpoints, self.save_every = prepared.checkpoints, save_every
         sets = SearchSets.open(prepared.data)
         hold(self.bank.folder)
         self.fingerprint = sets.fingerprint
@@ -126,7 +128,8 @@ class Bench:
 
         A study that was deleted and made anew has another identity, and takes nothing of the old one's.
         """
-        return Checkpoint(self.checkpoints / run.checkpoint, f"{self.identity} {key}", self.say)
+        path = self.checkpoints / run.checkpoint
+        return Checkpoint(path, f"{self.identity} {key}", self.say, every=self.save_every)
 
     @cached_property
     def identity(self) -> str:

@@ -10,18 +10,20 @@ MOST = 8
 GIB = 2**30
 
 
-def share_of(index: int, workers: int, device: str, cuda_devices: int) -> dict[str, Any]:
+def share_of(
+    index: int, workers: int, device: str, cuda_devices: int, *, cores: int | None = None
+) -> dict[str, Any]:
     """What one of so many workers has of this machine, by the fields of `Prepared`.
 
-    `device` is the study's. On the CPU a worker has one thread, beside a GPU its part of the cores: it
-    gathers batches.
+    `device` is the study's; `cores` is how many may be used, by default those of this machine. On the CPU a
+    worker has one thread, beside a GPU its part of the cores: it gathers batches.
     """
     if not cuda_devices:
         return {"device": device, "sharing": workers, "threads": 1}
     return {
         "device": f"cuda:{index % cuda_devices}" if device == "cuda" else device,
         "sharing": ceil(workers / cuda_devices),
-        "threads": max(1, joblib.cpu_count() // workers),
+        "threads": max(1, (cores or joblib.cpu_count()) // workers),
     }
 
 

@@ -12,7 +12,7 @@ from kdsearch.errors import KdsearchError, OutageError, StoppedError, StorageErr
 from kdsearch.mirror.reaching import one_line
 from kdsearch.mirror.runs import StudyRow, TrialRow
 from kdsearch.mirror.study_rows import study_row, trial_rows
-from kdsearch.run.signals import stopping
+from kdsearch.run.signals import ONE_SIGNAL, stopping
 from kdsearch.store.facts import keep, study_facts
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
@@ -73,6 +73,7 @@ class MirrorThread(threading.Thread):
         self.ticks = 0
         self.spent = 0.0  # seconds, waiting for MLflow included
         self.trials = Trials([])  # as the latest tick saw them
+        self.patience = PATIENCE_SECONDS  # with the study's record
         self.known: dict[int, TrialRow] = {}  # trials that have ended
         self.behind = True  # until a tick has ended well
         self.told = False  # of the failure that lasts
@@ -85,18 +86,25 @@ class MirrorThread(threading.Thread):
             self.ending.wait(TICK_SECONDS)
         self._tick()
 
-    def finish(self, end: End | None, hurry: Callable[[], bool], patience: float = END_SECONDS) -> bool:
+    def finish(
+        self,
+        end: End | None,
+        hurry: Callable[[], bool],
+        *,
+        patience: float = END_SECONDS,
+        opening: float = OPENING_SECONDS,
+    ) -> bool:
         """Ends the thread after a last tick; says whether MLflow has everything.
 
         Without that tick in a hurry, or where MLflow has taken nothing for `patience` seconds, or for
-        OPENING_SECONDS while it is being loaded.
+        `opening` seconds while it is being loaded.
         """
         self.end = end
         self.ending.set()
         begun = time.monotonic()
         while self.is_alive() and not hurry():
             self.join(0.1)
-            since, limit = begun, OPENING_SECONDS
+            since, limit = begun, opening
             if mirror := self.mirror:
                 since, limit = max(begun, mirror.moved), patience
             if time.monotonic() - since > limit:
@@ -156,22 +164,30 @@ class MirrorThread(threading.Thread):
         """The mirror, told of the study as it is now."""
         row = study_row(self.study_name, study_facts(study), trials)
         if self.mirror is None:
-            record = StudyRecord(self.storage.engine, self.study_name, patience=PATIENCE_SECONDS)
+            record = StudyRecord(self.storage.engine, self.study_name, patience=self.patience)
             self.mirror = self.open_mirror(self.uri, row, record, self.say)
         self.mirror.study = row
         return self.mirror
 
 
-def follow_study(open_mirror: OpenMirror, uri: str | None, storage: str, study: str, say: Say) -> NoReturn:
+def follow_study(
+    open_mirror: OpenMirror,
+    uri: str | None,
+    storage: str,
+    study: str,
+    say: Say,
+    *,
+    at_once: float = ONE_SIGNAL,
+) -> NoReturn:
     """Mirrors a study until a signal asks the process to stop; raises StoppedError then, after a last tick.
 
-    A second signal breaks that off. Raises StorageError where the database fails for good, and
-    StudyDeletedError.
+    A second signal breaks that off, unless it comes within `at_once` seconds of the first. Raises
+    StorageError where the database fails for good, and StudyDeletedError.
     """
     signals: list[int] = []
     opened = open_storage(storage, patience=PATIENCE_SECONDS)
     thread = MirrorThread(open_mirror, uri, opened, study, say)
-    with stopping(signals):
+    with stopping(signals, at_once=at_once):
         thread.start()
         while thread.is_alive() and not signals:
             thread.join(SIGNAL_SECONDS)

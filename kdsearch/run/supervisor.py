@@ -68,6 +68,7 @@ class Supervisor:
         self.deaths = 0
         self.finished = 0
         self.since = 0
+        self.patience: float = OUTAGE_SECONDS  # with a database that is away when it is opened
         self.started = self.looked = time.monotonic()
 
     def run(self) -> Summary:
@@ -147,7 +148,7 @@ class Supervisor:
             self.finished, self.since = created.finished, len(self.trials)
         except (StorageError, StudyDeletedError) as error:
             waited = time.monotonic() - self.looked
-            if not isinstance(error, OutageError) or waited > OUTAGE_SECONDS:
+            if not isinstance(error, OutageError) or waited > self.patience:
                 self._fail(error)
             return  # otherwise the next look comes soon
         self.study = study

@@ -101,12 +101,12 @@ OF_FEW = {name: _reading(table, bindparam("ids", expanding=True)) for name, tabl
 OF_ALL = {name: _reading(table, OF_STUDY) for name, table in ROWS.items()}
 
 
-def read_trials(connection: Connection, lacked: dict[str, Any]) -> list[FrozenTrial]:
-    """The trials that LACKED finds with these values, oldest first."""
+def read_trials(connection: Connection, lacked: dict[str, Any], *, at_most: int = FEW) -> list[FrozenTrial]:
+    """The trials that LACKED finds with these values, oldest first; `at_most` so many by their numbers."""
     found = {row.trial_id: Found(row, [], [], [], [], []) for row in connection.execute(LACKED, lacked)}
     if not found:
         return []
-    few = len(found) <= FEW
+    few = len(found) <= at_most
     whose = {"ids": list(found)} if few else {"study": lacked["study"]}
     for name, statement in (OF_FEW if few else OF_ALL).items():
         for row in connection.execute(statement, whose):

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -31,11 +32,13 @@ class Takeover:
 
     Optuna's heartbeat finds the dead of other machines; on this one the process table does, at once. A trial
     that is RUNNING without a heartbeat lost its worker before the first one: seen twice, a grace time apart,
-    it is failed.
+    it is failed. `clock` counts seconds.
     """
 
-    def __init__(self, study: optuna.Study, storage: StudyStorage) -> None:
-        self.study, self.storage = study, storage
+    def __init__(
+        self, study: optuna.Study, storage: StudyStorage, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.study, self.storage, self.clock = study, storage, clock
         self.grace = grace_seconds()
         self.patience = self.grace + 2.0  # databases count heartbeats in whole seconds
         self.seen: dict[int, Seen] = {}  # by trial number
@@ -56,7 +59,7 @@ class Takeover:
 
     def _look(self, running: list[StudyTrial]) -> None:
         beats = self.storage.heartbeats() if running else {}
-        now, before = time.monotonic(), self.seen
+        now, before = self.clock(), self.seen
         self.seen = {}
         for trial in running:
             seen = Seen(beats.get(trial.frozen._trial_id), now)
@@ -65,11 +68,11 @@ class Takeover:
 
     def _is_orphan(self, trial: StudyTrial) -> bool:
         seen = self.seen[trial.number]
-        return seen.beat is None and time.monotonic() - seen.since > self.grace
+        return seen.beat is None and self.clock() - seen.since > self.grace
 
     def _doubt(self, running: list[StudyTrial]) -> None:
         """Trials that ran before this process began are in doubt until they beat or their time is up."""
-        beats, now = {trial.number: self.seen[trial.number].beat for trial in running}, time.monotonic()
+        beats, now = {trial.number: self.seen[trial.number].beat for trial in running}, self.clock()
         if self.doubted is None:
             self.doubted = {t.number: Seen(beats[t.number], now) for t in running if not _is_alive(t)}
         self.doubted = {

@@ -77,12 +77,16 @@ class ViewBank(Record):
         """Has the system read the pixels of these rows in order, before they are asked for in another one."""
         if not hasattr(os, "posix_fadvise"):
             return
+        with suppress(OSError), (self.path(number) / "images.npy").open("rb") as file:
+            # Removed meanwhile it is no error: what is mapped stays whole.
+            os.posix_fadvise(file.fileno(), *self.extent(number, rows), os.POSIX_FADV_WILLNEED)
+
+    def extent(self, number: int, rows: slice) -> tuple[int, int]:
+        """Where the pixels of these rows begin in the view's file, and how long they are, in bytes."""
         images, path = self.view(number).images, self.path(number) / "images.npy"
         first, last, _ = rows.indices(len(images))
         each = images.nbytes // len(images)
-        with suppress(OSError), path.open("rb") as file:  # removed meanwhile: what is mapped stays whole
-            start = path.stat().st_size - images.nbytes + first * each
-            os.posix_fadvise(file.fileno(), start, (last - first) * each, os.POSIX_FADV_WILLNEED)
+        return path.stat().st_size - images.nbytes + first * each, (last - first) * each
 
 
 @cache

@@ -46,15 +46,15 @@ def steps_of(images: int, batch_size: int) -> int:
     return max(1, min(-(-images // batch_size), images // 2))
 
 
-def shuffled(images: int, steps: int, seed: int, epoch: int) -> tuple[Tensor, ...]:
+def shuffled(images: int, steps: int, seed: int, epoch: int, *, window: int = WINDOW) -> tuple[Tensor, ...]:
     """The indices of one epoch's batches: each image once, in sizes that differ by at most one.
 
     One size where the images divide evenly: every other size costs a set of compiled kernels. The larger
-    batches come first. Of a set that is larger than WINDOW one window after the other is shuffled, in random
-    order, so that it is read from the disk in whole pieces.
+    batches come first. Of a set of more than `window` images one window after the other is shuffled, in
+    random order, so that it is read from the disk in whole pieces.
     """
     generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))
-    windows = torch.split(torch.arange(images), WINDOW)
+    windows = torch.split(torch.arange(images), window)
     if len(windows) > 1:
         windows = tuple(windows[number] for number in torch.randperm(len(windows), generator=generator))
     order = torch.cat([window[torch.randperm(len(window), generator=generator)] for window in windows])
@@ -85,6 +85,7 @@ class ViewBatches:
         self.bank, self.labels, self.seed, self.wait = bank, labels, seed, wait
         self.teachers, self.reads, self.live = teachers, reads, live
         self.steps = steps_of(len(labels), batch_size)
+        self.window = WINDOW
         self.resident: bool | None = None  # whether views are copied to the GPU whole; None: not settled yet
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -92,12 +93,12 @@ class ViewBatches:
         number = epoch % self.bank.count
         self.wait(number)
         view, device = self._placed(self.bank.view(number)), self.labels.device
-        order = shuffled(len(self.labels), self.steps, self.seed, epoch)
-        windows: list[int] = (torch.stack([rows[0] for rows in order]) // WINDOW).tolist()
+        order = shuffled(len(self.labels), self.steps, self.seed, epoch, window=self.window)
+        windows: list[int] = (torch.stack([rows[0] for rows in order]) // self.window).tolist()
         last = None
         for rows, window in zip(order[start:], windows[start:], strict=True):
             if window != last:
-                self.bank.read_ahead(number, slice(window * WINDOW, (window + 1) * WINDOW))
+                self.bank.read_ahead(number, slice(window * self.window, (window + 1) * self.window))
                 last = window
             here = moved(rows, device)
             there = here if view.images.device == device else rows

@@ -64,6 +64,7 @@ class ViewBuilder:
         seed: int,
     ) -> None:
         self.bank, self.images, self.augment, self.teachers, self.seed = bank, images, augment, teachers, seed
+        self.pixels = PIXELS
 
     def build(self, number: int, progress: Progress) -> None:
         """Makes view `number` unless this machine has it, and it is proved; a second process waits.
@@ -95,7 +96,7 @@ class ViewBuilder:
         gaps = [0.0]
         for name, teacher in self.teachers.items():
             stored = view.answers[name].logits[rows[picked]].float()
-            again = _asked(teacher.eval(), pixels[picked]).logits.cpu().float()
+            again = _asked(teacher.eval(), pixels[picked], self.pixels).logits.cpu().float()
             gaps.append(float((again - stored).abs().max() / stored.abs().max().clamp_min(1)))
         return max(gaps)
 
@@ -114,7 +115,7 @@ class ViewBuilder:
             where = slice(int(rows[0]), int(rows[-1]) + 1)
             images[where] = pixels
             for name, teacher in networks.items():
-                for field, numbers in _asked(teacher, pixels)._asdict().items():
+                for field, numbers in _asked(teacher, pixels, self.pixels)._asdict().items():
                     _check_finite(numbers, f"teacher {name!r}: its {field} for {task}")
                     columns[name, field].write(where, numbers.cpu().float())
             progress.step(task, where.stop, len(self.images))
@@ -152,9 +153,9 @@ def _check_finite(numbers: Tensor, what: str) -> None:
         )
 
 
-def _asked(teacher: nn.Module, pixels: Tensor) -> Answers:
+def _asked(teacher: nn.Module, pixels: Tensor, at_once: int) -> Answers:
     device = next(teacher.parameters()).device
-    most = max(1, PIXELS // pixels[0, 0].numel())
+    most = max(1, at_once // pixels[0, 0].numel())
     with autocast(device):
         parts: list[Outputs] = [teacher(as_input(part.to(device))) for part in torch.split(pixels, most)]
     return Answers(torch.cat([part.logits for part in parts]), torch.cat([part.embedding for part in parts]))

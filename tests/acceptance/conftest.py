@@ -164,10 +164,10 @@ def small(tmp_path):
 def undisturbed(cache, tmp_path_factory):
     """The study with three trials that nobody interrupted; not to be changed."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KDSEARCH_CACHE", str(cache))
-        patch.setenv("KDSEARCH_STATE", str(folder / "state"))
-        patch.setenv("KDSEARCH_GRACE", "2")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KDSEARCH_CACHE", str(cache))
+        environment.setenv("KDSEARCH_STATE", str(folder / "state"))
+        environment.setenv("KDSEARCH_GRACE", "2")
         small = Small(folder)
         small.summary, small.watched = small.run(3)
     return small

@@ -10,7 +10,6 @@ from rich.progress import Progress
 from kdsearch.cli import display
 from kdsearch.deliver.card import FinalTest
 from kdsearch.deliver.winner import Exported, Trained
-from kdsearch.progress import Silence, Standing
 from kdsearch.store.audit import Audit
 from kdsearch.store.ledger import Ledger
 from kdsearch.store.status import Ranked, Status, Summary
@@ -166,73 +165,6 @@ def test_the_status_of_a_new_study_claims_nothing(shown):
     assert "left" not in text
 
 
-def test_progress_that_is_no_terminal_is_lines_on_standard_error(capsys):
-    with display.watching(quiet=False) as watch:
-        watch.step("teacher", 0, 3)
-        watch.standing(standing(1, target=2))
-        watch.say("hello [not markup]")
-    assert capsys.readouterr() == ("", "teacher 0/3\ntrials 1/2 0 pruned, 0 failed\nhello [not markup]\n")
-
-
-def test_quiet_progress_is_silence():
-    with display.watching(quiet=True) as watch:
-        assert isinstance(watch, Silence)
-
-
-def standing(finished, target=100, failed=0, best=None):
-    return Standing(target, finished, 0, failed, 1, best, None, None)
-
-
-@pytest.fixture
-def lines(monkeypatch):
-    """Lines on a clock of the test's own; what was said, and the clock's hand."""
-    now = [1000.0]
-    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
-    told = io.StringIO()
-    return display.Lines(Console(file=told, width=200)), told, now
-
-
-def test_lines_say_beginning_and_end_and_now_and_then(lines):
-    watch, told, now = lines
-    for done in range(101):
-        watch.step("decode", done, 100)
-        now[0] += 0.1
-    said = told.getvalue().splitlines()
-    assert said[0] == "decode 0/100"
-    assert said[-1] == "decode 100/100"
-    assert len(said) == 3 + int(100 * 0.1 / display.PLAIN_SECONDS) - 2
-
-
-def test_lines_say_nothing_twice_of_trials(lines):
-    watch, told, now = lines
-    for finished in (0, 0, 1, 1, 2, 2):
-        watch.standing(standing(finished, target=2, best=0.5 if finished else None))
-        now[0] += display.PLAIN_SECONDS + 1
-    assert told.getvalue().splitlines() == [
-        "trials 0/2 0 pruned, 0 failed",
-        "trials 1/2 0 pruned, 0 failed, best 50.00 %",
-        "trials 2/2 0 pruned, 0 failed, best 50.00 %",
-    ]
-
-
-def test_lines_leave_views_out(lines):
-    watch, told, _ = lines
-    watch.step("view 1 of 8", 0, 10)
-    assert told.getvalue() == ""
-
-
-def test_bars_show_pruned_failed_best_rate_and_time_left():
-    console = Console(file=io.StringIO(), force_terminal=True, width=200, height=20)
-    progress = Progress(*Progress.get_default_columns(), console=console)
-    watch = display.Bars(progress)
-    watch.step("view 1 of 8", 8, 8)
-    watch.standing(Standing(100, 20, 10, 1, 2, 0.95, 360.0, 700.0))
-    trials, view = progress.tasks[watch.tasks["trials"]], progress.tasks[watch.tasks["view 1 of 8"]]
-    assert (trials.completed, trials.total) == (30, 100)
-    assert trials.fields["note"] == "10 pruned, 1 failed, best 95.00 %, 360 an hour, 0:11:40 left"
-    assert not view.visible
-
-
 def test_a_status_is_json_for_programs():
     assert json.loads(status().model_dump_json())["best"]["trial"] == 7
 
@@ -295,15 +227,6 @@ def test_no_text_from_outside_is_markup_or_moves_the_cursor(shown, capsys):
         assert "".join(SHOWN.split()) in "".join(text.split()), where
 
 
-def test_bars_take_no_text_for_markup():
-    out = Console(file=io.StringIO(), force_terminal=True, width=200, height=20)
-    watch = display.Bars(Progress(*display.COLUMNS, console=out))
-    with watch.progress:
-        watch.step(HOSTILE, 0, 1, HOSTILE)
-        watch.say(HOSTILE)
-    assert out.file.getvalue().count(SHOWN) >= 3
-
-
 def test_the_lines_that_load_the_best_model_stand_where_it_is_in_mlflow(shown):
     told = {"study": "digits", "trial": 7, "paths": (), "parameters": 1, "validation_accuracy": 0.9}
     exported = {**told, "test": None, "notes": ()}
@@ -312,3 +235,12 @@ def test_the_lines_that_load_the_best_model_stand_where_it_is_in_mlflow(shown):
     assert shown(display.show_exported, Exported(**exported, loading=LOADING)).endswith(lines)
     assert "MLflow" not in shown(display.show_summary, summary())
     assert "MLflow" not in shown(display.show_exported, Exported(**exported, loading=()))
+
+
+def test_bars_take_no_text_for_markup():
+    out = Console(file=io.StringIO(), force_terminal=True, width=200, height=20)
+    watch = display.Bars(Progress(*display.COLUMNS, console=out))
+    with watch.progress:
+        watch.step(HOSTILE, 0, 1, HOSTILE)
+        watch.say(HOSTILE)
+    assert out.file.getvalue().count(SHOWN) >= 3

@@ -61,19 +61,18 @@ def test_class_folders_without_a_validation_split_hold_one_out(tmp_path, progres
     assert sets.train.classes == ("cat", "dog")
 
 
-def test_a_set_of_several_windows_is_stored_in_random_order(food, progress, monkeypatch):
-    def read():
-        return ImageFolder(food, config(food)).search(progress).train
+def test_a_set_of_several_windows_is_stored_in_random_order(food, progress):
+    folder = ImageFolder(food, config(food))
 
     def pairs(found):
         return sorted(zip(found.images.tolist(), found.labels.tolist(), strict=True))
 
-    plain = read()
-    monkeypatch.setattr("kdsearch.data.image_folder.WINDOW", 3)
-    mixed = read()
+    plain = folder.search(progress).train
+    folder.window = 3
+    mixed = folder.search(progress).train
     assert mixed.labels.tolist() != plain.labels.tolist() == sorted(mixed.labels.tolist())
     assert pairs(mixed) == pairs(plain)
-    assert torch.equal(read().images, mixed.images)
+    assert torch.equal(folder.search(progress).train.images, mixed.images)
 
 
 def test_a_folder_without_a_size_is_decoded_at_128(food, progress):

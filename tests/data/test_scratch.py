@@ -61,9 +61,8 @@ def test_what_is_no_array_is_damaged(tmp_path, content):
         mapped(tmp_path / "a.npy")
 
 
-def test_picked_images_come_in_the_order_asked_for(monkeypatch):
-    monkeypatch.setattr("kdsearch.data.scratch.ROWS", 4)
+def test_picked_images_come_in_the_order_asked_for():
     images = torch.arange(60, dtype=torch.uint8).reshape(10, 1, 2, 3)
     indices = torch.tensor([9, 0, 3, 3, 8, 1])
-    assert torch.equal(picked(images, indices), images[indices])
+    assert torch.equal(picked(images, indices, at_once=4), images[indices])
     assert picked(images, indices[:0]).shape == (0, 1, 2, 3)

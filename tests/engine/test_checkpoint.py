@@ -1,5 +1,4 @@
 import json
-import time
 from functools import partial
 from itertools import product
 
@@ -32,8 +31,8 @@ def said():
 
 @pytest.fixture
 def checkpoint(tmp_path, said):
-    def make(key="a"):
-        return Checkpoint(tmp_path / "state" / "slot-0-0.safetensors", key, said.append)
+    def make(key="a", **times):
+        return Checkpoint(tmp_path / "state" / "slot-0-0.safetensors", key, said.append, **times)
 
     return make
 
@@ -220,12 +219,9 @@ def test_a_folder_in_the_file_s_place_means_to_begin_anew(training, checkpoint, 
     assert len(said) == 1
 
 
-def test_a_file_that_cannot_be_written_does_not_end_the_training(
-    training, checkpoint, monkeypatch, numbers, said
-):
+def test_a_file_that_cannot_be_written_does_not_end_the_training(training, checkpoint, numbers, said):
     checkpoint().path.parent.write_text("in the folder's place")
-    monkeypatch.setattr("kdsearch.engine.checkpoint.EVERY", 0.0)
-    run, saving = training(), checkpoint()
+    run, saving = training(), checkpoint(every=0.0)
     for _ in run:
         saving.save(run)
     assert numbers(run) == numbers(finish(training()))
@@ -251,10 +247,9 @@ def test_a_full_disk_leaves_the_earlier_file_and_says_from_where_the_trial_resum
     assert (saving.path.read_bytes() if epochs else None) == earlier
 
 
-def test_it_is_written_at_most_every_thirty_seconds(training, checkpoint, monkeypatch):
-    now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    saving, run = checkpoint(), training()
+def test_it_is_written_at_most_every_thirty_seconds(training, checkpoint):
+    now = 1000.0
+    saving, run = checkpoint(clock=lambda: now), training()
     saving.save(run)
     assert not saving.path.exists()
     now += EVERY

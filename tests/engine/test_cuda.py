@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from kdsearch.device import has_room, seeded, share
+from kdsearch.device import has_room, placed, seeded, share
 from kdsearch.engine.checkpoint import Checkpoint
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.engine.lean import give_memory_back
@@ -71,12 +71,12 @@ def test_no_step_waits_for_the_device(training):
     assert run.step == run.batches.steps
 
 
-def test_a_view_that_fits_lies_on_the_device_and_another_one_gives_the_same_batches(training, monkeypatch):
+def test_a_view_that_fits_lies_on_the_device_and_another_one_gives_the_same_batches(training):
     batches = training(device="cuda").batches
     resident = list(batches.epoch(0))
     assert batches.resident
-    monkeypatch.setattr("kdsearch.views.batches.has_room", lambda device, size: False)
     gathered = training(device="cuda").batches
+    gathered.resident = False
     assert gathered._placed(gathered.bank.view(0)) is gathered.bank.view(0)
     for one, other in zip(resident, gathered.epoch(0), strict=True):
         assert {one.images.device.type, other.images.device.type} == {"cuda"}
@@ -134,6 +134,14 @@ def test_what_the_allocator_holds_counts_as_free():
     assert has_room(device, size)
     give_memory_back()
     assert torch.cuda.memory_reserved(device) < size
+
+
+def test_images_stay_where_they_are_without_room():
+    """`auto` and `cuda` name no number, and one of the calls that ask for the memory takes none without."""
+    device = torch.device("cuda")
+    large = torch.empty(torch.cuda.mem_get_info(device)[1], dtype=torch.uint8, device="meta")
+    assert placed(large, device) is large
+    assert placed(torch.zeros(4, dtype=torch.uint8), device).is_cuda
 
 
 def test_a_worker_s_share_of_a_gpu_is_its_limit():

@@ -4,8 +4,6 @@ What it shows: no operation mixes devices, none waits for a result, none copies 
 Autograd cannot go backward there: a second test follows the whole step on the CPU.
 """
 
-from contextlib import nullcontext
-
 import pytest
 import torch
 from torch import nn
@@ -91,6 +89,37 @@ class Net(nn.Module):
         pooled = hint.mean((2, 3))
         return Outputs(self.head(pooled), self.widen(pooled), {"stage1": hint})
 
+    def to(self, device):
+        return self  # it is made where it is needed
+
+
+class Weighed(Objective):
+    """All losses; a simulated total goes backward by filling the gradients, since autograd cannot."""
+
+    def __init__(self, network):
+        super().__init__(losses(), 0.5)
+        self.trained = [*network.parameters(), *self.parameters()]
+
+    def to(self, device):
+        return self
+
+    def forward(self, student, teacher, labels):
+        total, parts = super().forward(student, teacher, labels)
+        if total.is_cuda:
+            total.backward = self.fill
+        return total, parts
+
+    def fill(self):
+        for parameter in self.trained:
+            parameter.grad = torch.empty_like(parameter)
+
+
+class SimulatedTraining(Training):
+    """A GPU that is simulated has no generator of random numbers."""
+
+    def _first_random(self, seed):
+        return torch.empty(16, dtype=torch.uint8)
+
 
 def answer(net, images):
     return net(images)
@@ -100,12 +129,13 @@ class Steps:
     steps = 3
 
 
-def step(monkeypatch, device, **config):
+def step(kind, device, **config):
     """A training's first two steps, with all losses."""
     with torch.device(device):
-        training = Training(
-            Net(),
-            Objective(losses(), 0.5),
+        network = Net()
+        training = kind(
+            network,
+            Weighed(network),
             Training.Config(**config),
             Steps(),
             Labelled(torch.empty(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)),
@@ -115,33 +145,23 @@ def step(monkeypatch, device, **config):
         images = torch.zeros(IMAGES, 3, 12, 12, dtype=torch.uint8)
         batch = Batch(images, torch.arange(IMAGES) % CLASSES, outputs())
     training.network.train()
-    if device == "cuda":  # see above
-        monkeypatch.setattr(torch.Tensor, "backward", lambda loss: fill(training._parameters()))
     with Eager():
         training._train(batch)
         training._train(batch)
     return training
 
 
-def fill(parameters):
-    for parameter in parameters:
-        parameter.grad = torch.empty_like(parameter)
-
-
 @pytest.mark.filterwarnings("ignore:CUDA is not available")  # of autocast, which therefore is float32
 @pytest.mark.parametrize("optimizer", ["adamw", "adam"])  # it has no fused SGD
-def test_a_step_on_a_simulated_gpu_neither_waits_nor_mixes_devices(simulated, monkeypatch, optimizer):
-    monkeypatch.setattr(nn.Module, "to", lambda module, device: module)  # all is there
-    monkeypatch.setattr("kdsearch.engine.training.seeded", lambda seed, device: nullcontext())
-    monkeypatch.setattr(Training, "_random_state", lambda training: torch.empty(16, dtype=torch.uint8))
-    training = step(monkeypatch, "cuda", optimizer=optimizer, ema_epochs=0.0)  # it copies no network
+def test_a_step_on_a_simulated_gpu_neither_waits_nor_mixes_devices(simulated, optimizer):
+    training = step(SimulatedTraining, "cuda", optimizer=optimizer, ema_epochs=0.0)  # it copies no network
     assert {str(tensor.device) for tensor in training.network.parameters()} == {"cuda:0"}
     assert {str(total.device) for name, total in training.sums.items() if name != "images"} == {"cuda:0"}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_no_operation_of_a_whole_step_wants_a_result(monkeypatch, optimizer):
-    assert step(monkeypatch, "cpu", optimizer=optimizer).step == 2
+def test_no_operation_of_a_whole_step_wants_a_result(optimizer):
+    assert step(Training, "cpu", optimizer=optimizer).step == 2
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -14,10 +14,11 @@ from kdsearch.cache import making
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
 from kdsearch.database import open_engine
+from kdsearch.engine.checkpoint import EVERY
 from kdsearch.phases.bench import Bench, Prepared
 from kdsearch.progress import Silence
 from kdsearch.run.creating import create_study, data_facts
-from kdsearch.run.protocol import Channel, Job
+from kdsearch.run.protocol import Channel, Job, Say
 from kdsearch.run.worker import Worker
 from kdsearch.store import identity
 from kdsearch.store.facts import trial_facts
@@ -70,8 +71,8 @@ def small():
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
     """The folder of the small study's images."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KDSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KDSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         return load_search_sets(Study(tomllib.loads(SMALL), "small.toml").data, 0, Silence()).folder
 
 
@@ -149,12 +150,13 @@ def create(tmp_path, url, empty, small, data):
 def worker(url, prepared):
     """A worker of this process on a study that exists; `heard` is the other end of its pipe."""
 
-    def make(stop=lambda: False, name="small", prepared=prepared):
+    def make(stop=lambda: False, name="small", prepared=prepared, save_every=EVERY):
         storage = open_storage(url)
         study = identity.open_study(storage, name)
         heard, said = Pipe(duplex=False)
         channel = Channel(said)
-        bench = Bench(identity.stored_study(study), prepared, StudyRecord(url, name), stop, channel.say)
+        stored, record = identity.stored_study(study), StudyRecord(url, name)
+        bench = Bench(stored, prepared, record, stop, channel.say, save_every=save_every)
         job = Job(name, url, {}, 0, 1, len(study.trials), 0.0)
         made = Worker(study, bench, job, channel, Takeover(study, storage))
         made.heard = heard
@@ -163,6 +165,20 @@ def worker(url, prepared):
     gc.freeze()  # as a worker's own process does: it collects garbage after each trial
     yield make
     gc.unfreeze()
+
+
+@pytest.fixture
+def lines():
+    """What the user is told by a worker."""
+
+    def told(worker):
+        said = []
+        while worker.heard.poll():
+            message = worker.heard.recv()
+            said += [message.text] if isinstance(message, Say) else []
+        return said
+
+    return told
 
 
 @pytest.fixture

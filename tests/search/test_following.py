@@ -62,11 +62,9 @@ def test_a_signal_ends_it_after_a_last_look_at_all_there_is(create, follower, nu
     assert (follower.returncode, errors) == (code, "")
 
 
-SLOWLY = """
-import time
-from kdsearch.run import signals
-signals.ONE_SIGNAL = 60.0
-""" + FOLLOW.replace('        print("tick"', '        time.sleep(0.5)\n        print("tick"')
+SLOWLY = ("import time\n" + FOLLOW.replace('print("tick"', 'time.sleep(0.5) or print("tick"')).replace(
+    '"small", print)', '"small", print, at_once=60.0)'
+)
 
 
 def test_signals_at_once_are_one_and_leave_it_its_last_look(create, url):

@@ -37,11 +37,11 @@ def test_mlflows_own_choice_is_not_named(study, tmp_path, monkeypatch):
     keep_model(study, Trials.of(study).ranked[0].number, "sqlite:///mlflow.db", "models:/m-1")
     named = (f'mlflow.set_tracking_uri("sqlite:///{tmp_path}/mlflow.db")', *LINES)
     (tmp_path / "elsewhere").mkdir()
-    with monkeypatch.context() as patch:
-        patch.chdir(tmp_path / "elsewhere")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.chdir(tmp_path / "elsewhere")
         assert how_to_load(study) == named
-    with monkeypatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
         assert how_to_load(study) == named
         keep_model(study, Trials.of(study).ranked[0].number, "http://127.0.0.1:5000", "models:/m-1")
         assert how_to_load(study) == LINES

@@ -1,4 +1,3 @@
-import joblib
 import pytest
 
 from kdsearch.run.machine import share_of
@@ -15,6 +14,5 @@ from kdsearch.run.machine import share_of
         ((9, 10, "cuda", 1), ("cuda:0", 10, 1)),
     ],
 )
-def test_workers_share_gpus_and_cores(monkeypatch, worker, share):
-    monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
-    assert tuple(share_of(*worker).values()) == share
+def test_workers_share_gpus_and_cores(worker, share):
+    assert tuple(share_of(*worker, cores=8).values()) == share

@@ -1,18 +1,16 @@
 """A search whose MLflow server is stopped and started again in the middle."""
 
 from threading import Event
-from time import monotonic
 
 import pytest
 from alembic.util import CommandError
 from mlflow import MlflowClient
 from optuna.trial import TrialState
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from kdsearch.mirror.mirror import Mirror
-from kdsearch.run import mirror_thread as mirroring
 from kdsearch.run.mirror_thread import MirrorThread
-from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.storage import open_storage
 from kdsearch.store.trials import FINISHED
@@ -136,39 +134,35 @@ def test_a_search_that_is_over_does_not_wait_for_an_mlflow_that_takes_nothing(cr
     mirror = MirrorThread(lambda *_: silent, None, open_storage(url), "small", said.append)
     mirror.start()
     wait_until(lambda: silent.ticks, "the first tick")
-    began = monotonic()
-    assert not mirror.finish("FINISHED", lambda: False, patience=0.5)
+    assert not mirror.finish("FINISHED", lambda: False, patience=0.1)
     assert mirror.is_alive()
-    assert 0.5 < monotonic() - began < 20
 
 
-def test_a_search_that_is_over_does_not_wait_for_a_mirror_that_never_opens(create, url, said, monkeypatch):
-    monkeypatch.setattr(mirroring, "OPENING_SECONDS", 1.0)
+def test_a_search_that_is_over_does_not_wait_for_a_mirror_that_never_opens(create, url, said):
     create(2)
     mirror = MirrorThread(lambda *_: Event().wait(), None, open_storage(url), "small", said.append)
     mirror.start()
-    began = monotonic()
-    assert not mirror.finish("FINISHED", lambda: monotonic() - began > 30, patience=0.0)
+    assert not mirror.finish("FINISHED", lambda: False, patience=0.0, opening=0.1)
     assert mirror.is_alive()
-    assert 1 < monotonic() - began < 30
 
 
-def test_a_record_that_is_away_is_looked_for_again_soon(create, url, monkeypatch, said):
+def test_a_record_that_is_away_is_looked_for_again_soon(create, url, said):
     """The tick ends, rather than the 300 s for which a trial would wait."""
     create(2)
-    monkeypatch.setattr(mirroring, "PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr(StudyRecord, "_prepare", away)
-    heard = Heard()
-    mirror = MirrorThread(lambda *_: heard, None, open_storage(url), "small", said.append)
+    heard, storage = Heard(), open_storage(url)
+    event.listen(storage.engine, "before_cursor_execute", away)
+    mirror = MirrorThread(lambda *_: heard, None, storage, "small", said.append)
+    mirror.patience = 0.0
     mirror.start()
-    began = monotonic()
-    assert not mirror.finish("FINISHED", lambda: monotonic() - began > 30)
+    assert not mirror.finish("FINISHED", lambda: False)
     assert not mirror.is_alive()
     assert (heard.ticks, said) == ([], [])
 
 
-def away(_):
-    raise OperationalError("SELECT 1", {}, Exception("the connection was refused"))
+def away(_, __, text, *___):
+    """The record's first question is which tables there are."""
+    if "sqlite_master" in text:
+        raise OperationalError(text, {}, Exception("the connection was refused"))
 
 
 def runs_of(server):

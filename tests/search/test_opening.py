@@ -4,34 +4,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdsearch.errors import OutageError
 from kdsearch.progress import Silence
-from kdsearch.run import supervisor
 from kdsearch.run.protocol import Created, Request
-from kdsearch.store.storage import open_storage
+from kdsearch.run.supervisor import Supervisor
+
+AWAY = "postgresql+psycopg://me@127.0.0.1:1/kdsearch"  # nobody listens there
 
 
 @pytest.fixture
-def opening(create, url, monkeypatch):
-    """Makes a supervisor that has heard of its study, and whose database is away so many times."""
-
-    def make(times):
-        outages = iter(range(times))
-
-        def open_late(*args, **kwargs):
-            if next(outages, None) is not None:
-                raise OutageError("away")
-            return open_storage(*args, **kwargs)
-
-        create(2)
-        monkeypatch.setattr(supervisor, "open_storage", open_late)
-        made = supervisor.Supervisor(Request(study="small", views=False), Silence(), None, None)
-        process = SimpleNamespace(exitcode=0)
-        made.preparing = SimpleNamespace(ended=True, silent=True, process=process, messages=lambda: ())
-        made._hear(created(url))
-        return made
-
-    return make
+def opening():
+    """A supervisor that has heard of a study in a database that is away; its preparing process has ended."""
+    made = Supervisor(Request(study="small", views=False), Silence(), None, None)
+    process = SimpleNamespace(exitcode=0)
+    made.preparing = SimpleNamespace(ended=True, silent=True, process=process, messages=lambda: ())
+    made._hear(created(AWAY))
+    return made
 
 
 def created(url):
@@ -40,18 +27,21 @@ def created(url):
     return Created(**fields)
 
 
-def test_an_outage_is_waited_for_though_the_preparing_process_has_ended(opening):
-    made, looks = opening(2), 0
-    while made._is_busy():
-        made._listen()
-        looks += 1
-    assert (looks, made.failure, made.study.study_name) == (3, None, "small")
-    made.storage.engine.dispose()
+def test_an_outage_is_waited_for_though_the_preparing_process_has_ended(opening, create, url):
+    create(2)
+    for _ in range(2):
+        opening._listen()
+        assert opening._is_busy()
+    opening._hear(created(url))  # as if the database had come back
+    opening._listen()
+    assert not opening._is_busy()
+    assert (opening.failure, opening.study.study_name) == (None, "small")
+    opening.storage.engine.dispose()
 
 
-def test_an_outage_that_does_not_end_is_told(opening, monkeypatch):
-    monkeypatch.setattr(supervisor, "OUTAGE_SECONDS", 0.2)
-    made = opening(1000)
-    while made._is_busy():
-        made._listen()
-    assert (made.failure.text, made.study) == ("away", None)
+def test_an_outage_that_does_not_end_is_told(opening):
+    opening.patience = 0.2
+    while opening._is_busy():
+        opening._listen()
+    assert opening.failure.text.startswith(f"--storage {AWAY}: cannot be opened: ")
+    assert opening.study is None

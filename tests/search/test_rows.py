@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from functools import partial
 
 import optuna
 import pytest
@@ -12,7 +13,7 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy import event
 
 from kdsearch.errors import StudyDeletedError
-from kdsearch.store import rows
+from kdsearch.store.rows import read_trials
 from kdsearch.store.storage import StudyStorage, open_storage
 from tests.servers import postgres_server
 
@@ -75,7 +76,10 @@ def searched(study):
     return {trial.state for trial in study.trials}
 
 
-def test_trials_read_as_optuna_reads_them(storage, study, monkeypatch):
+ALL = {"newer_than": -1, "besides": []}
+
+
+def test_trials_read_as_optuna_reads_them(storage, study):
     assert searched(study) == set(TrialState)
     known = study.trials[2]._trial_id
     asked = (
@@ -84,19 +88,26 @@ def test_trials_read_as_optuna_reads_them(storage, study, monkeypatch):
         ((TrialState.COMPLETE,), set(), -1),
         (None, set(), 10**6),
     )
-    for few in (rows.FEW, 0):
-        monkeypatch.setattr(rows, "FEW", few)
-        for query in asked:
-            optuna_says = RDBStorage._get_trials(storage, study._study_id, *query)
-            assert repr(storage._get_trials(study._study_id, *query)) == repr(optuna_says)
+    for query in asked:
+        optuna_says = RDBStorage._get_trials(storage, study._study_id, *query)
+        assert repr(storage._get_trials(study._study_id, *query)) == repr(optuna_says)
 
 
-def test_only_the_study_s_own_trials_are_read(storage, study, monkeypatch):
-    monkeypatch.setattr(rows, "FEW", 0)
+def test_many_trials_are_read_as_few_are(storage, study):
+    searched(study)
+    with storage.engine.begin() as connection:
+        read = partial(read_trials, connection, ALL | {"study": study._study_id})
+        assert repr(read(at_most=0)) == repr(read()) == repr(study.trials)
+
+
+def test_only_the_study_s_own_trials_are_read(storage, study):
     other = optuna.create_study(storage=storage, study_name="other")
     for each in (study, other):
         each.optimize(objective, n_trials=1)
     assert [trial._trial_id for trial in other.trials] == [study.trials[0]._trial_id + 1]
+    with storage.engine.begin() as connection:
+        (trial,) = read_trials(connection, ALL | {"study": other._study_id}, at_most=0)
+    assert repr(trial) == repr(other.trials[0])
 
 
 def test_a_study_that_is_gone_is_one_line(storage):

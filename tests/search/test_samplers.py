@@ -17,17 +17,6 @@ def test_pruners_by_name(name, kind):
     assert isinstance(make_pruner(name, 12), kind)
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3, 12, 200])
-def test_hyperband_takes_any_number_of_epochs(create, epochs):
-    study = create()
-    study.add_trial(
-        create_trial(
-            state=TrialState.RUNNING, user_attrs={"slot": 0, "attempt": 0}, intermediate_values={0: 0.5}
-        )
-    )
-    assert make_pruner("hyperband", epochs).prune(study, study.trials[0]) in (False, True)
-
-
 def test_a_slot_keeps_its_bracket_whatever_its_trial_s_number(create):
     study, pruner = create(), make_pruner("hyperband", 100)
     trials = [create_trial(state=TrialState.RUNNING, user_attrs={"slot": 3, "attempt": 0}) for _ in range(2)]

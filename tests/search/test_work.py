@@ -8,11 +8,10 @@ from collections import Counter
 import pytest
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from kdsearch.data import decode
 from kdsearch.models.teachers import Teacher
 from kdsearch.phases.bench import Bench, Prepared
 from kdsearch.run.preparing import prepare
-from kdsearch.run.protocol import Channel, Job, Ready, Request
+from kdsearch.run.protocol import Channel, Job, Ready, Request, Step
 from kdsearch.run.worker import Worker
 from kdsearch.store import identity
 from kdsearch.store.record import StudyRecord
@@ -36,30 +35,27 @@ SETTINGS = {
 
 
 class Heard(Channel):
-    """Keeps where things are."""
+    """Keeps where things are, and counts the files that were decoded."""
 
-    def __init__(self):
-        self.prepared = None
+    def __init__(self, counts):
+        self.prepared, self.counts = None, counts
 
     def send(self, message):
         if isinstance(message, Ready):
             self.prepared = Prepared.model_validate(message.prepared)
+        if isinstance(message, Step) and message.task.startswith("decode") and message.done == message.total:
+            self.counts["decoded"] += message.total
 
 
 @pytest.fixture
-def counts(monkeypatch):
+def counts():
     """Decoded files, and images that teachers have answered to, trainings of teachers aside."""
     found = Counter()
-
-    def decoding(file, size, plain=decode.decode):
-        found["decoded"] += 1
-        return plain(file, size)
 
     def see(module, inputs):
         if isinstance(module, Teacher) and not module.training and len(inputs[0]) > VALIDATION:
             found["answered"] += len(inputs[0])
 
-    monkeypatch.setattr(decode, "decode", decoding)
     handle = register_module_forward_pre_hook(see)
     yield found
     handle.remove()
@@ -71,7 +67,7 @@ def test_a_run_decodes_each_file_once_and_asks_the_teacher_once_a_view(tmp_path,
     own = {"name": "work", "run.storage": url, "data.path": str(root), "run.device": "cpu"}
     values = {**SETTINGS, **own, "run.trials": TRIALS}
     for _ in range(2):  # the second finds all that the first has made
-        heard = Heard()
+        heard = Heard(counts)
         prepare(Request(study="food11", values=values), heard)
     storage = open_storage(url)
     study = identity.open_study(storage, "work")

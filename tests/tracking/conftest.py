@@ -82,3 +82,21 @@ def trial():
         return TrialRow(number=number, state=state, **(facts | values))
 
     return make
+
+
+STORES = ["local", pytest.param("server", marks=pytest.mark.mlflow)]
+
+
+@pytest.fixture(scope="session")
+def local_uri(tmp_path_factory):
+    """One store for all tests, since making it takes a second; each test has an experiment of its own."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture(params=STORES)
+def uri(request):
+    return (
+        request.getfixturevalue("mlflow").uri
+        if request.param == "server"
+        else request.getfixturevalue("local_uri")
+    )

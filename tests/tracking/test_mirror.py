@@ -1,79 +1,21 @@
 import math
-from itertools import count
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import ViewType
 
 from kdsearch.mirror.mirror import Mirror
 from kdsearch.mirror.reaching import MirrorUnavailableError
 from kdsearch.store.runs import SEARCH, TEACHER, Run
+from tests.seen import Seen, distinct, filled
 
 # MLflow's own use of SQLAlchemy; hidden from users, as Python hides all deprecations in libraries.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:sqlalchemy.exc.SADeprecationWarning")
-STORES = ["local", pytest.param("server", marks=pytest.mark.mlflow)]
-NAMES = count()
-
-
-@pytest.fixture(scope="session")
-def local_uri(tmp_path_factory):
-    """One store for all tests, since making it takes a second; each test has an experiment of its own."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
-@pytest.fixture(params=STORES)
-def uri(request):
-    return (
-        request.getfixturevalue("mlflow").uri
-        if request.param == "server"
-        else request.getfixturevalue("local_uri")
-    )
 
 
 @pytest.fixture
 def study(study, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the local store writes artifacts into ./mlruns
-    return study.model_copy(update={"name": f"digits-{next(NAMES)}"})
-
-
-class Seen:
-    """What a user sees of one study in MLflow."""
-
-    def __init__(self, uri, study):
-        self.client = MlflowClient(uri)
-        found = self.client.get_experiment_by_name(study.name)
-        view = found and self.client.search_runs([found.experiment_id], run_view_type=ViewType.ACTIVE_ONLY)
-        self.runs = {self.name(run): run for run in view or []}
-        assert len(self.runs) == len(view or [])
-
-    @staticmethod
-    def name(run):
-        """A trial's number does not change while its run's name does."""
-        number = run.data.tags.get("trial")
-        return run.info.run_name if number is None else f"trial {number}"
-
-    def statuses(self):
-        return {name: run.info.status for name, run in self.runs.items()}
-
-    def points(self, name, metric):
-        history = self.client.get_metric_history(self.runs[name].info.run_id, metric)
-        return [(point.step, point.timestamp, point.value) for point in sorted(history, key=lambda p: p.step)]
-
-    def everything(self):
-        """All that does not depend on when it was mirrored, comparable with ==."""
-        facts = {}
-        for name, run in self.runs.items():
-            curves = {metric: repr(self.points(name, metric)) for metric in run.data.metrics}
-            facts[name] = run.info.status, run.info.start_time, run.data.params, curves
-        return facts
-
-
-def filled(record, epoch, runs, epochs=2):
-    """Runs are places of the search, or TEACHER."""
-    for each in runs:
-        run = Run(TEACHER, 0, 0) if each == TEACHER else Run(SEARCH, each, 0)
-        for number in range(1, epochs + 1):
-            record.epoch(run, epoch(number))
+    return distinct(study)
 
 
 def test_each_teacher_has_a_run(uri, study, record, trial, epoch):
@@ -119,16 +61,6 @@ def test_a_run_holds_parameters_sizes_curves_and_final_values(uri, study, record
     assert (run.data.metrics["parameters"], run.data.metrics["final_accuracy"]) == (50_283, 0.9)
     assert seen.points("trial 0", "train_loss") == [(1, 1_700_000_001_125, 1.0), (2, 1_700_000_002_125, 0.5)]
     assert (run.info.start_time, run.info.end_time) == (1_700_000_000_000, 1_700_000_100_000)
-
-
-def test_the_parent_holds_the_study_file_and_the_data_sets(uri, study, record):
-    Mirror(uri, study, record).tick([])
-    seen = Seen(uri, study)
-    parent = seen.runs[study.name]
-    names = {given.dataset.name: given.dataset.digest for given in parent.inputs.dataset_inputs}
-    assert names == {"digits train": "f" * 36, "digits validation": "f" * 36}
-    assert [file.path for file in seen.client.list_artifacts(parent.info.run_id)] == ["study.toml"]
-    assert parent.data.params["seed"] == "7"
 
 
 def test_ticks_repeated_by_anyone_change_nothing(uri, study, record, trial, epoch):
@@ -260,71 +192,3 @@ def test_a_server_that_dies_and_returns_has_everything_in_the_end(mlflow, study,
     assert after.statuses() == statuses | {study.name: "RUNNING"}
     for name in statuses:
         assert [point[0] for point in after.points(name, "val_loss")] == [1, 2]
-
-
-def test_the_star_moves_to_a_better_trial(local_uri, study, record, trial, epoch):
-    filled(record, epoch, [0, 1])
-    first, second = trial(0, "COMPLETE"), trial(1, "COMPLETE", value=0.95)
-    mirror = Mirror(local_uri, study.model_copy(update={"best": "0.0"}), record)
-    mirror.tick([first])
-    mirror.study = study.model_copy(update={"best": "1.0"})
-    mirror.tick([first, second])
-    names = {run.info.run_name for run in Seen(local_uri, study).runs.values()}
-    assert {"000 plain kl 50.3k 90.00", "\N{BLACK STAR} 001 plain kl 50.3k 95.00"} < names
-
-
-def test_the_parent_tells_how_the_study_stands(uri, study, record, trial, epoch):
-    filled(record, epoch, [0, 1])
-    study = study.model_copy(update={"best": "0.0"})
-    Mirror(uri, study, record).tick([trial(0, "COMPLETE"), trial(1, "PRUNED"), trial(2)])
-    seen = Seen(uri, study)
-    metrics = seen.runs[study.name].data.metrics
-    told = {"best_accuracy": 0.9, "best_parameters": 50_283, "best_macs": 1_000_000, "best_trial": 0}
-    assert metrics == told | {"finished": 2, "pruned": 1, "failed": 0, "teacher_accuracy": 0.97}
-    experiment = seen.client.get_experiment_by_name(study.name)
-    best, teacher, read = experiment.tags["mlflow.note.content"].split("\n\n")
-    assert "trial 0, 90.00 %" in best
-    assert "resnet18, 97.00 %" in teacher
-    assert "2 of 100 trials" in read
-
-
-def test_where_a_trial_ran_stands_on_the_parent_and_on_trials_that_differ(
-    local_uri, study, record, trial, epoch
-):
-    filled(record, epoch, [0, 1])
-    here, there = {"versions": "torch==2.14", "device": "cpu"}, {"versions": "torch==2.14", "device": "cuda"}
-    rows = [trial(0, "COMPLETE", tags=here), trial(1, "COMPLETE", tags=there)]
-    Mirror(local_uri, study, record).tick(rows)
-    runs = Seen(local_uri, study).runs
-    ran = {name: {key: run.data.tags.get(key) for key in here} for name, run in runs.items()}
-    assert (ran[study.name], ran["trial 0"]["device"], ran["trial 1"]["device"]) == (here, None, "cuda")
-    assert ran["trial 1"]["versions"] is None
-
-
-def test_runs_of_an_older_layout_are_written_anew_under_the_same_parent(uri, study, record, trial, epoch):
-    """Their parameters hold words for what a trial does not have, and MLflow changes no parameter."""
-    filled(record, epoch, [TEACHER, 0])
-    rows, said = [trial(0, "COMPLETE")], []
-    Mirror(uri, study, record).tick(rows)
-    before = Seen(uri, study)
-    for name in ("trial 0", "teacher"):
-        before.client.delete_tag(before.runs[name].info.run_id, "kdsearch.layout")
-    before.client.log_param(before.runs["trial 0"].info.run_id, "kl.width", "NaN")
-    Mirror(uri, study, record, said.append).tick(rows)
-    after = Seen(uri, study)
-    assert after.runs[study.name].info.run_id == before.runs[study.name].info.run_id
-    assert after.runs.keys() == before.runs.keys()
-    assert "kl.width" not in after.runs["trial 0"].data.params
-    assert after.points("trial 0", "val_accuracy") == before.points("trial 0", "val_accuracy")
-    assert said == ["2 runs that an older kdsearch wrote to MLflow are written anew"]
-
-
-def test_a_note_of_the_user_s_stays(local_uri, study, record, trial, epoch):
-    filled(record, epoch, [0])
-    mirror = Mirror(local_uri, study, record)
-    mirror.tick([trial(0)])
-    seen = Seen(local_uri, study)
-    experiment = seen.client.get_experiment_by_name(study.name).experiment_id
-    seen.client.set_experiment_tag(experiment, "mlflow.note.content", "my own words")
-    Mirror(local_uri, study.model_copy(update={"best": "0.0"}), record).tick([trial(0, "COMPLETE")])
-    assert seen.client.get_experiment(experiment).tags["mlflow.note.content"] == "my own words"

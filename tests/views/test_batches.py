@@ -1,4 +1,3 @@
-import os
 import shutil
 from itertools import pairwise
 
@@ -84,9 +83,8 @@ def test_batches_of_a_view_and_fresh_ones_show_every_image(bank, labels, batch_s
         assert min(map(len, shown)) >= 2
 
 
-def test_a_set_larger_than_a_window_is_read_one_window_after_the_other(monkeypatch):
-    monkeypatch.setattr("kdsearch.views.batches.WINDOW", 100)
-    orders = [torch.cat(shuffled(350, 35, seed=1, epoch=epoch)) for epoch in range(6)]
+def test_a_set_larger_than_a_window_is_read_one_window_after_the_other():
+    orders = [torch.cat(shuffled(350, 35, seed=1, epoch=epoch, window=100)) for epoch in range(6)]
     windows = [[row // 100 for row in order.tolist()] for order in orders]
     assert all(sorted(order.tolist()) == list(range(350)) for order in orders)
     assert all(sum(a != b for a, b in pairwise(found)) == 3 for found in windows)
@@ -96,14 +94,26 @@ def test_a_set_larger_than_a_window_is_read_one_window_after_the_other(monkeypat
     assert within[0] != within[1]
 
 
-def test_the_system_reads_ahead_what_comes_next_and_no_more(bank, labels, batches, monkeypatch):
-    monkeypatch.setattr("kdsearch.views.batches.WINDOW", 16)
+class Noting(ViewBank):
+    """A bank that notes which bytes it is to read ahead."""
+
+    noted: list[tuple[int, int]]
+
+    def read_ahead(self, number, rows):
+        super().read_ahead(number, rows)
+        self.noted.append(self.extent(number, rows))
+
+
+def test_the_system_reads_ahead_what_comes_next_and_no_more(bank, labels):
     header = (bank.path(1) / "images.npy").stat().st_size - 40 * 192
-    asked = []
-    monkeypatch.setattr("os.posix_fadvise", lambda file, *what: asked.append(what))
-    shown = torch.cat([batch.images for batch in batches(batch_size=8).epoch(1)])
-    assert sorted(asked) == [
-        (header + row * 192, rows * 192, os.POSIX_FADV_WILLNEED) for row, rows in ((0, 16), (16, 16), (32, 8))
+    noting = Noting(**bank.model_dump(), noted=[])
+    batches = ViewBatches(
+        noting, labels, 8, 3, teachers=["teacher"], reads=("logits",), wait=lambda number: None
+    )
+    batches.window = 16
+    shown = torch.cat([batch.images for batch in batches.epoch(1)])
+    assert sorted(noting.noted) == [
+        (header + row * 192, rows * 192) for row, rows in ((0, 16), (16, 16), (32, 8))
     ]
     assert equal_sets(shown, bank.view(1).images)
 
@@ -192,23 +202,19 @@ def test_a_derived_seed_depends_on_all_its_parts():
 
 
 @pytest.mark.parametrize("room", [True, False])
-def test_a_training_settles_once_whether_its_views_move_to_its_device(bank, labels, monkeypatch, room):
-    asked = []
-
-    def has_room(device, size):
-        asked.append((device.type, size))
-        return room
-
-    monkeypatch.setattr("kdsearch.views.batches.has_room", has_room)
-    there = labels.to("meta")  # a device that is not the CPU, on every machine
+def test_a_training_settles_once_whether_its_views_move_to_its_device(bank, labels, room):
+    there = labels.to("meta")  # a device that is not the CPU, on every machine, and has room for everything
     batches = ViewBatches(
         bank, there, 16, 3, teachers=["teacher"], reads=("logits",), wait=lambda number: None
     )
+    next(batches.epoch(0))
+    assert batches.resident
+    batches.resident = room
     for epoch in range(3):
         for batch in batches.epoch(epoch):
             places = batch.images, batch.labels, batch.teacher.logits
             assert {tensor.device.type for tensor in places} == {"meta"}
-    assert asked == [("meta", bank.view(0).nbytes)]
+    assert batches.resident == room
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])

@@ -1,0 +1,197 @@
+"""The best trial of a small search among pictures in a folder: exported, and judged by the test split."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from optuna.trial import TrialState, create_trial
+
+from kdsearch import api
+from kdsearch.cli import main
+from kdsearch.deliver.winner import judge_best
+from kdsearch.errors import DataError, NothingFinishedError
+from kdsearch.phases.bench import Bench, Prepared
+from kdsearch.run.preparing import prepare
+from kdsearch.run.protocol import Channel, Job, Ready, Request
+from kdsearch.run.worker import Worker
+from kdsearch.store.facts import TrialFacts, attributes_of
+from kdsearch.store.identity import open_study, settle_target, stored_study
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import SEARCH, Run
+from kdsearch.store.storage import open_storage
+from kdsearch.store.studies import find
+from kdsearch.store.takeover import Takeover
+from kdsearch.store.trials import Trials
+from kdsearch.study.settings import PublishedResult
+
+TRIALS, TEST = 2, 12
+SETTINGS = {
+    "name": "pets",
+    "data.name": "folder",
+    "data.image_size": 16,
+    "data.validation": 0.25,
+    "run.device": "cpu",
+    "budget.max_params": 3000,
+    "student.stages": 1,
+    "training.epochs": 1,
+    "training.batch_size": 20,
+    "distillation.loss": "ce",
+    "teacher.model": "mobilenet_v3_small",
+    "teacher.epochs": 1,
+    "views.count": 1,
+}
+PUBLISHED = PublishedResult(recipe="a paper", result="none stated")
+
+
+class Preparing(Channel):
+    """Keeps where things are."""
+
+    def __init__(self):
+        self.prepared = None
+
+    def send(self, message):
+        if isinstance(message, Ready):
+            self.prepared = Prepared.model_validate(message.prepared)
+
+
+def search(folder, **settings):
+    """Runs a search in this process, with its database and its pictures in `folder`."""
+    url = f"sqlite:///{folder / 'kdsearch.db'}"
+    values = {
+        **SETTINGS,
+        "run.trials": TRIALS,
+        "run.storage": url,
+        "data.path": str(folder / "pets"),
+        **settings,
+    }
+    heard = Preparing()
+    prepare(Request(study="food11", values=values), heard)
+    storage, record = open_storage(url), StudyRecord(url, "pets")
+    study = open_study(storage, "pets")
+    bench = Bench(stored_study(study), heard.prepared, record, lambda: False)
+    Worker(study, bench, Job("pets", url, {}, 0, 1, 0, 0.0), heard, Takeover(study, storage)).work()
+    storage.engine.dispose()
+    record.engine.dispose()
+
+
+@pytest.fixture
+def pets(draw_images):
+    """Pictures of two classes: 60 to search with and TEST to judge by."""
+
+    def draw(folder):
+        searched = [f"training/{number % 2}/{number}.png" for number in range(60)]
+        draw_images(folder / "pets", *searched, *(f"test/{n % 2}/t{n}.png" for n in range(TEST)))
+
+    return draw
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    return tmp_path_factory.mktemp("searched")
+
+
+class Study:
+    """The search in a folder of a test's own."""
+
+    def __init__(self, folder):
+        self.folder, self.url = folder, f"sqlite:///{folder / 'kdsearch.db'}"
+        self.pictures = folder / "pets"
+        self.trials, self.record = find("pets", self.url)
+
+    def export(self, out="best", **how):
+        where = {"storage": self.url, "out": self.folder / out, "data": str(self.pictures)}
+        return api.export_best("pets", **where, **how)
+
+    def judge(self, progress, *, test=True):
+        return judge_best(self.trials, self.record, PUBLISHED, progress, test=test, data=str(self.pictures))
+
+    def remove_test_split(self):
+        shutil.rmtree(self.pictures / "test")
+
+
+@pytest.fixture
+def study(once, pets, tmp_path):
+    if not (once / "kdsearch.db").exists():
+        pets(once)
+        search(once)
+    shutil.copytree(once, tmp_path, dirs_exist_ok=True)
+    study = Study(tmp_path)
+    yield study
+    study.record.engine.dispose()
+
+
+def test_the_best_student_is_written_with_what_the_test_split_says_of_it(study):
+    best = Trials.of(study.trials).best
+    exported = study.export()
+    assert (exported.study, exported.trial, exported.validation_accuracy) == ("pets", best.number, best.accuracy)
+    assert (exported.test.images, exported.test.copies, exported.notes) == (TEST, 0, ())
+    assert {path.parent for path in exported.paths} == {study.folder / "best"}
+    config = json.loads((study.folder / "best" / "config.json").read_text())
+    assert (config["study"], config["trial"], config["parameters"]) == (
+        "pets",
+        best.number,
+        exported.parameters,
+    )
+
+
+def test_the_test_split_is_read_once_and_what_it_said_is_remembered(study, heard):
+    judged = study.judge(heard)
+    assert (judged.test.images, judged.note) == (TEST, "")
+    study.remove_test_split()
+    assert study.judge(heard).test == judged.test
+    exported = study.export()
+    assert (exported.test, exported.notes) == (judged.test, ())
+
+
+def test_without_a_test_split_the_export_says_why_it_was_not_read(study, heard):
+    study.remove_test_split()
+    exported = study.export()
+    assert exported.test is None
+    (note,) = exported.notes
+    assert note.startswith("The test split was not read: ")
+    assert note in (study.folder / "best" / "README.md").read_text()
+    judged = study.judge(heard)
+    assert (judged.test, judged.note) == (None, note)
+
+
+def test_no_test_reads_nothing_and_remembers_nothing(study, heard):
+    judged = study.judge(heard, test=False)
+    assert (judged.test, judged.note, judged.published) == (None, "", PUBLISHED)
+    words = ["export-best", "pets", "--no-test", "--storage", study.url, "--data", str(study.pictures)]
+    done = CliRunner().invoke(main, [*words, "--out", str(study.folder / "best")])
+    assert done.exit_code == 0, done.output
+    assert ", test not read\n" in done.stdout
+    study.remove_test_split()
+    assert study.judge(heard).test is None  # nothing was read that could be remembered
+
+
+@pytest.mark.parametrize(
+    ("running", "state"), [(True, "still running"), (False, "not finished")], ids=["running", "left"]
+)
+def test_an_export_in_the_middle_of_a_search_says_so(study, running, state):
+    settle_target(study.trials, TRIALS + 3, TRIALS, None)
+    if running:
+        attributes = attributes_of(TrialFacts.of_run(Run(SEARCH, TRIALS, 0)))
+        study.trials.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=attributes))
+    note = (
+        f"The search was {state} when this was exported: the best of {TRIALS} of {TRIALS + 3} trials so far."
+    )
+    assert study.export(test=False).notes == (note,)
+
+
+def test_other_images_than_the_studys_judge_nothing(study, heard):
+    (study.pictures / "training" / "0" / "0.png").unlink()
+    for judge in (study.export, lambda: study.judge(heard)):
+        with pytest.raises(DataError, match="not the images that study 'pets' was created with; give --data"):
+            judge()
+    assert not (study.folder / "best").exists()
+
+
+def test_a_training_that_diverged_is_judged_in_one_line(pets, tmp_path, heard):
+    pets(tmp_path)
+    search(tmp_path, **{"training.learning_rate": 1e30, "training.optimizer": "sgd"})
+    study = Study(tmp_path)
+    with pytest.raises(NothingFinishedError, match="study 'pets': the training diverged; lower "):
+        study.judge(heard)
+    study.record.engine.dispose()
