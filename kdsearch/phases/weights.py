@@ -26,5 +26,5 @@ def keep_weights(trial: Trial, record: StudyRecord, run: Run, training: Training
     rivals = trials.in_state(TrialState.RUNNING)  # they may have written theirs already
     keep = {run.weights, *(each.run.weights for each in (*best[: KEPT - 1], *rivals) if each.run)}
     for name in record.files():
-        if name.startswith(WEIGHTS) and name not in keep:
+        if WEIGHTS.fullmatch(name) and name not in keep:
             record.delete_file(name)

@@ -23,20 +23,21 @@ from kdsearch.errors import (
     StudyDeletedError,
 )
 from kdsearch.phases.bench import Bench, Prepared
-from kdsearch.phases.recipes import baselines
+from kdsearch.phases.phase import PHASES, Phase
 from kdsearch.phases.samplers import make_pruner
-from kdsearch.phases.search import run_trial
 from kdsearch.run.child import child
 from kdsearch.run.protocol import OVERHEAD, Channel, Failed, Job, Spent
 from kdsearch.store.checkpoints import remove_spent
 from kdsearch.store.duplicates import DuplicateTrialError
-from kdsearch.store.facts import End, keep, study_facts
+from kdsearch.store.facts import End, keep
 from kdsearch.store.failures import check_failures
 from kdsearch.store.identity import open_study, stored_study
 from kdsearch.store.queue import enqueue_place, retry
 from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import Run
 from kdsearch.store.slots import SurplusTrialError
 from kdsearch.store.storage import open_storage
+from kdsearch.store.studies import study_of
 from kdsearch.store.takeover import Takeover
 from kdsearch.store.trials import Trials
 
@@ -56,7 +57,9 @@ def work_process(connection: Connection, job: Job) -> None:
         bench = Bench(stored_study(study), prepared, record, stop, channel.say)
         channel.send(Spent("start-up of workers", time.time() - job.told))
         try:
-            Worker(study, bench, job, channel, Takeover(study, storage)).work()
+            for phase in PHASES:
+                own = study_of(study, phase.name)
+                Worker(own, bench, job, channel, Takeover(own, storage), phase=phase, search=study).work()
         except (StorageError, StudyDeletedError) as error:
             give_up(channel, error)
         leave(128 + signal.SIGTERM if stop() else 0)
@@ -78,14 +81,23 @@ def give_up(channel: Channel, error: KdsearchError) -> NoReturn:
 
 
 class Worker:
-    """Runs one trial after the other; any number of them share a study."""
+    """Runs one trial of a phase after the other; any number of workers share a study."""
 
     def __init__(
-        self, study: optuna.Study, bench: Bench, job: Job, channel: Channel, take_over: Takeover
+        self,
+        study: optuna.Study,
+        bench: Bench,
+        job: Job,
+        channel: Channel,
+        take_over: Takeover,
+        *,
+        phase: Phase = PHASES[0],
+        search: optuna.Study | None = None,
     ) -> None:
         self.study, self.bench, self.job, self.channel, self.take_over = study, bench, job, channel, take_over
+        self.phase, self.search = phase, search or study
         study.pruner = make_pruner(bench.study.search.pruner, bench.study.max_epochs)
-        self.recipes = baselines(bench.study)
+        self.recipes = phase.recipes(bench)
         self.latest: int | None = None  # the trial that it ran last, until that is settled
         self.fatal: CacheClearedError | CacheDamagedError | None = None  # what no other trial would do better
         self.told: set[int] = set()  # trials that the user knows are waited for
@@ -100,7 +112,7 @@ class Worker:
                 raise self.fatal
             if self.bench.stop():
                 return
-            target = study_facts(self.study).target
+            target = self.phase.target(self.search)
             check_failures(trials, self.job.since, target)
             if not self._go_on(trials, target):
                 return
@@ -115,7 +127,8 @@ class Worker:
         elif running and self.job.size == 1 and self.take_over.doubted:
             self._wait_for(min(self.take_over.doubted))
         elif missing := trials.missing_places(target):
-            enqueue_place(self.study, missing[min(self.job.place, len(missing) - 1)], trials, self.recipes)
+            place = missing[min(self.job.place, len(missing) - 1)]
+            enqueue_place(self.study, Run(self.phase.name, place, 0), trials, self.recipes, alone=target == 1)
             self._run_one(target, trials)
         elif running:
             self._wait()
@@ -162,7 +175,7 @@ class Worker:
     def _guarded(self, trial: Trial, target: int, trials: Trials) -> float:
         """The one place where any exception is caught: the trial is FAIL, with its reason."""
         try:
-            return run_trial(trial, self.bench, target, trials)
+            return self.phase.train(trial, self.bench, target, trials)
         except (TrialPruned, SurplusTrialError, DuplicateTrialError, UpdateFinishedTrialError):
             raise
         except InterruptedTrainingError:

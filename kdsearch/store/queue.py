@@ -7,8 +7,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from kdsearch.store.facts import End, TrialFacts, attributes_of, inherited, study_facts
-from kdsearch.store.runs import SEARCH, Run
+from kdsearch.store.facts import End, TrialFacts, attributes_of, inherited
+from kdsearch.store.runs import Run
 from kdsearch.store.trials import StudyTrial, Trials
 
 
@@ -34,19 +34,22 @@ def retry(study: optuna.Study, trial: FrozenTrial) -> None:
     study.add_trial(waiting)
 
 
-def enqueue_place(study: optuna.Study, place: int, trials: Trials, recipes: Sequence[dict[str, Any]]) -> None:
-    """Enqueues a missing place: as it was where its trial only got lost, else as a new sample."""
-    recipe = recipes[place] if place < len(recipes) else None
-    earlier = [trial for trial in trials.of_place(place) if trial.facts.mark != End.SURPLUS]
+def enqueue_place(
+    study: optuna.Study, first: Run, trials: Trials, recipes: Sequence[dict[str, Any]], *, alone: bool
+) -> None:
+    """Enqueues a missing place, of which `first` is the first attempt, with its recipe, else as a new sample.
+
+    A trial that only got lost is enqueued as it was. Later attempts have the recipe only where the study
+    wants this trial `alone`.
+    """
+    recipe = recipes[first.place] if first.place < len(recipes) else None
+    earlier = [trial for trial in trials.of_place(first.place) if trial.facts.mark != End.SURPLUS]
     if not earlier:
-        baseline = {"baseline": True} if recipe else {}
-        facts = TrialFacts.of_run(Run(SEARCH, place, 0), **baseline)
+        facts = TrialFacts.of_run(first, **({"baseline": True} if recipe else {}))
         study.enqueue_trial(recipe or {}, user_attrs=attributes_of(facts))
     elif trials.needs_new_attempt(earlier[-1]):
-        attempt = (earlier[-1].facts.attempt or 0) + 1
-        alone = study_facts(study).target == 1  # nothing else is wanted than this very trial
+        run = first._replace(attempt=(earlier[-1].facts.attempt or 0) + 1)
         again = recipe if recipe and alone else {}
-        facts = TrialFacts.of_run(Run(SEARCH, place, attempt))
-        study.enqueue_trial(again, user_attrs=attributes_of(facts))
+        study.enqueue_trial(again, user_attrs=attributes_of(TrialFacts.of_run(run)))
     else:
         retry(study, earlier[-1].frozen)

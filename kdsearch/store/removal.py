@@ -37,6 +37,9 @@ def remove_study(study: optuna.Study, record: StudyRecord) -> None:
     refused = Retrying(
         retry=retry_if_exception_type(StorageError), stop=stop_after_attempt(ATTEMPTS), reraise=True
     )
-    with suppress(KeyError, StudyDeletedError):  # another removal was faster
-        refused(optuna.delete_study, study_name=study.study_name, storage=study._storage)
+    names = (each.study_name for each in study._storage.get_all_studies())
+    phases = [name for name in names if name.startswith(f"{study.study_name}/")]
+    for name in (*phases, study.study_name):
+        with suppress(KeyError, StudyDeletedError):  # another removal was faster
+            refused(optuna.delete_study, study_name=name, storage=study._storage)
     record.delete()  # what a worker wrote in between: from now on it cannot

@@ -1,9 +1,10 @@
 """The name of one training that a study keeps something of."""
 
+import re
 from typing import NamedTuple
 
 SEARCH = "search"  # the phase of Optuna's trials
-WEIGHTS = "weights-"  # what the names of their files begin with
+WEIGHTS = re.compile(r"weights-\d+-\d+\.safetensors")  # of runs of the search, in the record
 TEACHER = "teacher"  # of teachers' own trainings; the place is the teacher's among the study's
 
 
@@ -35,7 +36,7 @@ class Run(NamedTuple):
     @property
     def weights(self) -> str:
         """The name of its weights' file in the record."""
-        return f"{WEIGHTS}{'-'.join(self.words)}.safetensors"
+        return f"weights-{'-'.join(self.words)}.safetensors"
 
     @property
     def seed_parts(self) -> tuple[str | int, ...]:

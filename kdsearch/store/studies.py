@@ -9,6 +9,7 @@ from optuna.storages import BaseStorage
 from kdsearch.errors import StudyDeletedError, UsageError
 from kdsearch.store.facts import StudyFacts, facts_in
 from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import SEARCH
 from kdsearch.store.storage import open_existing
 
 
@@ -37,6 +38,18 @@ def load_study(storage: BaseStorage, name: str) -> optuna.Study:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError:
         raise StudyDeletedError from None
+
+
+def study_of(study: optuna.Study, phase: str) -> optuna.Study:
+    """The Optuna study that holds a phase's trials, made where it is missing; the search's is `study`."""
+    if phase == SEARCH:
+        return study
+    return optuna.create_study(
+        study_name=f"{study.study_name}/{phase}",
+        storage=study._storage,
+        direction="maximize",
+        load_if_exists=True,
+    )
 
 
 class Found(NamedTuple):

@@ -124,7 +124,8 @@ def study(once, pets, tmp_path):
 def test_the_best_student_is_written_with_what_the_test_split_says_of_it(study):
     best = Trials.of(study.trials).best
     exported = study.export()
-    assert (exported.study, exported.trial, exported.validation_accuracy) == ("pets", best.number, best.accuracy)
+    assert (exported.study, exported.trial) == ("pets", best.number)
+    assert exported.validation_accuracy == best.accuracy
     assert (exported.test.images, exported.test.copies, exported.notes) == (TEST, 0, ())
     assert {path.parent for path in exported.paths} == {study.folder / "best"}
     config = json.loads((study.folder / "best" / "config.json").read_text())

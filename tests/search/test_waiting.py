@@ -2,7 +2,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.store.facts import keep, trial_facts
+from kdsearch.store.facts import trial_facts
 from kdsearch.store.queue import enqueue_place, retry
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.trials import MAX_DEATHS, Trials
@@ -70,8 +70,8 @@ def test_a_trial_survives_three_deaths_and_any_number_of_interruptions(study):
 
 
 def test_a_place_begins_with_its_recipe_and_goes_on_with_samples(study):
-    enqueue_place(study, 0, Trials.of(study), RECIPES)
-    enqueue_place(study, 1, Trials.of(study), RECIPES)
+    enqueue_place(study, Run(SEARCH, 0, 0), Trials.of(study), RECIPES, alone=False)
+    enqueue_place(study, Run(SEARCH, 1, 0), Trials.of(study), RECIPES, alone=False)
     first, second = study.trials
     assert (first.system_attrs["fixed_params"], trial_facts(first).baseline) == (RECIPES[0], True)
     assert (second.system_attrs["fixed_params"], trial_facts(second).run) == ({}, Run(SEARCH, 1, 0))
@@ -81,7 +81,7 @@ def test_a_place_begins_with_its_recipe_and_goes_on_with_samples(study):
 @pytest.mark.parametrize("mark", ["failed", "duplicate"])
 def test_a_place_whose_trial_failed_gets_a_new_sample_as_its_next_attempt(study, mark):
     lose(study, mark, key="k")
-    enqueue_place(study, 0, Trials.of(study), RECIPES)
+    enqueue_place(study, Run(SEARCH, 0, 0), Trials.of(study), RECIPES, alone=False)
     again = study.trials[1]
     assert (trial_facts(again).run, again.params, again.system_attrs["fixed_params"]) == (
         Run(SEARCH, 0, 1),
@@ -93,28 +93,27 @@ def test_a_place_whose_trial_failed_gets_a_new_sample_as_its_next_attempt(study,
 
 def test_a_place_whose_retry_got_lost_is_repaired_with_the_same_parameters(study):
     lose(study, "lost", key="k")
-    enqueue_place(study, 0, Trials.of(study), RECIPES)
+    enqueue_place(study, Run(SEARCH, 0, 0), Trials.of(study), RECIPES, alone=False)
     assert (trial_facts(study.trials[1]).run, study.trials[1].params) == (Run(SEARCH, 0, 0), {"x": 0.5})
 
 
 def test_a_place_whose_trial_died_too_often_gets_its_next_attempt(study):
     for _ in range(MAX_DEATHS + 1):
         lose(study, key="k")
-    enqueue_place(study, 0, Trials.of(study), RECIPES)
+    enqueue_place(study, Run(SEARCH, 0, 0), Trials.of(study), RECIPES, alone=False)
     assert (trial_facts(study.trials[-1]).run, study.trials[-1].params) == (Run(SEARCH, 0, 1), {})
 
 
 def test_a_surplus_trial_says_nothing_of_its_place(study):
     lose(study, "failed", key="k")
     lose(study, "surplus")
-    enqueue_place(study, 0, Trials.of(study), RECIPES)
+    enqueue_place(study, Run(SEARCH, 0, 0), Trials.of(study), RECIPES, alone=False)
     assert trial_facts(study.trials[-1]).run == Run(SEARCH, 0, 1)
 
 
 def test_the_only_trial_of_a_study_keeps_its_recipe_when_it_failed(study):
-    keep(study, target=1)
     lose(study, "failed", key="k")
-    enqueue_place(study, 0, Trials.of(study), RECIPES)
+    enqueue_place(study, Run(SEARCH, 0, 0), Trials.of(study), RECIPES, alone=True)
     again = study.trials[-1]
     assert trial_facts(again).run == Run(SEARCH, 0, 1)
     assert again.system_attrs["fixed_params"] == RECIPES[0]

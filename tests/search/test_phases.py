@@ -1,0 +1,105 @@
+"""A second phase beside the search: a class in one file, and a line in PHASES."""
+
+from functools import partial
+
+import pytest
+from optuna.trial import TrialState
+
+from kdsearch.phases.phase import PHASES
+from kdsearch.run.worker import Worker
+from kdsearch.store.facts import TrialFacts, attributes_of, keep, study_facts
+from kdsearch.store.removal import remove_study
+from kdsearch.store.runs import Run
+from kdsearch.store.slots import claim_run
+from kdsearch.store.studies import studies_in, study_of
+from kdsearch.store.takeover import Takeover
+from kdsearch.store.trials import Trials
+from kdsearch.study.trial_config import TrialConfig
+
+AGAIN = 2
+
+
+class Again:
+    """Trains the best student of the search anew, with other weights to begin with."""
+
+    name = "again"
+
+    def target(self, search):
+        return AGAIN
+
+    def recipes(self, bench):
+        return []
+
+    def train(self, trial, bench, target, before):
+        run = claim_run(trial, Trials.of(trial.study, before), target)
+        keep(trial, student=self.best)
+        config = TrialConfig.model_validate(self.best.config)
+        checkpoint = bench.checkpoint(run, config.key)
+        training = checkpoint.resume(partial(bench.training, config, run))
+        for result in bench.timed(training):
+            bench.record.epoch(run, result)
+            checkpoint.save(training, now=True)
+        return training.last.val_accuracy
+
+
+@pytest.fixture
+def searched(create, worker):
+    """A study whose search is finished, a worker on it, and the phase after the search."""
+    study = create(2)
+    made = worker()
+    made.work()
+    phase = Again()
+    phase.best = Trials.of(study).best.facts.student
+    own = study_of(study, phase.name)
+    storage = made.study._storage._backend
+    return study, Worker(
+        own, made.bench, made.job, made.channel, Takeover(own, storage), phase=phase, search=study
+    )
+
+
+def test_it_trains_its_own_places_under_names_of_its_own(searched):
+    study, worker = searched
+    search = worker.bench.record.all_epochs()
+    worker.work()
+    trials = Trials.of(worker.study)
+    runs = [Run("again", place, 0) for place in range(AGAIN)]
+    assert [(trial.run, trial.state) for trial in trials] == [(run, TrialState.COMPLETE) for run in runs]
+    epochs = worker.bench.record.all_epochs()
+    assert epochs.keys() == {*search, *runs}
+    assert [epochs[run][-1].val_accuracy for run in runs] == [trial.accuracy for trial in trials]
+    assert epochs[runs[0]] != epochs[runs[1]]
+    assert {run: epochs[run] for run in search} == search
+    assert len({worker.bench.seed(run) for run in epochs}) == len(epochs)
+    assert list(worker.bench.checkpoints.iterdir()) == []
+    assert len(Trials.of(study).finished) == 2
+
+
+def test_it_continues_what_was_interrupted(searched):
+    _, worker = searched
+    asked = iter([False] * 4 + [True])
+    worker.bench.stop = lambda: next(asked, True)
+    worker.work()
+    (file,) = worker.bench.checkpoints.iterdir()
+    assert file.name == "slot-again-0-0.safetensors"
+    before = worker.bench.record.epochs(Run("again", 0, 0))
+    worker.bench.stop = lambda: False
+    worker.work()
+    assert worker.bench.record.epochs(Run("again", 0, 0))[: len(before)] == before
+    assert [trial.run.place for trial in Trials.of(worker.study).finished] == [0, 1]
+
+
+def test_it_is_no_study_of_the_users_and_goes_with_its_search(searched, rows_of):
+    study, worker = searched
+    worker.work()
+    assert [*studies_in(study._storage)] == [study.study_name]
+    assert study_facts(study).target == 2
+    remove_study(study, worker.bench.record)
+    assert rows_of() == {}
+
+
+def test_the_search_is_the_first_phase_and_its_names_are_as_before():
+    assert PHASES[0].name == "search"
+    run = Run("search", 3, 1)
+    assert (run.key, run.checkpoint) == ("3.1", "slot-3-1.safetensors")
+    assert (run.weights, run.seed_parts) == ("weights-3-1.safetensors", ("trial", 3, 1))
+    assert attributes_of(TrialFacts.of_run(run)) == {"slot": 3, "attempt": 1}
