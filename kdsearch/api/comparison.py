@@ -1,9 +1,14 @@
 """The trials of a study side by side, in MLflow's UI."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from kdsearch.api.studies import STORAGE
 from kdsearch.progress import Progress, Silence
+
+if TYPE_CHECKING:
+    from kdsearch.search.lookup import Found
+    from kdsearch.tracking.mirror import Mirror
 
 
 def ui(
@@ -21,22 +26,28 @@ def ui(
     StorageError, MirrorUnavailableError, ServerError.
     """
     from kdsearch.search.lookup import find
-    from kdsearch.search.mirroring import mirror_now
-    from kdsearch.search.results import study_row
-    from kdsearch.tracking.mirror import Mirror
     from kdsearch.tracking.server import serving
     from kdsearch.tracking.uri import tracking_uri as chosen
 
-    found, record = find(study, storage, reading=False)
-    uri = chosen(tracking_uri or found.user_attrs.get("tracking_uri"))
-    mirror = Mirror(uri, study_row(found), record, (progress or Silence()).say)
+    found = find(study, storage, reading=False)
+    uri = chosen(tracking_uri or found.study.user_attrs.get("tracking_uri"))
+    say = (progress or Silence()).say
     if uri.startswith("http"):
-        mirror_now(mirror, found)
-        show(mirror.page() or uri)
+        show(_mirrored(found, uri, say).page() or uri)
         return
-    mirror.open()  # before the server does: two must not make a new store at once
-    with serving(uri, port) as server:
-        mirror_now(mirror, found)
+    with serving(uri, port) as server:  # while MLflow is loaded there, it is loaded and filled here
+        mirror = _mirrored(found, uri, say)
         server.wait_until_ready()
         show(mirror.page(server.url) or server.url)
         server.wait()
+
+
+def _mirrored(found: "Found", uri: str, say: Callable[[str], None]) -> "Mirror":
+    """A mirror after one tick."""
+    from kdsearch.search.mirroring import mirror_now
+    from kdsearch.search.results import study_row
+    from kdsearch.tracking.mirror import Mirror
+
+    mirror = Mirror(uri, study_row(found.study), found.record, say)
+    mirror_now(mirror, found.study)
+    return mirror

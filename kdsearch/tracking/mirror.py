@@ -113,11 +113,6 @@ class Mirror:
             return None
         return address(server, self._runs.experiment, self._runs.study_id)
 
-    def open(self) -> None:
-        """Makes the store where it is new, as the first tick does otherwise. Raises as `tick`."""
-        with self._reaching():
-            assert self.client is not None
-
     @property
     def client(self) -> MlflowClient:
         """Made on first use, which may make MLflow's store and so take seconds."""
