@@ -83,13 +83,16 @@ def _card(section: str, number: int, chart: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sections(losses: Mapping[str, Sequence[str]]) -> dict[str, list[dict[str, Any]]]:
-    """The charts under their headings: MLflow gives parallel coordinates no title of their own."""
-    sections = {
+    """The charts under their headings: MLflow gives parallel coordinates no title of their own.
+
+    Those that it draws slowest come last, since it draws what is out of the window only on the way there.
+    """
+    own = [_parallel((ALPHA, *names), ()) for names in losses.values() if names]
+    return {
         "All trials": [_parallel((LOSS, ALPHA, FAMILY), SIZES)],
+        **({"Each loss": own} if own else {}),
         "Sizes and curves": [*map(_scatter, SIZES), _curves()],
     }
-    own = [_parallel((ALPHA, *names), ()) for names in losses.values() if names]
-    return sections | ({"Each loss": own} if own else {})
 
 
 def _parallel(params: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def complete(found):
 
 def test_one_address_opens_the_comparison(browser, address, study):
     browser.get(address)
-    headings = ["All trials (1)", "Sizes and curves (3)", "Each loss (2)"]
+    headings = ["All trials (1)", "Each loss (2)", "Sizes and curves (3)"]
     wait_until(lambda: all(heading in text(browser) for heading in headings), "the charts' headings")
     wait_until(lambda: len(plots(browser)) >= 6, "six charts")
     axes = ("distillation.loss", "student.family", "parameters", "macs", "final_accuracy", "kl.temperature")
