@@ -35,8 +35,8 @@ from kdsearch.tracking.runs import (
     trial_points,
     trial_tags,
 )
-from kdsearch.tracking.store import open_client
-from kdsearch.tracking.view import address, saved_view, view_tag
+from kdsearch.tracking.store import open_client, version_at
+from kdsearch.tracking.view import address, opens_views, saved_view, view_tag
 from kdsearch.urls import masked
 
 NAME = "mlflow.runName"
@@ -64,6 +64,7 @@ class Mirror:
         self._uri = tracking_uri
         self._client: MlflowClient | None = None
         self._runs: StudyRuns | None = None
+        self._opens_views = False  # of the MLflow that was asked with the runs
         self._described: StudyRow | None = None  # the study whose file and data sets MLflow has
 
     def tick(self, trials: Sequence[TrialRow], *, live: bool = True) -> None:
@@ -111,7 +112,7 @@ class Mirror:
         server = server or (masked(self._uri) if self._uri.startswith("http") else None)
         if self._runs is None or server is None:
             return None
-        return address(server, self._runs.experiment, self._runs.study_id)
+        return address(server, self._runs.experiment, self._runs.study_id if self._opens_views else None)
 
     @property
     def client(self) -> MlflowClient:
@@ -136,6 +137,7 @@ class Mirror:
         if self._runs is None or known is None or not self._is_there(known):
             self._described = None
             self._runs = StudyRuns(self.client, self.study.name, self.record.identity())
+            self._opens_views = opens_views(version_at(self._uri))
             if self._runs.outdated:
                 self.say(
                     f"{self._runs.outdated} runs that an older kdsearch wrote to MLflow are written anew"
@@ -205,7 +207,8 @@ class Mirror:
         """Metrics and note of the whole study, and the view that compares its trials."""
         identity, text = runs.study_id, note(self.study, trials)
         parent.send(study_points(self.study, trials), {}, {NOTE: text})
-        runs.describe({NOTE: text, view_tag(identity): saved_view(self.study.losses, identity)})
+        view = {view_tag(identity): saved_view(self.study.losses, identity)} if self._opens_views else {}
+        runs.describe({NOTE: text} | view)
 
     def _describe(self, parent: MirroredRun) -> None:
         """The study file and the data sets, last: a server may take metrics and yet refuse files."""
