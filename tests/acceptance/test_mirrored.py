@@ -4,6 +4,9 @@ import pytest
 from mlflow import MlflowClient
 
 from kdsearch import api
+from kdsearch.search.messages import Channel, Request
+from kdsearch.search.preparing import prepare
+from kdsearch.search.results import PAGE
 
 
 @pytest.mark.slow
@@ -24,3 +27,34 @@ def test_the_run_of_a_finished_study_brings_mlflow_up_to_date(small, monkeypatch
     assert found["0"].outputs.model_outputs
     assert "model to MLflow" in first.seconds
     assert "model to MLflow" not in second.seconds  # it is there
+
+
+class Unheard(Channel):
+    """Nobody listens."""
+
+    def __init__(self):
+        pass
+
+    def send(self, message):
+        pass
+
+
+def test_commands_look_where_the_latest_run_was_mirrored(small, monkeypatch):
+    monkeypatch.chdir(small.folder)
+    small.write(epochs=1)
+    small.run(1)
+    server, local = "http://127.0.0.1:9", "sqlite:///other.db"
+    page = f"{server}/#/experiments/1/runs"
+
+    def compared(study="small.toml", **given):
+        replaced = {"run.storage": small.url} | {f"run.{name}": value for name, value in given.items()}
+        prepare(Request(study=study, trials=1, replaced=replaced, join=study == "small"), Unheard())
+        return api.status("small", storage=small.url).compare, small.study.user_attrs["tracking_uri"]
+
+    assert compared(tracking_uri=server) == (server, server)
+    small.study.set_user_attr(PAGE, page)
+    assert compared("small") == (page, server)  # a worker that joins mirrors nothing
+    assert compared(tracking_uri=local) == ("kdsearch ui small", local)
+    assert compared(tracking_uri=server) == (server, server)
+    small.study.set_user_attr(PAGE, page)
+    assert compared() == ("kdsearch ui small", None)
