@@ -1,6 +1,7 @@
 """A study's trials as Records: what the terminal shows and the mirror sends. Loads no torch."""
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -110,11 +111,11 @@ def trial_rows(study: optuna.Study, known: dict[int, TrialRow] | None = None) ->
     """Every trial that has a slot; ended ones do not change and are kept in `known`, by number."""
     kept = {} if known is None else known
     trials = [trial for trial in study.get_trials(deepcopy=False) if slot_of(trial)]
-    kept |= {t.number: _row(t) for t in trials if t.state.is_finished() and t.number not in kept}
-    return [kept.get(trial.number) or _row(trial) for trial in trials]
+    kept |= {t.number: _row(t, trials) for t in trials if t.state.is_finished() and t.number not in kept}
+    return [kept.get(trial.number) or _row(trial, trials) for trial in trials]
 
 
-def _row(trial: FrozenTrial) -> TrialRow:
+def _row(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> TrialRow:
     slot = slot_of(trial)
     assert slot is not None, "only trials with a slot become rows"
     attributes = trial.user_attrs
@@ -132,6 +133,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
         macs=student.get("macs"),
         reason=attributes.get("reason"),
         mark=attributes.get(MARK),
+        failed=is_failure(trial, trials),
         baseline=bool(attributes.get("baseline")),
         started=_seconds(trial.datetime_start),
         finished=_seconds(trial.datetime_complete),

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.exceptions import MlflowException
 
+from kdsearch.tracking.local import sqlite_file
 from kdsearch.tracking.mirrored import NOTE, PARENT, MirroredRun, StudyRuns
 from kdsearch.tracking.overview import note, study_points
 from kdsearch.tracking.reaching import MirrorUnavailableError, reaching
@@ -91,10 +92,18 @@ class Mirror:
             self._parent(self._checked_runs(), []).settle(status, milliseconds(time.time()))
 
     def delete_runs(self) -> None:
-        """Marks the study's runs deleted; to be called before the record goes. Raises as `tick`."""
+        """Marks the study's runs deleted; to be called before the record goes. Raises as `tick`.
+
+        Makes no store and no experiment where there are none.
+        """
         with self._reaching():
-            self._checked_runs().delete()
             self._runs = None
+            store = sqlite_file(self._uri)
+            if store and not store.exists():
+                return
+            found = self.client.get_experiment_by_name(self.study.name)
+            if found and found.lifecycle_stage == "active":
+                StudyRuns(self.client, self.study.name, self.record.identity()).delete()
 
     def awaits_model(self, slot: int, attempt: int) -> str | None:
         """The id of a trial's run, as of the last tick that ended well, if it has no whole model."""
@@ -176,6 +185,7 @@ class Mirror:
             return
         start = milliseconds(results[0].finished_at - results[0].seconds if results else time.time())
         tags = {"mlflow.parentRunId": parent.id, KIND_TAG: TEACHER, LAYOUT_TAG: LAYOUT}
+        tags |= {"family": str(facts["model"])} if "model" in facts else {}
         run = runs.made(name, name, start, tags)
         params = {key: rounded(value) for key, value in facts.items()}
         run.send(teacher_points(facts, results), params if begun else {}, tags)

@@ -3,6 +3,7 @@ from optuna.trial import TrialState, create_trial
 
 from kdsearch.errors import SearchError
 from kdsearch.search.failures import check_failures
+from kdsearch.search.results import standing, trial_rows
 
 KINDS = {
     "c": {"state": TrialState.COMPLETE, "value": 0.5},
@@ -28,6 +29,7 @@ def check(create):
                 attributes["reason"] = f"reason {number}"
             study.add_trial(create_trial(**facts, user_attrs=attributes))
         check_failures(study.trials, since, target)
+        return study
 
     return check
 
@@ -61,3 +63,10 @@ def test_more_than_ten_and_a_tenth_of_the_target_end_it(check):
 def test_what_failed_in_an_earlier_run_is_forgiven(check):
     check("ffff", since=4)
     check("ffff", since=4)
+
+
+def test_mlflow_is_told_of_the_failures_that_status_counts(check):
+    study = check("fcllldilf")
+    failed = [row.number for row in trial_rows(study) if row.failed]
+    assert failed == [0, 7, 8]
+    assert standing(study).failed == len(failed)
