@@ -103,7 +103,7 @@ def _sections(losses: Mapping[str, Sequence[str]]) -> dict[str, list[dict[str, A
     """
     own = [_parallel((ALPHA, *names), ()) for names in losses.values() if names]
     return {
-        "All trials": [_parallel((LOSS, ALPHA, FAMILY), SIZES)],
+        f"The best trials, {SHOWN_RUNS} at most": [_parallel((LOSS, ALPHA, FAMILY), SIZES)],
         **({"Each loss": own} if own else {}),
         "Sizes and curves": [*map(_scatter, SIZES), _curves()],
     }
