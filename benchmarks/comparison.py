@@ -56,11 +56,14 @@ def kdsearch_ui(folder: Path) -> Iterator[tuple[str, float]]:
     """The address that it prints, and the seconds until then."""
     command = [sys.executable, "-m", "kdsearch", "ui", "--no-browser"]
     started = time.perf_counter()
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=folder, text=True, **pipes) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         address = process.stdout.readline().strip()
+        assert address, process.stderr.read()
         yield address, time.perf_counter() - started
-        process.send_signal(signal.SIGINT)
+        process.terminate()
 
 
 def mlflow_server(folder: Path, settings: dict[str, str]) -> float:
@@ -108,7 +111,7 @@ def opened(address: str, charts: int) -> tuple[float, float]:
         started = time.perf_counter()
         browser.get(address)
         # The text without a layout, which asking for it would cost the page.
-        said = "return document.body.textContent.includes('matching runs')"
+        said = r"return /[1-9]\d*\s*matching runs/.test(document.body.textContent)"
         listed = waited(lambda: bool(browser.execute_script(said)), started)
         return listed, waited(lambda: len(browser.find_elements(By.CSS_SELECTOR, PLOTS)) >= charts, started)
 

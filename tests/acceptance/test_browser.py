@@ -209,6 +209,6 @@ def test_plain_mlflow_ui_opens_the_same_store(browser, picture, address, study):
     _, experiment = server_and_experiment(address)
     with plain_mlflow_ui(study[0]) as url:
         browser.get(f"{url}/#/experiments/{experiment}/runs?workflowType=machine_learning")
-        wait_for(browser, "matching runs", "invented")
+        wait_until(lambda: re.search(r" [1-9]\d* matching runs", text(browser)), "the runs")
         picture("plain-mlflow-ui")
         assert f"Best: trial {ranked(study[1])[0].number}, " in text(browser)
