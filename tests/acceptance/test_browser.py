@@ -194,7 +194,7 @@ def test_the_page_of_a_tracking_server(browser, picture, tmp_path):
     with mlflow_server(tmp_path / "server") as server:
         with kdsearch_ui(tmp_path, "--tracking-uri", server.uri) as process:
             told, problem = process.communicate(timeout=120)
-        assert (process.returncode, problem) == (0, "")
+        assert process.returncode == 0, problem
         page = told.strip()
         assert page.startswith(f"{server.uri}/#/experiments/")
         browser.get(page)
