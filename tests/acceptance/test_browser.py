@@ -189,7 +189,7 @@ def test_the_models_page_shows_the_last_epoch(browser, picture, address, study, 
 
 
 def test_the_page_of_a_tracking_server(browser, picture, tmp_path):
-    found = invent(f"sqlite:///{tmp_path / 'kdsearch.db'}", 12)
+    found = invent(f"sqlite:///{tmp_path / 'kdsearch.db'}", 20)
     (tmp_path / "server").mkdir()
     with mlflow_server(tmp_path / "server") as server:
         with kdsearch_ui(tmp_path, "--tracking-uri", server.uri) as process:
