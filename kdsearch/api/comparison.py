@@ -1,9 +1,14 @@
 """The trials of a study side by side, in MLflow's UI."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from kdsearch.progress import Progress, Silence
 from kdsearch.study.settings import STORAGE
+
+if TYPE_CHECKING:
+    from kdsearch.mirror.mirror import Mirror
+    from kdsearch.store.studies import Found
 
 
 def ui(
@@ -20,26 +25,34 @@ def ui(
     A tracking server that runs already is left alone: the address is its own. Raises UsageError,
     StorageError, MirrorUnavailableError, ServerError.
     """
-    from kdsearch.mirror.mirror import Mirror
     from kdsearch.mirror.server import serving
-    from kdsearch.mirror.study_rows import study_row
     from kdsearch.mirror.uri import tracking_uri as chosen
-    from kdsearch.run.mirror_thread import mirror_now
     from kdsearch.store.facts import study_facts
     from kdsearch.store.studies import find
-    from kdsearch.store.trials import Trials
 
-    found, record = find(study, storage, reading=False)
-    facts, trials = study_facts(found), Trials.of(found)
-    uri = chosen(tracking_uri or facts.tracking_uri)
-    mirror = Mirror(uri, study_row(found.study_name, facts, trials), record, (progress or Silence()).say)
+    found = find(study, storage, reading=False)
+    uri = chosen(tracking_uri or study_facts(found.study).tracking_uri)
+    say = (progress or Silence()).say
     if uri.startswith("http"):
-        mirror_now(mirror, found, trials)
-        show(mirror.page() or uri)
+        show(_mirrored(found, uri, say).page() or uri)
         return
-    mirror.open()  # before the server does: two must not make a new store at once
-    with serving(uri, port) as server:
-        mirror_now(mirror, found, trials)
+    with serving(uri, port) as server:  # while MLflow is loaded there, it is loaded and filled here
+        mirror = _mirrored(found, uri, say)
         server.wait_until_ready()
         show(mirror.page(server.url) or server.url)
         server.wait()
+
+
+def _mirrored(found: "Found", uri: str, say: Callable[[str], None]) -> "Mirror":
+    """A mirror after one tick."""
+    from kdsearch.mirror.mirror import Mirror
+    from kdsearch.mirror.study_rows import study_row
+    from kdsearch.run.mirror_thread import mirror_now
+    from kdsearch.store.facts import study_facts
+    from kdsearch.store.trials import Trials
+
+    study, trials = found.study, Trials.of(found.study)
+    row = study_row(study.study_name, study_facts(study), trials)
+    mirror = Mirror(uri, row, found.record, say)
+    mirror_now(mirror, study, trials)
+    return mirror

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.exceptions import MlflowException
 
+from kdsearch.mirror.local import sqlite_file
 from kdsearch.mirror.mirrored import NOTE, PARENT, MirroredRun, StudyRuns
 from kdsearch.mirror.overview import note, study_points
 from kdsearch.mirror.reaching import MirrorUnavailableError, reaching
@@ -33,8 +34,8 @@ from kdsearch.mirror.runs import (
     trial_points,
     trial_tags,
 )
-from kdsearch.mirror.store import open_client
-from kdsearch.mirror.view import address, saved_view, view_tag
+from kdsearch.mirror.store import open_client, version_at
+from kdsearch.mirror.view import address, opens_views, saved_view, view_tag
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import TEACHER as TEACHING
 from kdsearch.store.runs import Run
@@ -65,6 +66,7 @@ class Mirror:
         self._uri = tracking_uri
         self._client: MlflowClient | None = None
         self._runs: StudyRuns | None = None
+        self._opens_views = False  # of the MLflow that was asked with the runs
         self._described: StudyRow | None = None  # the study whose file and data sets MLflow has
 
     def tick(self, trials: Sequence[TrialRow], *, live: bool = True) -> None:
@@ -91,10 +93,18 @@ class Mirror:
             self._parent(self._checked_runs(), []).settle(status, milliseconds(time.time()))
 
     def delete_runs(self) -> None:
-        """Marks the study's runs deleted; to be called before the record goes. Raises as `tick`."""
+        """Marks the study's runs deleted; to be called before the record goes. Raises as `tick`.
+
+        Makes no store and no experiment where there are none.
+        """
         with self._reaching():
-            self._checked_runs().delete()
             self._runs = None
+            store = sqlite_file(self._uri)
+            if store and not store.exists():
+                return
+            found = self.client.get_experiment_by_name(self.study.name)
+            if found and found.lifecycle_stage == "active":
+                StudyRuns(self.client, self.study.name, self.record.identity()).delete()
 
     def awaits_model(self, run: Run) -> str | None:
         """The id of a trial's run, as of the last tick that ended well, if it has no whole model."""
@@ -112,12 +122,7 @@ class Mirror:
         server = server or (masked(self._uri) if self._uri.startswith("http") else None)
         if self._runs is None or server is None:
             return None
-        return address(server, self._runs.experiment, self._runs.study_id)
-
-    def open(self) -> None:
-        """Makes the store where it is new, as the first tick does otherwise. Raises as `tick`."""
-        with self._reaching():
-            assert self.client is not None
+        return address(server, self._runs.experiment, self._runs.study_id if self._opens_views else None)
 
     @property
     def client(self) -> MlflowClient:
@@ -142,6 +147,7 @@ class Mirror:
         if self._runs is None or known is None or not self._is_there(known):
             self._described = None
             self._runs = StudyRuns(self.client, self.study.name, self.record.identity())
+            self._opens_views = opens_views(version_at(self._uri))
             if self._runs.outdated:
                 self.say(
                     f"{self._runs.outdated} runs that an older kdsearch wrote to MLflow are written anew"
@@ -180,6 +186,7 @@ class Mirror:
             return
         start = milliseconds(results[0].finished_at - results[0].seconds if results else time.time())
         tags = {"mlflow.parentRunId": parent.id, KIND_TAG: TEACHER, LAYOUT_TAG: LAYOUT}
+        tags |= {"family": str(facts["model"])} if "model" in facts else {}
         run = runs.made(name, name, start, tags)
         params = {key: rounded(value) for key, value in facts.items()}
         run.send(teacher_points(facts, results), params if begun else {}, tags)
@@ -211,7 +218,8 @@ class Mirror:
         """Metrics and note of the whole study, and the view that compares its trials."""
         identity, text = runs.study_id, note(self.study, trials)
         parent.send(study_points(self.study, trials), {}, {NOTE: text})
-        runs.describe({NOTE: text, view_tag(identity): saved_view(self.study.losses, identity)})
+        view = {view_tag(identity): saved_view(self.study.losses, identity)} if self._opens_views else {}
+        runs.describe({NOTE: text} | view)
 
     def _describe(self, parent: MirroredRun) -> None:
         """The study file and the data sets, last: a server may take metrics and yet refuse files."""

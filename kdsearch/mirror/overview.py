@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 from kdsearch.mirror.runs import Point, StudyRow, TrialRow, milliseconds
-from kdsearch.store.facts import End
 
 SHOWN_RUNS = 100  # that MLflow's page of runs loads at once
 
@@ -18,13 +17,13 @@ def best_of(study: StudyRow, trials: Sequence[TrialRow]) -> TrialRow | None:
 
 def study_points(study: StudyRow, trials: Sequence[TrialRow]) -> Iterator[Point]:
     """How the study stands, at the step of the trials that have ended: equal trials give equal points."""
-    ended = [row for row in trials if row.state in ("COMPLETE", "PRUNED") or row.mark == End.FAILED]
+    ended = [row for row in trials if row.state in ("COMPLETE", "PRUNED") or row.failed]
     moment = milliseconds(max((row.finished or 0.0 for row in ended), default=0.0))
     values: dict[str, float | None] = {}
     if best := best_of(study, trials):
         values = {"best_accuracy": best.value, "best_parameters": best.parameters, "best_macs": best.macs}
         values["best_trial"] = best.number
-    pruned, failed = (sum(row.state == state for row in ended) for state in ("PRUNED", "FAIL"))
+    pruned, failed = sum(row.state == "PRUNED" for row in ended), sum(row.failed for row in ended)
     values |= {"finished": len(ended) - failed, "pruned": pruned, "failed": failed}
     values["teacher_accuracy"] = max(_accuracies(study), default=None)
     for name, value in values.items() if ended else ():

@@ -35,6 +35,7 @@ class TrialRow(Record):
     macs: int | None = None
     reason: str | None = None  # why it failed or was pruned
     mark: End | None = None
+    failed: bool = False  # for good: by an exception, or it lost its worker too often
     baseline: bool = False  # an enqueued recipe
     audited_epoch: int | None = None  # at which the pruner would have stopped it
     started: float | None = None  # seconds since 1970
@@ -77,7 +78,7 @@ def has_run(trial: TrialRow, results: Sequence[EpochResult]) -> bool:
     A trial that has only just started may yet turn out to be surplus or a duplicate, and the parameters of
     one that died early are still to be sampled by its retry.
     """
-    return bool(results) or trial.state in ("COMPLETE", "PRUNED") or trial.mark == End.FAILED
+    return bool(results) or trial.state in ("COMPLETE", "PRUNED") or trial.failed
 
 
 def shown(trials: Sequence[TrialRow]) -> list[TrialRow]:

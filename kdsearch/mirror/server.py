@@ -33,7 +33,7 @@ class ServerError(KdsearchError):
 
 
 class Server:
-    """A running `mlflow server`; `url` answers after `wait_until_ready`."""
+    """A running server of MLflow; `url` answers after `wait_until_ready`."""
 
     def __init__(self, process: subprocess.Popen[bytes], uri: str, url: str, log: Path) -> None:
         self.process, self.uri, self.url, self.log = process, uri, url, log
@@ -68,12 +68,13 @@ def serving(uri: str, port: int | None) -> Iterator[Server]:
     StoppedError on SIGTERM or SIGHUP, so that no server outlives its caller.
     """
     chosen = _free_port(port)
-    options = f"server --host {HOST} --port {chosen} --workers 1".split()
+    # With uvicorn in the process MLflow takes it for a server, and checks hosts and origins.
+    options = f"uvicorn --factory kdsearch.mirror.app:app --host {HOST} --port {chosen}".split()
     with TemporaryDirectory(prefix="kdsearch-ui.") as folder:
         log = Path(folder, "log")
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", *options],
+                [sys.executable, "-m", *options],
                 stdout=output,
                 stderr=output,
                 # Not as an option: whoever lists the processes would see a password.

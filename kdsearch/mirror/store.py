@@ -14,6 +14,9 @@ from typing import Any
 
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
+from mlflow.version import VERSION
 from sqlalchemy import StaticPool, create_engine
 
 from kdsearch.mirror.local import sqlite_file, tables_of
@@ -38,6 +41,17 @@ def open_client(uri: str) -> MlflowClient:
             stack.enter_context(FileLock(path.with_name(f".{path.name}.lock")))
             _make_whole(path, database)
         return MlflowClient(uri)  # opens the store, and writes the first rows of a new one
+
+
+def version_at(uri: str) -> str:
+    """The version of the MLflow that shows the store `uri`: a server's own word, else the installed one's.
+
+    Whatever a server answers that has no such word. Raises whatever MLflow raises.
+    """
+    if not uri.startswith("http"):
+        return str(VERSION)
+    credentials = get_default_host_creds(uri)  # type: ignore[no-untyped-call]
+    return str(http_request(credentials, "/version", "GET").text)  # type: ignore[no-untyped-call]
 
 
 def _make_whole(path: Path, database: Any) -> None:

@@ -16,11 +16,14 @@ def trial_rows(trials: Trials, known: dict[int, TrialRow] | None = None) -> list
     """Every trial that has a run; ended ones do not change and are kept in `known`, by number."""
     kept = {} if known is None else known
     with_run = [trial for trial in trials if trial.run]
-    kept |= {t.number: _row(t) for t in with_run if t.state.is_finished() and t.number not in kept}
-    return [kept.get(trial.number) or _row(trial) for trial in with_run]
+    failed = {trial.number for trial in trials.failures}
+    for trial in with_run:
+        if trial.state.is_finished() and trial.number not in kept:
+            kept[trial.number] = _row(trial, failed=trial.number in failed)
+    return [kept.get(trial.number) or _row(trial, failed=False) for trial in with_run]
 
 
-def _row(trial: StudyTrial) -> TrialRow:
+def _row(trial: StudyTrial, *, failed: bool) -> TrialRow:
     facts, frozen, run = trial.facts, trial.frozen, trial.run
     assert run is not None, "only trials with a run become rows"
     student = facts.student
@@ -38,6 +41,7 @@ def _row(trial: StudyTrial) -> TrialRow:
         macs=student.macs if student else None,
         reason=facts.reason,
         mark=facts.mark,
+        failed=failed,
         baseline=facts.baseline,
         started=_seconds(frozen.datetime_start),
         finished=_seconds(frozen.datetime_complete),

@@ -1,7 +1,7 @@
 """The comparison of a study's trials, ready to open in MLflow's UI.
 
 MLflow keeps a saved view of an experiment's runs as a tag of the experiment. The form is MLflow's own and not
-documented: a test opens it in a browser.
+documented: a test opens it in a browser, and only versions of MLflow that are known to open it are given it.
 """
 
 import json
@@ -10,6 +10,8 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
+
 from kdsearch.mirror.overview import SHOWN_RUNS
 from kdsearch.mirror.runs import ALPHA, FAMILY, KIND_TAG, LOSS, STUDY_TAG, TRIAL
 
@@ -17,7 +19,7 @@ ACCURACY = "final_accuracy"
 GENERATED = "Model metrics"  # where MLflow puts its own chart of each metric
 SIZES = ("parameters", "macs")
 COLUMNS = (FAMILY, LOSS, ALPHA, "training.learning_rate")
-SECTION = "kdsearch"
+TESTED, UNKNOWN = Version("3.17"), Version("4.dev0")  # from the first to below the second
 
 
 def view_tag(identity: str) -> str:
@@ -29,9 +31,21 @@ def _key(identity: str) -> str:
     return f"kdsearch-{identity[:8]}"
 
 
-def address(server: str, experiment: str, identity: str) -> str:
-    """The page with a study's view, on the tracking server of that URL, in the experiment of that id."""
-    query = f"workflowType=machine_learning&viewStateShareKey={_key(identity)}&compareRunsMode=CHART"
+def opens_views(version: str) -> bool:
+    """Whether an MLflow of that version, as it calls itself, is known to open the view."""
+    try:
+        return TESTED <= Version(version) < UNKNOWN
+    except InvalidVersion:
+        return False
+
+
+def address(server: str, experiment: str, identity: str | None) -> str:
+    """The page of runs, on the tracking server of that URL, in the experiment of that id.
+
+    With the view of the study that has this identity; without one, MLflow's own charts.
+    """
+    view = f"&viewStateShareKey={_key(identity)}" if identity else ""
+    query = f"workflowType=machine_learning{view}&compareRunsMode=CHART"
     return f"{server.rstrip('/')}/#/experiments/{experiment}/runs?{query}"
 
 
@@ -83,13 +97,16 @@ def _card(section: str, number: int, chart: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sections(losses: Mapping[str, Sequence[str]]) -> dict[str, list[dict[str, Any]]]:
-    """The charts under their headings: MLflow gives parallel coordinates no title of their own."""
-    sections = {
-        "All trials": [_parallel((LOSS, ALPHA, FAMILY), SIZES)],
+    """The charts under their headings: MLflow gives parallel coordinates no title of their own.
+
+    Those that it draws slowest come last, since it draws what is out of the window only on the way there.
+    """
+    own = [_parallel((ALPHA, *names), ()) for names in losses.values() if names]
+    return {
+        f"The best trials, {SHOWN_RUNS} at most": [_parallel((LOSS, ALPHA, FAMILY), SIZES)],
+        **({"Each loss": own} if own else {}),
         "Sizes and curves": [*map(_scatter, SIZES), _curves()],
     }
-    own = [_parallel((ALPHA, *names), ()) for names in losses.values() if names]
-    return sections | ({"Each loss": own} if own else {})
 
 
 def _parallel(params: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:

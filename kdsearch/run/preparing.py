@@ -86,7 +86,7 @@ def prepare(request: Request, channel: Channel) -> None:
     finished = len(Trials.of(found).finished)
     target = identity.settle_target(found, request.values.get("run.trials"), finished, study.run.trials)
     keep(found, last_run=time.time(), preparing=this_process())
-    _keep_places(found, study)
+    _keep_places(found, study, mirrored=_is_mirrored(request))
     run = study.run
     known = Found(found, StudyRecord(storage.engine, study.name))
     checkpoints = _clean_state(known, run.storage)
@@ -108,11 +108,16 @@ def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
     check_cache()
     if request.views:
         check_state()
-    if request.views and not request.join:  # the mirror runs beside
+    if _is_mirrored(request):
         check_store(uri, run.storage)
     check_url(run.storage)
     if is_empty_file(run.storage):
         channel.say(f"{place(run.storage)}: an empty file is there; a new study begins in it")
+
+
+def _is_mirrored(request: Request) -> bool:
+    """Whether the mirror runs beside."""
+    return request.views and not request.join
 
 
 def _clean_state(known: Found, storage: str) -> Path:
@@ -182,13 +187,19 @@ def _make_views(builder: ViewBuilder, prepared: Prepared, channel: Channel) -> N
             channel.send(ViewsReady(prepared.model_dump(mode="json")))
 
 
-def _keep_places(found: optuna.Study, study: Study) -> None:
-    """Where images and MLflow are, for the commands that come later; no URI with a secret."""
+def _keep_places(found: optuna.Study, study: Study, *, mirrored: bool) -> None:
+    """Where images and MLflow are, for the commands that come later; no URI with a secret.
+
+    Of a run that is mirrored, that is its place and no earlier one's; None is what the environment says.
+    """
     if study.data.path is not None:
         keep(found, data_path=str(expanded(study.data.path).resolve()))
     uri = study.run.tracking_uri
-    if uri is not None and not has_secret(uri):
-        keep(found, tracking_uri=uri)
+    kept = uri if uri is not None and not has_secret(uri) else None
+    if kept or mirrored:
+        keep(found, tracking_uri=kept)
+    if mirrored:
+        keep(found, comparison=None)  # the mirror finds it anew
 
 
 @contextmanager

@@ -2,7 +2,9 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from kdsearch.errors import SearchError
+from kdsearch.mirror.study_rows import trial_rows
 from kdsearch.store.failures import check_failures
+from kdsearch.store.status import standing
 from kdsearch.store.trials import Trials
 
 KINDS = {
@@ -29,6 +31,7 @@ def check(create):
                 attributes["reason"] = f"reason {number}"
             study.add_trial(create_trial(**facts, user_attrs=attributes))
         check_failures(Trials.of(study), since, target)
+        return study
 
     return check
 
@@ -62,3 +65,10 @@ def test_more_than_ten_and_a_tenth_of_the_target_end_it(check):
 def test_what_failed_in_an_earlier_run_is_forgiven(check):
     check("ffff", since=4)
     check("ffff", since=4)
+
+
+def test_mlflow_is_told_of_the_failures_that_status_counts(check):
+    trials = Trials.of(check("fcllldilf"))
+    failed = [row.number for row in trial_rows(trials) if row.failed]
+    assert failed == [0, 7, 8]
+    assert standing(9, trials).failed == len(failed)

@@ -32,7 +32,7 @@ def test_each_teacher_has_a_run(uri, study, record, trial, epoch):
 
 def test_runs_are_nested_and_have_the_states_of_their_trials(uri, study, record, trial, epoch):
     filled(record, epoch, [TEACHER, 0, 1, 2, 3])
-    failed = trial(2, "FAIL", mark="failed", reason="out of memory")
+    failed = trial(2, "FAIL", mark="failed", failed=True, reason="out of memory")
     mirror = Mirror(uri, study, record)
     mirror.tick([trial(0, "COMPLETE"), trial(1, "PRUNED"), failed, trial(3)])
     seen = Seen(uri, study)
@@ -47,6 +47,8 @@ def test_runs_are_nested_and_have_the_states_of_their_trials(uri, study, record,
     parent = seen.runs.pop(study.name)
     assert {run.data.tags["mlflow.parentRunId"] for run in seen.runs.values()} == {parent.info.run_id}
     assert seen.runs["teacher"].data.metrics["teacher_accuracy"] == 0.97
+    families = {name: run.data.tags["family"] for name, run in seen.runs.items()}
+    assert families == {"teacher": "resnet18"} | {f"trial {number}": "plain" for number in range(4)}
     assert seen.runs["trial 1"].data.tags["pruned_epoch"] == "2"
     assert seen.runs["trial 2"].data.tags["reason"] == "out of memory"
     assert mirror.awaits_model(Run(SEARCH, 0, 0)) == seen.runs["trial 0"].info.run_id
@@ -160,6 +162,13 @@ def test_delete_runs_leaves_nothing_to_a_new_study_of_the_same_name(uri, study, 
     record.epoch(Run(SEARCH, 0, 0), epoch(1, val_accuracy=0.7))
     mirror.tick([trial(0)])
     assert [point[2] for point in Seen(uri, study).points("trial 0", "val_accuracy")] == [0.7]
+
+
+def test_delete_runs_makes_nothing_where_there_is_nothing(uri, study, record, tmp_path):
+    Mirror(uri, study, record).delete_runs()
+    assert MlflowClient(uri).get_experiment_by_name(study.name) is None
+    Mirror(f"sqlite:///{tmp_path / 'none' / 'mlflow.db'}", study, record).delete_runs()
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_run_that_was_made_twice_is_one_again(local_uri, study, record, trial, epoch):

@@ -96,7 +96,7 @@ def test_a_trial_has_a_run_once_it_trained_or_will_never_train(trial, epoch):
     assert not has_run(trial(0), [])
     assert not has_run(trial(0, "FAIL", mark="interrupted"), [])
     assert has_run(trial(0), [epoch(1)])
-    assert has_run(trial(0, "FAIL", mark="failed"), [])
+    assert has_run(trial(0, "FAIL", failed=True), [])
     assert has_run(trial(0, "PRUNED"), [])
 
 

@@ -40,11 +40,19 @@ def test_the_star_moves_to_a_better_trial(local_uri, study, record, trial, epoch
 def test_the_parent_tells_how_the_study_stands(uri, study, record, trial, epoch):
     filled(record, epoch, [0, 1])
     study = study.model_copy(update={"best": "0.0"})
-    Mirror(uri, study, record).tick([trial(0, "COMPLETE"), trial(1, "PRUNED"), trial(2)])
+    Mirror(uri, study, record).tick(
+        [
+            trial(0, "COMPLETE"),
+            trial(1, "PRUNED"),
+            trial(2),
+            trial(3, "FAIL", mark="lost"),
+            trial(4, "FAIL", mark="lost", failed=True),
+        ]
+    )
     seen = Seen(uri, study)
     metrics = seen.runs[study.name].data.metrics
     told = {"best_accuracy": 0.9, "best_parameters": 50_283, "best_macs": 1_000_000, "best_trial": 0}
-    assert metrics == told | {"finished": 2, "pruned": 1, "failed": 0, "teacher_accuracy": 0.97}
+    assert metrics == told | {"finished": 2, "pruned": 1, "failed": 1, "teacher_accuracy": 0.97}
     experiment = seen.client.get_experiment_by_name(study.name)
     best, teacher, read = experiment.tags["mlflow.note.content"].split("\n\n")
     assert "trial 0, 90.00 %" in best
