@@ -29,7 +29,8 @@ NEEDED = ("numpy", "onnxruntime", "pandas", "pillow")  # by mirror/served.py; ML
 def log_process(connection: Connection, storage: str, name: str, uri: str, run_id: str) -> None:
     """The whole life of that process; says through the channel what went wrong."""
     with child(connection) as (channel, _):
-        study, record = open_study(open_storage(storage), name), StudyRecord(storage, name)
+        opened = open_storage(storage)
+        study, record = open_study(opened, name), StudyRecord(opened.engine, name)
         winner = find_winner(study, record)
         kept = models_of(uri, run_id)
         model = kept.uri or _logged(study, record, winner, uri, run_id)

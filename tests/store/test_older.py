@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from kdsearch import api
 from kdsearch.cli import main
 from kdsearch.errors import StorageError
 from kdsearch.store.record import StudyRecord
@@ -14,6 +15,21 @@ from kdsearch.store.runs import SEARCH, TEACHER, Run
 from kdsearch.store.studies import find
 from kdsearch.store.trials import Trials
 
+STUDY = """
+name = "old"
+[data]
+train_images = 200
+[budget]
+max_params = 1500
+[student]
+family = ["dwsep"]
+stages = 1
+[training]
+epochs = 2
+batch_size = 100
+[distillation]
+loss = ["ce"]
+"""
 DUMP = Path(__file__).with_name("study-0.1.0.sql")
 
 
@@ -52,3 +68,17 @@ def test_its_best_student_is_exported(url, tmp_path, monkeypatch):
     told = CliRunner().invoke(main, ["export-best", "old", "--storage", url, "--out", str(tmp_path / "best")])
     assert told.exit_code == 0, told.output
     assert (tmp_path / "best" / "student.onnx").exists()
+
+
+@pytest.mark.slow
+def test_it_goes_on(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("CACHE", "STATE"):
+        monkeypatch.setenv(f"KDSEARCH_{name}", str(tmp_path / name))
+    (tmp_path / "old.toml").write_text(STUDY)
+    before = Trials.of(find("old", url).study)
+    api.run("old.toml", values={"run.trials": 3, "run.storage": url, "run.workers": "1"})
+    after = Trials.of(find("old", url).study)
+    assert len(after.finished) == 3
+    assert [trial.facts for trial in after][:2] == [trial.facts for trial in before]
+    assert len(StudyRecord(url, "old").epochs(after[2].run)) == 2
