@@ -210,5 +210,7 @@ def test_plain_mlflow_ui_opens_the_same_store(browser, picture, address, study):
     with plain_mlflow_ui(study[0]) as url:
         browser.get(f"{url}/#/experiments/{experiment}/runs?workflowType=machine_learning")
         wait_until(lambda: re.search(r" [1-9]\d* matching runs", text(browser)), "the runs")
+        rows = By.CSS_SELECTOR, ".ag-center-cols-container .ag-row, .ag-pinned-left-cols-container .ag-row"
+        wait_until(lambda: any("invented" in row.text for row in browser.find_elements(*rows)), "the parent")
         picture("plain-mlflow-ui")
         assert f"Best: trial {ranked(study[1])[0].number}, " in text(browser)
