@@ -30,7 +30,7 @@ def put_settings(context: click.Context, _: click.Parameter, settings: tuple[str
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """`table.key=value`, the value read as TOML, or as text where it is no TOML. Raises StudyFileError."""
+    """Splits `table.key=value`; reads the value as TOML, else as text. Raises StudyFileError."""
     key, equals, setting = text.partition("=")
     if not equals or not key.strip():
         raise StudyFileError(f"--set {masked(text)}: write table.key=value, as in --set training.epochs=20")

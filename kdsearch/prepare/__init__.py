@@ -1,1 +1,1 @@
-"""What a study needs before its first trial: images, teacher, views, record."""
+"""Prepares a study for its first trial: images, teacher, views, record."""
