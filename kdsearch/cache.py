@@ -1,6 +1,6 @@
 """Files that can be made again: a folder for each kind, an entry for each key, written once, atomically.
 
-What can be made again is never believed without proof: an entry carries the sizes and checksums of its files.
+Nothing in the cache is used without a check: an entry has the sizes and checksums of its files.
 """
 
 import fcntl
@@ -43,7 +43,7 @@ def entry(kind: str, *names: str) -> Path:
 
 
 def check_cache() -> None:
-    """Raises UsageError where the cache cannot be written to, so that it is said before anything is made."""
+    """Raises UsageError if nobody can write to the cache, before anything is made."""
     check_writable(cache_root(), OWN_FOLDER)
 
 
@@ -56,8 +56,8 @@ def amount(size: int) -> str:
 def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Holds the entry's file lock: one process of this machine at a time.
 
-    What processes that were killed have left half made beside the entry is removed. Raises BlockingIOError
-    where another process holds the lock and `wait` is off.
+    Removes incomplete files that killed processes left beside the entry. Raises BlockingIOError if another
+    process holds the lock and `wait` is off.
     """
     name, how = lock_file(path), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
     while True:
@@ -78,7 +78,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Raises UsageError for what the system says; BlockingIOError, of a lock that is held, goes through."""
+    """Turns an OSError in the block into a UsageError, but not BlockingIOError, which means a held lock."""
     try:
         yield
     except BlockingIOError:
@@ -88,12 +88,12 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def lock_file(path: Path) -> Path:
-    """Where the entry's lock lies."""
+    """The path of the entry's lock."""
     return path.with_name(f".{path.name}.lock")
 
 
 def leftovers(path: Path) -> list[Path]:
-    """What is half made, or half removed, beside the entry: nobody's while its lock is held."""
+    """Incomplete or half removed files beside the entry; nobody uses them while its lock is held."""
     half = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")
     return [each for each in path.parent.iterdir() if half.fullmatch(each.name)]
 
@@ -113,7 +113,8 @@ def _is_at(descriptor: int, path: Path) -> bool:
 def hold(path: Path) -> int | None:
     """Keeps an entry, or a folder of them, from being cleared for as long as this process lives.
 
-    Returns the descriptor of its shared lock; None where it is gone, or the file system has no such locks.
+    Returns the descriptor of its shared lock; None if the entry is gone, or the file system has no such
+    locks.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -127,8 +128,8 @@ def hold(path: Path) -> int | None:
 def making(path: Path, size: int) -> Iterator[Path]:
     """A temporary folder that becomes the entry `path` when the block ends well, and vanishes otherwise.
 
-    `size` is what it will take, in bytes. Raises KdsearchError when the disk has less than that free, or is
-    full before the block has ended.
+    `size` is the size of the entry in bytes. Raises KdsearchError if the disk has less than that free, or
+    becomes full within the block.
     """
     with _writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,9 +156,10 @@ def making(path: Path, size: int) -> Iterator[Path]:
 
 
 def check(path: Path, *, wholly: bool) -> None:
-    """Compares an entry with what was noted when it was made: all sizes, and the sums of the small files.
+    """Compares an entry with its `sums.json`: all sizes, and the checksums of the small files.
 
-    `wholly` compares the sums of all files. Raises CacheDamagedError, or UsageError for what may not be read.
+    `wholly` compares the checksums of all files. Raises CacheDamagedError, or UsageError for a file without
+    permission to read.
     """
     file = path / SUMS
     try:
@@ -177,12 +179,12 @@ def check(path: Path, *, wholly: bool) -> None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a living process holds what is there."""
+    """Whether a living process uses the entry."""
     return _is_locked(os.open(path, os.O_RDONLY), fcntl.LOCK_EX)
 
 
 def in_making(path: Path) -> bool:
-    """Whether a process makes or proves the entry: holds its lock. Any number may ask at once."""
+    """Whether a process makes or checks the entry, and so holds its lock. Any number may ask at once."""
     try:
         descriptor = os.open(lock_file(path), os.O_RDONLY)
     except OSError:
@@ -202,7 +204,7 @@ def _is_locked(descriptor: int, how: int) -> bool:
 
 
 def clear(path: Path) -> bool:
-    """Removes the entry, what is half made beside it, and its lock; False where a living process has it."""
+    """Removes the entry, incomplete files beside it, and its lock; False if a living process uses it."""
     try:
         with locked(path, wait=False):
             if path.exists():
@@ -216,9 +218,9 @@ def clear(path: Path) -> bool:
 
 
 def names_in(folder: Path) -> set[str]:
-    """The entries of a folder: those that are there, and those of which a lock or half an entry is left.
+    """The names of a folder's entries: whole ones, and those with only a lock or incomplete files.
 
-    By kdsearch's own names alone: what else lies there is somebody's.
+    It ignores files whose names are not kdsearch's: they belong to somebody else.
     """
     named = re.compile(r"(?P<key>[0-9a-f]{20}|[0-9a-f]{32})|\.(?P<half>[0-9a-f]{20,32})\.(lock|[a-z0-9_]{8})")
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
@@ -226,23 +228,23 @@ def names_in(folder: Path) -> set[str]:
 
 
 def sound(path: Path, say: Callable[[str], None]) -> bool:
-    """Whether the entry is there and proved wholly; a damaged one is said in a line and removed.
+    """Whether the entry exists and all its checksums agree; says and removes a damaged one.
 
-    Called while its lock is held.
+    The caller must hold the entry's lock.
     """
     if not path.exists():
         return False
     try:
         check(path, wholly=True)
     except CacheDamagedError as error:
-        say(f"{error}; removed, to be made anew")
+        say(f"{error}; removed; kdsearch makes it again")
         discard(path)
         return False
     return True
 
 
 def discard(path: Path) -> None:
-    """Removes the entry: at once for all who look for it. Raises UsageError where that is not allowed."""
+    """Removes the entry, at once for all processes. Raises UsageError if there is no permission."""
     try:
         gone = path.rename(_beside(path))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Data that cannot change: records, and what may be searched in them."""
+"""Records, which cannot change, and the ranges that a study may search in their fields."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Record(BaseModel):
 
     @staticmethod
     def is_active(field: str, drawn: Mapping[str, Any]) -> bool:
-        """Whether a searched field means anything beside those drawn before it."""
+        """Whether a searched field has an effect beside the values drawn before it."""
         return True
 
 
@@ -50,5 +50,5 @@ Searched = Range | Choices
 
 
 def default_search(field: FieldInfo) -> Searched | None:
-    """What a field is searched over when the study file leaves it out; None: it stays at its default."""
+    """The range to search if the study file leaves the field out; None: the field keeps its default."""
     return next((mark for mark in field.metadata if isinstance(mark, Range | Choices)), None)

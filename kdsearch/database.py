@@ -19,7 +19,7 @@ LOCK = "kdsearch_lock"  # execution option: whether a transaction takes SQLite's
 
 
 def check_url(url: str) -> None:
-    """Raises UsageError where `url` is no database for kdsearch, StorageError where its driver is missing."""
+    """Raises UsageError if kdsearch cannot use the database, StorageError if its driver is missing."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # ValueError: a port that is no number
@@ -44,13 +44,13 @@ def check_url(url: str) -> None:
 
 
 def _check_file(path: str | None) -> None:
-    """Said at once: SQLite's own error cannot be told from a lock, and would be waited for."""
+    """Raises UsageError at once: SQLite's own error looks like a lock, which is waited for."""
     if path in (None, "", ":memory:"):
         raise UsageError(
             "--storage sqlite: names no file, which several processes need; write sqlite:///FILE"
         )
     if not (folder := Path(str(path)).parent).is_dir():
-        raise UsageError(f"--storage {path}: there is no folder {folder}; make it first")
+        raise UsageError(f"--storage {path}: there is no folder {folder}; create it first")
 
 
 def engine_options(url: str) -> dict[str, Any]:
@@ -63,8 +63,8 @@ def engine_options(url: str) -> dict[str, Any]:
 def make_atomic(engine: Engine, *, reading: bool = False) -> None:
     """Makes each SQLite transaction take the write lock first: otherwise two workers pop one waiting trial.
 
-    Not those of `to_read`, nor any if `reading`: a reader waits for no writer. Does nothing on other
-    databases, whose transactions are atomic as they come.
+    This does not hold for transactions of `to_read`, nor for any if `reading`: a reader waits for no writer.
+    Other databases are not changed, since their transactions are atomic anyway.
     """
     if engine.dialect.name != "sqlite":
         return
@@ -102,22 +102,22 @@ def open_engine(url: str, *, reading: bool = False) -> Engine:
 
 
 def place(url: str) -> str:
-    """The database at `url` as an error names it: a file, or the URL without its secrets."""
+    """The name of the database for error messages: a file, or the URL without its secrets."""
     parsed = make_url(url)
     return str(parsed.database) if parsed.get_backend_name() == "sqlite" else masked(url)
 
 
 def is_empty_file(url: str) -> bool:
-    """Whether `url` names a SQLite file that is there with nothing in it."""
+    """Whether `url` names a SQLite file that exists and is empty."""
     path = Path(place(url))
     return url.startswith("sqlite") and path.is_file() and path.stat().st_size == 0
 
 
 @contextmanager
 def reporting(url: str) -> Iterator[None]:
-    """Raises StorageError for what a database's driver raises in the block: one line with the cure.
+    """Turns errors of the database's driver in the block into a StorageError of one line with the cure.
 
-    An OutageError where it would pass with time.
+    If the error may pass with time, it is an OutageError.
     """
     try:
         yield

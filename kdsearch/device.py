@@ -1,4 +1,4 @@
-"""Where tensors live and in which precision networks compute."""
+"""Devices, memory and precision."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,10 +14,10 @@ ALLOWED = "allowed: auto, cpu, cuda, cuda:0, ..."
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU; any other name is torch's. Raises UsageError.
+    """`auto` is CUDA if there is one, else the CPU; any other name is torch's. Raises UsageError.
 
-    A GPU that is named by its number becomes the process's current one: pinned memory and the handles of
-    CUDA's libraries belong to that, and would take half a GiB of the first GPU as well.
+    A GPU with a number becomes the process's current one: pinned memory and the handles of CUDA's libraries
+    belong to the current one, and would otherwise take half a GiB of the first GPU as well.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -43,7 +43,7 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
 
 
 def exact(device: torch.device) -> AbstractContextManager[object]:
-    """Float32 in full: left to itself, cuDNN rounds the inputs of convolutions to 10 bits (TF32)."""
+    """Full float32 in the block: by default cuDNN rounds the inputs of convolutions to 10 bits (TF32)."""
     if device.type != "cuda":
         return nullcontext()
     cudnn = torch.backends.cudnn
@@ -51,7 +51,7 @@ def exact(device: torch.device) -> AbstractContextManager[object]:
 
 
 def share(device: torch.device, workers: int) -> None:
-    """Gives this process one part in `workers` of a GPU's memory: what is too large fails alone."""
+    """Limits this process to one part in `workers` of a GPU's memory, so that it fails without the others."""
     if device.type == "cuda":
         torch.cuda.set_per_process_memory_fraction(1 / workers, _index(device))
 
@@ -92,7 +92,7 @@ def _index(device: torch.device) -> int:
 
 
 def placed(images: Tensor, device: torch.device) -> Tensor:
-    """The images on `device` where that has room for them, else as they are."""
+    """The images on `device` if it has room for them, else unchanged."""
     return images.to(device) if has_room(device, images.nbytes) else images
 
 
@@ -105,7 +105,7 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
 
 @contextmanager
 def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
-    """Torch's global generators of CPU and `device`, seeded inside the block and as they were after it."""
+    """Seeds torch's global generators of CPU and `device` in the block, and restores them after it."""
     with forked(device):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
         if device.type == "cuda":
@@ -115,9 +115,9 @@ def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
 
 
 def forked(device: torch.device) -> AbstractContextManager[None]:
-    """Torch's global generators of CPU and `device` are after the block as they were before it.
+    """Restores torch's global generators of CPU and `device` after the block.
 
-    A GPU is touched only where it is that device: to ask one for its generator's state starts CUDA.
+    It touches a GPU only if that is the device: reading a GPU's generator starts CUDA.
     """
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [], device_type="cuda")
 

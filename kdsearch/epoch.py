@@ -1,4 +1,4 @@
-"""What one epoch of training came to."""
+"""The result of one epoch of training."""
 
 from kdsearch.config import Record
 

@@ -1,4 +1,4 @@
-"""Files that a user gives: only regular ones are opened; text is UTF-8, with or without a byte order mark."""
+"""A user's files: opens only regular ones; text is UTF-8, with or without a byte order mark."""
 
 import errno
 import stat
@@ -19,8 +19,8 @@ NO_FILES = {
 def open_regular(path: Path) -> BufferedReader:
     """The file or what it links to, opened for reading.
 
-    Raises OSError, also where it is a folder, a named pipe, a socket or a device. These are not opened: a
-    pipe waits for a writer, and to open a device may set it going.
+    Raises OSError, also if it is a folder, a named pipe, a socket or a device. These are not opened: a pipe
+    waits for a writer, and opening a device may start it.
     """
     reason = NO_FILES.get(stat.S_IFMT(path.stat().st_mode))
     if reason is not None:
@@ -40,7 +40,7 @@ def read_text(path: Path, error: type[UsageError]) -> str:
 
 
 def expanded(path: str) -> Path:
-    """`~` and `~user` replaced by the home directory, where there is one."""
+    """`~` and `~user` replaced by the home directory if there is one."""
     try:
         return Path(path).expanduser()
     except RuntimeError:  # no such user, or one without a home

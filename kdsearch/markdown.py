@@ -1,4 +1,4 @@
-"""Text from outside in Markdown: shown letter by letter, never read as a tag, a link or a table's cell."""
+"""Text from outside in Markdown: escaped, so that it is never a tag, a link or a table's cell."""
 
 import re
 

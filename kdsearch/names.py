@@ -1,7 +1,7 @@
-"""What studies, teachers and classes may be called, and how any text from outside is shown.
+"""The rules for names of studies, teachers and classes, and safe display of any text from outside.
 
 A study's name is a folder, a row of two databases and an experiment of MLflow; a teacher's is part of file
-names, parameters and metrics; a class's stands in JSON, Markdown and on the terminal.
+names, parameters and metrics; a class's appears in JSON, Markdown and on the terminal.
 """
 
 import unicodedata
@@ -15,7 +15,7 @@ HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, surrogates, line and pa
 
 
 def study_name_fault(name: str) -> str | None:
-    """Why no study can be called that, as the end of a sentence; None where one can."""
+    """The reason why no study can have this name, as the end of a sentence; None if it can."""
     if not name.strip() or name in (".", ".."):
         return "must not be empty, '.' or '..'"
     if hidden := [character for character in name if is_hidden(character)]:
@@ -28,7 +28,7 @@ def study_name_fault(name: str) -> str | None:
 
 
 def teacher_name_fault(name: str) -> str | None:
-    """The same of a teacher's name."""
+    """The same for a teacher's name."""
     if not (name.isascii() and name.replace("_", "a").isalnum()):
         return "a name has letters, digits and _ only"
     if len(name) > TEACHER_LETTERS:
@@ -37,7 +37,7 @@ def teacher_name_fault(name: str) -> str | None:
 
 
 def class_names_fault(names: Iterable[str]) -> str | None:
-    """The same of a data set's classes; control characters are allowed, and shown as escapes."""
+    """The same for a data set's classes; control characters are allowed, and shown as escapes."""
     for name in names:
         if any(unicodedata.category(character) == "Cs" for character in name):
             return f"class '{visible(name)}' is not UTF-8, which no file of an export could hold; rename it"
@@ -45,7 +45,7 @@ def class_names_fault(names: Iterable[str]) -> str | None:
 
 
 def is_hidden(character: str) -> bool:
-    """Whether it moves the cursor, breaks a line or turns the direction, rather than being seen."""
+    """Whether the character moves the cursor, breaks a line or changes the writing direction."""
     return unicodedata.category(character) in HIDDEN or character in MARKS
 
 

@@ -37,7 +37,7 @@ CURES = {
     "SQLITE_READONLY": CLOSED,
     "SQLITE_PERM": CLOSED,
     "SQLITE_CANTOPEN": CLOSED,
-    "SQLITE_IOERR": f"mend its disk, {AGAIN}",
+    "SQLITE_IOERR": f"repair its disk, {AGAIN}",
     "53100": FULL,
     "42501": CLOSED,
     "25006": CLOSED,
@@ -45,14 +45,14 @@ CURES = {
 
 
 def driver_error(error: BaseException | None) -> SQLAlchemyError | None:
-    """The error of the database that `error` is, or was raised from."""
+    """The database's error: `error` itself, or the one from which it was raised."""
     while error is not None and not isinstance(error, SQLAlchemyError):
         error = error.__cause__
     return error
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether the database is there but not for us now: locked, full of clients, starting or stopping."""
+    """Whether the database exists but cannot serve us now: locked, full of clients, starting or stopping."""
     found = driver_error(error)
     if isinstance(found, PoolTimeoutError):
         return True
@@ -63,9 +63,9 @@ def is_busy(error: BaseException) -> bool:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether the same call may go well later: the database is busy, or the connection to it is lost.
+    """Whether the same call may succeed later: the database is busy, or the connection to it is lost.
 
-    Anything else is not: a full disk, a damaged file, one that may not be written, missing tables, bad data.
+    Other errors do not pass: a full disk, a damaged file, no permission to write, missing tables, bad data.
     """
     found = driver_error(error)
     if is_busy(error) or isinstance(found, PendingRollbackError):
@@ -80,7 +80,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what the database says."""
+    """The first line of the database's message."""
     found = driver_error(error) or error
     lines = str(getattr(found, "orig", None) or found).strip().splitlines()
     return lines[0] if lines else type(found).__name__
@@ -90,7 +90,7 @@ def cure(error: BaseException) -> str:
     """What to do about an error that does not pass."""
     found = driver_error(error)
     kind = _kind(found) if isinstance(found, DBAPIError) else ""
-    return CURES.get(kind, "mend that, or name another database with --storage")
+    return CURES.get(kind, "remove the cause, or name another database with --storage")
 
 
 def retrying(patience: float = OUTAGE_SECONDS) -> Retrying:
@@ -104,7 +104,7 @@ def retrying(patience: float = OUTAGE_SECONDS) -> Retrying:
 
 
 def _kind(error: DBAPIError) -> str:
-    """SQLite's primary error name, such as SQLITE_BUSY, or a server's SQLSTATE; "" where there is none."""
+    """SQLite's primary error name, such as SQLITE_BUSY, or a server's SQLSTATE; "" if there is none."""
     name = getattr(error.orig, "sqlite_errorname", None)
     if name:
         return "_".join(name.split("_")[:2])

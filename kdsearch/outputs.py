@@ -1,4 +1,4 @@
-"""What networks and losses exchange."""
+"""The outputs of networks, which losses read."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class Outputs(NamedTuple):
-    """A network's answer to B images."""
+    """A network's outputs for B images."""
 
     logits: Tensor  # B x C
     embedding: Tensor  # B x D, the input of the last linear layer

@@ -1,4 +1,4 @@
-"""Where kdsearch keeps its files, and whether they can be written there."""
+"""The folders of kdsearch's files, and a check that they can be written to."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ STATE = "KDSEARCH_STATE"
 
 
 def cache_root() -> Path:
-    """`KDSEARCH_CACHE`, else the user's cache directory: what can be made again. Raises UsageError."""
+    """`KDSEARCH_CACHE`, else the user's cache directory: files that can be made again. Raises UsageError."""
     return _root(CACHE)
 
 
@@ -38,9 +38,9 @@ def _root(variable: str) -> Path:
 
 
 def check_writable(folder: Path, cure: str) -> None:
-    """Makes `folder` where it is not there, and tries it with a file.
+    """Makes `folder` if it does not exist, and writes a file there to test it.
 
-    Raises UsageError with the system's reason and `cure`, so that what is needed late is known early.
+    Raises UsageError with the system's reason and `cure`, before a later step needs the folder.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""How long work tells a watcher where it stands; `cli.display` shows it."""
+"""How long work reports its progress; `cli.display` shows it."""
 
 from typing import NamedTuple, Protocol
 
 
 class Standing(NamedTuple):
-    """Where a study stands."""
+    """The state of a study while it runs."""
 
     target: int
     complete: int
@@ -22,30 +22,30 @@ class Standing(NamedTuple):
 
 
 class Progress(Protocol):
-    """Something that is told of progress."""
+    """The interface to report progress."""
 
     def step(self, task: str, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` of the task are done; the first call opens its bar, `done == total` ends it."""
+        """Reports `done` of `total`; the first call opens the task's bar, `done == total` ends it."""
 
     def say(self, text: str) -> None:
-        """One line that the user should see."""
+        """Shows the user one line."""
 
 
 class Watch(Progress, Protocol):
     """Progress of a search as well."""
 
     def standing(self, standing: Standing) -> None:
-        """The study as it is now."""
+        """Shows the state of the study."""
 
 
 class Silence:
-    """Progress that nobody watches."""
+    """Progress that shows nothing."""
 
     def step(self, task: str, done: int, total: int, note: str = "") -> None:
-        """Nothing."""
+        pass
 
     def say(self, text: str) -> None:
-        """Nothing."""
+        pass
 
     def standing(self, standing: Standing) -> None:
-        """Nothing."""
+        pass

@@ -1,4 +1,4 @@
-"""URLs as people may see them: every secret in them hidden, wherever it stands."""
+"""Hides every secret in URLs, so that they can be shown."""
 
 import re
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ SHORT = 3  # characters: a secret that is no longer is looked for only where it 
 def masked(url: str) -> str:
     """`url` with *** for its passwords and tokens: in user:password@, and by name in the query.
 
-    A name alone before the @ is a user's, but a token where the URL is one of the web. Any text passes for a
-    URL; one without secrets is returned as it is.
+    A name alone before the @ is a user's, but in a web URL it is a token. Any text is accepted as a URL; one
+    without secrets is returned unchanged.
     """
     for start, end in reversed(list(_places(url))):
         url = url[:start] + HIDDEN + url[end:]
@@ -32,9 +32,9 @@ def has_secret(url: str) -> bool:
 
 
 def cleaned(text: str, *urls: str | None) -> str:
-    """A library's message without the secrets of the `urls` that it was given, however it spells them.
+    """A library's message without the secrets of the `urls` that the library got, however it spells them.
 
-    URLs and name=value pairs that the message brings along are masked too.
+    Other URLs and name=value pairs in the message are masked too.
     """
     secrets = {url[start:end] for url in urls if url for start, end in _places(url)}
     spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
@@ -52,7 +52,7 @@ def _spellings(secret: str) -> set[str]:
 
 
 def _places(url: str) -> Iterator[tuple[int, int]]:
-    """Where the secrets stand, in order, as start and end."""
+    """The start and the end of each secret, in order."""
     user = AUTHORITY.search(url) or (None if "//" in url else BARE.match(url))
     scheme = (user["scheme"] or "").lower() if user else ""
     if user and scheme.startswith(FILES) and url.startswith("/", user.start("user")):

@@ -90,7 +90,7 @@ def test_an_entry_with_a_damaged_file_is_said_in_a_line_and_removed(made, damage
         assert not sound(made, said.append)  # it is not there any more
     (line,) = said
     assert line.startswith(f"{made / name}: damaged (")
-    assert line.endswith("; removed, to be made anew")
+    assert line.endswith("; removed; kdsearch makes it again")
     assert "\n" not in line
     assert names(made.parent) == [".key.lock"]
 

@@ -31,7 +31,7 @@ def test_a_url_that_can_be_used_passes(good):
         "nothing://x": "--storage nothing://x: unknown database; known: sqlite, postgresql",
         "sqlite://": "--storage sqlite: names no file, which several processes need; write sqlite:///FILE",
         "sqlite:///:memory:": "--storage sqlite: names no file, which several processes need",
-        "sqlite:///no/such/k.db": "--storage no/such/k.db: there is no folder no/such; make it first",
+        "sqlite:///no/such/k.db": "--storage no/such/k.db: there is no folder no/such; create it first",
     }.items(),
 )
 def test_a_url_that_cannot_is_one_line_without_its_password(url, line):

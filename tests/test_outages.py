@@ -84,8 +84,8 @@ def bad_data(file):
         read_only: "attempt to write a readonly database; let this user write there",
         no_database: "file is not a database; restore it from a copy",
         no_folder: "unable to open database file; let this user write there",
-        missing_table: "no such table: missing; mend that",
-        bad_data: "UNIQUE constraint failed: numbers.n; mend that",
+        missing_table: "no such table: missing; remove the cause",
+        bad_data: "UNIQUE constraint failed: numbers.n; remove the cause",
     }.items(),
 )
 def test_what_is_broken_for_good_is_said_at_once_with_file_and_cure(file, break_, said):

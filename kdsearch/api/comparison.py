@@ -20,9 +20,9 @@ def ui(
     show: Callable[[str], None],
     progress: Progress | None = None,
 ) -> None:
-    """Brings MLflow up to date, gives `show` the address of the comparison, and serves it until stopped.
+    """Updates MLflow, calls `show` with the address of the comparison, and serves it until stopped.
 
-    A tracking server that runs already is left alone: the address is its own. Raises UsageError,
+    If the runs are on a tracking server, the address is there and this starts no server. Raises UsageError,
     StorageError, MirrorUnavailableError, ServerError.
     """
     from kdsearch.mirror.server import serving

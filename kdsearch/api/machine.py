@@ -1,4 +1,4 @@
-"""What lies on this machine: the views of a study, and the cache."""
+"""What this machine has: the views of a study, and the cache."""
 
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ def views(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> "ViewsReport":
-    """The views that this machine has of a study; some rows are made again. Raises UsageError, DataError."""
+    """Checks this machine's views of a study, and makes some rows again. Raises UsageError, DataError."""
     from kdsearch.inspect.views import look_at_views
     from kdsearch.store.studies import find
 
@@ -36,7 +36,7 @@ def cache(*, storage: str = STORAGE) -> "CacheReport":
 def clear_cache(*, storage: str = STORAGE) -> "tuple[CachedEntry, ...]":
     """Removes what no study in the database needs and no living process holds; returns what was removed.
 
-    Raises UsageError where the database has no study, StorageError.
+    Raises UsageError if the database has no study, StorageError.
     """
     from kdsearch.inspect.cached import clear_cache as clear
 

@@ -1,4 +1,4 @@
-"""What came out of a study: networks, the export of the best one."""
+"""The results of a study: its networks, and the export of the best one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ def show(
 ) -> "NetworkTable":
     """The layers of trial number `what` of a study, or of the published network of that name.
 
-    Raises UsageError where there is no such thing.
+    Raises UsageError if there is no such trial or network.
     """
     from kdsearch.errors import UsageError
     from kdsearch.inspect.network import of_published, of_trial
@@ -26,7 +26,7 @@ def show(
     if what.isdecimal():
         return of_trial(find(study, storage).study, int(what))
     if what not in PUBLISHED:
-        raise UsageError(f"{what!r} is no trial's number and no network; networks: {', '.join(PUBLISHED)}")
+        raise UsageError(f"{what!r} is neither a trial's number nor a network: {', '.join(PUBLISHED)}")
     return of_published(what, classes, image_size)
 
 
@@ -42,7 +42,7 @@ def export_best(
 ) -> "Exported":
     """Writes the best student so far to `out` (`best/STUDY`) in all forms, each loaded back and compared.
 
-    Raises NothingFinishedError, ExportError, and UsageError where `out` holds what is not to be replaced.
+    Raises NothingFinishedError, ExportError, and UsageError if `out` holds files that may not be replaced.
     """
     from kdsearch.deliver import winner
     from kdsearch.errors import UsageError
@@ -52,5 +52,5 @@ def export_best(
     found, record = find(study, storage)
     folder = out or Path("best", found.study_name)
     if out is None and study_name_fault(found.study_name):  # of an earlier version; '..' was allowed
-        raise UsageError(f"study {found.study_name!r}: its name can be no folder's; name one with --out")
+        raise UsageError(f"study {found.study_name!r}: no folder can have its name; name a folder with --out")
     return winner.export_best(found, record, folder, progress or Silence(), force=force, test=test, data=data)

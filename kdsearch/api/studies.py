@@ -1,4 +1,4 @@
-"""Studies: run, joined, created, looked at, mirrored, removed."""
+"""Run, join, create, inspect, mirror and remove studies."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,9 +50,9 @@ def run(study: str = "digits", *, values: Mapping[str, Any] = {}, watch: Watch |
 def train(
     recipe: str, *, values: Mapping[str, Any] = {}, test: bool = True, watch: Watch | None = None
 ) -> "tuple[Summary, Trained]":
-    """A study of one trial, called NAME-train; then what the test split says of its student.
+    """Runs a study of one trial, called NAME-train, then scores its student on the test split.
 
-    Of what `recipe` searches it takes the first loss that is listed, and the defaults. Raises as `run`.
+    For the fields that `recipe` searches it uses the first listed loss and the defaults. Raises as `run`.
     """
     values, watch = {"name": f"{Path(recipe).stem}-train", **values, "run.trials": 1}, watch or Silence()
     summary = run(recipe, values=values, watch=watch)
@@ -68,7 +68,7 @@ def train(
 
 
 def join(study: str, *, values: Mapping[str, Any] = {}, watch: Watch | None = None) -> "Summary":
-    """Works on a study that exists in the storage, beside others; mirrors nothing. Raises as `run`."""
+    """Trains trials of a study in the storage, beside other workers; mirrors nothing. Raises as `run`."""
     from kdsearch.run.supervisor import supervise
 
     return supervise(Request(study=study, values=values, join=True), watch or Silence(), None)
@@ -82,7 +82,7 @@ def create(study: str, *, values: Mapping[str, Any] = {}, watch: Watch | None = 
 
 
 def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":
-    """How a study stands; without a name the only one, or the most recently run.
+    """The state of a study; without a name of the only one, or of the most recently run.
 
     Raises UsageError, StorageError.
     """
@@ -109,8 +109,8 @@ def delete(
 ) -> list[str]:
     """Removes a study: trials, record, files, checkpoints here; marks its MLflow runs deleted.
 
-    Returns what could not be done. Raises UsageError where there is no such study, or, unless `force`, where
-    processes work on it.
+    Returns a line for each step that failed. Raises UsageError if there is no such study, or, unless `force`,
+    if processes work on it.
     """
     from kdsearch.errors import KdsearchError
     from kdsearch.mirror.mirror import Mirror
@@ -146,7 +146,7 @@ def sync(
 ) -> str:
     """Makes MLflow equal to the study's record, once or until interrupted; returns the study's name.
 
-    Raises MirrorUnavailableError where MLflow does not answer and `follow` is off.
+    Raises MirrorUnavailableError if MLflow does not answer and `follow` is off.
     """
     from kdsearch.mirror.uri import tracking_uri as chosen
     from kdsearch.run.mirror_thread import follow_study, mirror_once

@@ -1,4 +1,4 @@
-"""Teachers by themselves, without a search."""
+"""Teachers without a search: train, import, evaluate, list."""
 
 from collections.abc import Mapping
 from pathlib import Path

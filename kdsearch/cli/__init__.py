@@ -23,10 +23,9 @@ from kdsearch.names import visible
 
 
 class Commands(click.Group):
-    """Turns what a user can mend into one line and an exit code; here and nowhere else."""
+    """The only place that turns a KdsearchError into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command."""
         try:
             return super().invoke(ctx)
         except KdsearchError as error:
@@ -40,12 +39,12 @@ def main() -> None:
     """Find the best tiny image classifier that fits a parameter budget.
 
     \b
-    kdsearch run                      search the embedded digits, 100 trials
+    kdsearch run                      search on the digits of scikit-learn, 100 trials
     kdsearch run my.toml --trials 50  search as a study file says
     kdsearch train s4                 train one published network
-    kdsearch status                   where the study stands
-    kdsearch show 12                  the layers that a trial trained
-    kdsearch export-best              the winner: weights, source, ONNX, card
+    kdsearch status                   show how far the study is
+    kdsearch show 12                  print the layers of the student that trial 12 trained
+    kdsearch export-best              write the best student: weights, source, ONNX, model card
     kdsearch ui                       compare the trials in MLflow
     """
 

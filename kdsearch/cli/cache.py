@@ -1,4 +1,4 @@
-"""`kdsearch cache`: what lies in this machine's cache, and clearing it."""
+"""`kdsearch cache`: list and clear this machine's cache."""
 
 import click
 
@@ -6,13 +6,15 @@ from kdsearch.cli.options import storage
 
 
 @click.command()
-@click.option("--clear", is_flag=True, help="Remove what no study in the database needs and no run holds.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--clear", is_flag=True, help="Remove each entry that no study in the database needs and no process uses."
+)
+@click.option("--yes", is_flag=True, help="Do not ask before removing.")
 @storage
 def cache(clear: bool, yes: bool, storage: str) -> None:
-    """Show the cache of this machine: the size of each entry, and which studies need it.
+    """List this machine's cache, and which studies need it.
 
-    Whatever is cleared is made again when a study needs it.
+    If a study needs an entry that was removed, it makes the entry again.
 
     \b
     kdsearch cache

@@ -8,14 +8,17 @@ from kdsearch.names import visible
 
 @click.command()
 @click.argument("study")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--force", is_flag=True, help="Even while processes work on it; they end with an error.")
+@click.option("--yes", is_flag=True, help="Do not ask before removing.")
+@click.option(
+    "--force", is_flag=True, help="Remove the study even if processes work on it; they end with an error."
+)
 @storage
 @tracking_uri
 def delete(study: str, yes: bool, force: bool, storage: str, tracking_uri: str | None) -> None:
-    """Remove STUDY: trials, record, weights, checkpoints; its MLflow runs are marked deleted.
+    """Remove STUDY from its database, and its checkpoints.
 
-    Caches and exports stay.
+    The database loses the study's trials, epochs and weights; in MLflow its runs are marked deleted. The
+    cache and exported files stay.
     """
     from kdsearch import api
 

@@ -1,4 +1,4 @@
-"""All that the user sees: progress on standard error, results on standard output."""
+"""The terminal's output: progress on standard error, results on standard output."""
 
 import math
 import time
@@ -67,7 +67,7 @@ class Bars:
 
 
 class Lines:
-    """Progress where nobody can see a bar; `clock` counts seconds."""
+    """Progress as lines, for output that is not a terminal; `clock` counts seconds."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self.console, self.clock = console, clock
@@ -75,7 +75,7 @@ class Lines:
         self.last: tuple[int, int] = (-1, -1)
 
     def step(self, task: str, done: int, total: int, note: str = "") -> None:
-        """A line at the beginning and the end of a task, and now and then in between."""
+        """Prints a line when a task begins and ends, and every PLAIN_SECONDS in between."""
         if task.startswith("view") or not self._is_time(task, done in (0, total)):
             return
         self.say(f"{task} {done}/{total} {note}".rstrip() if total else task)
@@ -85,7 +85,7 @@ class Lines:
         print_lines(self.console, text)
 
     def standing(self, standing: Standing) -> None:
-        """A line when a trial has finished, now and then."""
+        """Prints a line when a trial has finished, at most every PLAIN_SECONDS."""
         now = standing.finished, standing.failed
         if now != self.last and self._is_time("trials", standing.finished in (0, standing.target)):
             self.last = now
@@ -110,7 +110,7 @@ def _standing(standing: Standing) -> str:
 
 
 def show_summary(summary: "Summary") -> None:
-    """The five best, what they are worth, where the time went, what to do next."""
+    """Prints the five best trials, how much one image counts, where the time went, and the next commands."""
     out = console()
     print_lines(out, "", f"Study {summary.study}: {_counts(summary)}")
     if summary.best:
@@ -138,7 +138,7 @@ def _counts(summary: "Summary") -> str:
 
 def _best(summary: "Summary") -> Table:
     table = Table(
-        "trial", "accuracy", "to teacher", "parameters", "MACs", "family", "loss", title="Best trials"
+        "trial", "accuracy", "vs teacher", "parameters", "MACs", "family", "loss", title="Best trials"
     )
     for column in table.columns[:5]:
         column.justify = "right"
@@ -159,11 +159,11 @@ def _best(summary: "Summary") -> Table:
 
 def _worth(summary: "Summary") -> Iterator[str]:
     images = summary.validation_images
-    yield f"One of the {images:,} validation images is worth {100 / images:.2f} points."
+    yield f"One of the {images:,} validation images counts {100 / images:.2f} points."
 
 
 def _plainly(summary: "Summary") -> Iterator[str]:
-    """What a user would rather not hear, when it is so."""
+    """Says so if distillation did not help, or if the teacher is worse than a student."""
     without, taught = summary.best_without_teacher, summary.best_with_teacher
     if without and taught and without.accuracy > taught.accuracy:
         gap = 100 * (without.accuracy - taught.accuracy)
@@ -175,14 +175,14 @@ def _plainly(summary: "Summary") -> Iterator[str]:
 
 
 def _time(summary: "Summary") -> Iterator[str]:
-    """What the run's time went to; what went on beside that is none of it."""
+    """The shares of the run's time; work in parallel to the search is listed separately."""
     whole = summary.seconds["all"]
     shares = {part: seconds / whole for part, seconds in summary.seconds.items() if part != "all"}
     shown = {part: share for part, share in shares.items() if share >= SHOWN_PARTS}
     rest = 1 - sum(shown.values())
     last = f", the rest {rest:.1%}" if rest >= SHOWN_PARTS else ""  # the starting of processes, above all
     beside = {part: seconds / whole for part, seconds in summary.beside.items()}
-    meanwhile = f"; beside it: {_shares(beside)}" if beside else ""
+    meanwhile = f"; in parallel: {_shares(beside)}" if beside else ""
     yield f"Time {_clock(whole)}: {_shares(shown)}{last}{meanwhile}."
     share = summary.overhead / whole
     yield f"The study itself takes {share:.1%}: sampling, storage, record, checkpoints and mirror together."
@@ -195,22 +195,22 @@ def _shares(parts: dict[str, float]) -> str:
 def _asked(ledger: "Ledger") -> str:
     answered, steps = ledger.answered, ledger.in_every_step
     times = f", {steps / answered:.1f} times as many" if steps > answered else ""
-    return f"Images that the teacher answered: {answered:,}; asked in every step: {steps:,}{times}."
+    return f"Teacher forward passes: {answered:,} images (in every step it would be {steps:,}{times})."
 
 
 def _audited(audit: "Audit") -> str:
     trials = "1 weak trial" if audit.trials == 1 else f"{audit.trials} weak trials"
-    return f"Pruner audited: {trials} ran on to the end; {audit.wrong} ended above the best of that time."
+    return f"Pruner audit: {trials} trained to the end; {audit.wrong} then beat the best trial of that time."
 
 
 def show_created(summary: "Summary") -> None:
-    """What `init` made."""
+    """Prints that the study is ready for workers."""
     standing = f"{summary.finished} of {summary.target} trials finished"
     print_lines(console(), f"Study {summary.study} is ready for workers: {standing}.")
 
 
 def show_status(status: "Status") -> None:
-    """One study, a line for each fact."""
+    """Prints the state of one study, a row for each fact."""
     table = Table(title=cell(f"Study {status.study}"), show_header=False)
     table.add_row("finished", f"{status.finished} of {status.target}")
     table.add_row("complete, pruned, failed", f"{status.complete}, {status.pruned}, {status.failed}")
@@ -231,7 +231,7 @@ def _ranked(entry: "Ranked") -> str:
 
 
 def show_studies(studies: "list[ShippedStudy]") -> None:
-    """Names and descriptions; of those that reproduce something what, and the published result."""
+    """Prints two tables: kdsearch's own studies, and recipes with their published results."""
     ours, published = Table("study", "what it searches"), Table("recipe", "what it reproduces", "published")
     for study in studies:
         if study.recipe:
@@ -242,7 +242,7 @@ def show_studies(studies: "list[ShippedStudy]") -> None:
 
 
 def show_trained(trained: "Trained") -> None:
-    """What came out, beside what was published."""
+    """Prints the result beside the published one."""
     test = f", test {_percent(trained.test.accuracy)}" if trained.test else ""
     lines = [
         f"Here: validation {_percent(trained.validation_accuracy)}{test}, {trained.parameters:,} parameters"
@@ -255,7 +255,7 @@ def show_trained(trained: "Trained") -> None:
 
 
 def show_exported(exported: "Exported") -> None:
-    """What was written, and how good it is."""
+    """Prints the accuracy of the exported student, and the paths of its files."""
     test = (
         f"{_percent(exported.test.accuracy)} on {exported.test.images:,} test images"
         if exported.test
@@ -266,7 +266,7 @@ def show_exported(exported: "Exported") -> None:
         f"validation {_percent(exported.validation_accuracy)}, test {test}",
         *exported.notes,
         *(f"  {path}" for path in exported.paths),
-        "Each form was loaded back and answers as the trained student does.",
+        "Each form was loaded back and gives the outputs of the trained student.",
     ]
     print_lines(console(), *lines, *_loading(exported.loading))
 

@@ -1,4 +1,4 @@
-"""What the user sees of the cache."""
+"""The terminal's output about the cache."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show_cache(report: "CacheReport") -> None:
-    """A line for each entry, by kind; then what could be cleared."""
+    """Prints a row for each entry, by kind; then the size that --clear would remove."""
     out = Console(highlight=False, markup=False)
     table = Table("kind", "entry", "size", "needed by")
     table.columns[2].justify = "right"

@@ -1,4 +1,4 @@
-"""What the user sees of a network."""
+"""The terminal's output about a network."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def show_network(network: "NetworkTable") -> None:
-    """Each layer, then the sums."""
+    """Prints a row for each layer, then the sums."""
     size = network.image_size
     table = Table(
         "layer", "kind", "output", "parameters", "multiply-adds", title=cell(f"{network.name}, {size} px")
@@ -26,7 +26,10 @@ def show_network(network: "NetworkTable") -> None:
     out = console()
     out.print(table)
     answers, weights = network.answer_bytes / 2**20, network.weight_bytes / 2**20
-    print_lines(out, f"Memory in float32: weights {weights:.2f} MiB, one image's answers {answers:.2f} MiB.")
+    print_lines(
+        out,
+        f"Memory in float32: weights {weights:.2f} MiB, outputs of all layers {answers:.2f} MiB an image.",
+    )
 
 
 def _count(number: int) -> str:

@@ -1,4 +1,4 @@
-"""What the user sees of teachers and their answers."""
+"""The terminal's output about teachers and views."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def show_reports(reports: "list[TeacherReport]") -> None:
-    """A line for each teacher, where it was written, and how a study file names it."""
+    """Prints for each teacher its accuracy, its file, and the lines for the study file."""
     out = console()
     for report in reports:
         accuracy = f"{100 * report.accuracy:.2f} % on {report.images:,} validation images"
@@ -25,7 +25,7 @@ def show_reports(reports: "list[TeacherReport]") -> None:
 
 
 def show_teachers(teachers: "Teachers") -> None:
-    """Two tables: what torchvision has, and what the cache has."""
+    """Prints torchvision's networks and the teachers in the cache."""
     out = console()
     table = Table("model", "parameters", title="Networks of torchvision, for 1,000 classes")
     table.columns[1].justify = "right"
@@ -42,7 +42,7 @@ def show_teachers(teachers: "Teachers") -> None:
 
 
 def show_views(report: "ViewsReport") -> None:
-    """How many there are, where, and what was compared."""
+    """Prints how many views exist, where, and the result of the comparison."""
     made = f"{len(report.made)} of {report.count} views, {report.size / 2**20:,.0f} MiB"
     lines = [f"Study {report.study}: {made}, in {report.folder}"]
     if report.checked is not None:

@@ -1,4 +1,4 @@
-"""`kdsearch export-best`: the winner, ready to use."""
+"""`kdsearch export-best`: write the best student as files that need no kdsearch."""
 
 from pathlib import Path
 
@@ -9,10 +9,12 @@ from kdsearch.cli.options import quiet, storage
 
 @click.command()
 @click.argument("study", required=False)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to; best/STUDY if left out.")
-@click.option("--force", is_flag=True, help="Replace an export that lies there.")
-@click.option("--no-test", "test", flag_value=False, default=True, help="Leave the test split unread.")
-@click.option("--data", metavar="PATH", help="Where the images lie, if not where they lay.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to; if left out: best/STUDY.")
+@click.option("--force", is_flag=True, help="Replace the files of an export in that folder.")
+@click.option("--no-test", "test", flag_value=False, default=True, help="Do not read the test split.")
+@click.option(
+    "--data", metavar="PATH", help="Folder with the images, if it moved since the study was created."
+)
 @storage
 @quiet
 def export_best(
@@ -25,10 +27,11 @@ def export_best(
     storage: str,
     quiet: bool,
 ) -> None:
-    """Export the best student of STUDY: weights, plain PyTorch source, ONNX, configuration, model card.
+    """Export the best student: weights, source, ONNX, model card.
 
-    Each form is loaded back and compared with the trained student on real images before it is in its place.
-    The test split is read now, once for each exported trial.
+    The source is plain PyTorch, and the configuration is JSON. The command loads each form back and compares
+    it with the trained student on real images before it puts the files in place. It reads the test split,
+    once for each exported trial. Without STUDY it takes the only study, or the one that ran last.
 
     \b
     kdsearch export-best

@@ -13,7 +13,9 @@ from kdsearch.cli.options import TRIALS, quiet, study_values
 @study_values
 @quiet
 def init(study: str, quiet: bool, values: dict[str, Any]) -> None:
-    """Create STUDY, a shipped name or a TOML file, with its tables and its teacher; train no student.
+    """Create STUDY and its teacher; train no student.
+
+    STUDY is the name of a shipped study, or a TOML file.
 
     \b
     kdsearch init food11 --storage postgresql+psycopg://me@db/kdsearch --data /data/food11 --trials 1000

@@ -30,7 +30,7 @@ def put_settings(context: click.Context, _: click.Parameter, settings: tuple[str
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """`table.key=value`, the value read as TOML, or as text where it is no TOML. Raises StudyFileError."""
+    """Splits `table.key=value`; reads the value as TOML, else as text. Raises StudyFileError."""
     key, equals, setting = text.partition("=")
     if not equals or not key.strip():
         raise StudyFileError(f"--set {masked(text)}: write table.key=value, as in --set training.epochs=20")
@@ -57,34 +57,38 @@ TRIALS = value(
     "run.trials",
     "--trials",
     type=click.IntRange(1),
-    help="Finished trials to have; left out: as before, 100 at first.",
+    help="Number of finished trials at which the study ends; if left out: unchanged, 100 for a new study.",
 )
 WORKERS = value(
     "run.workers",
     "--workers",
     metavar="K|auto",
-    help="Processes on this machine; auto: one a GPU, or one a core.",
+    help="Training processes on this machine; auto: one for each GPU, without a GPU one for each core.",
 )
-SEED = value("seed", "--seed", type=int, help="Of everything random; the same seed gives the same trials.")
+SEED = value(
+    "seed", "--seed", type=int, help="Seed of all random numbers; the same seed gives the same trials."
+)
 DEVICE = value(
-    "run.device", "--device", help="auto, cpu, cuda, cuda:0, ...; auto is CUDA where there is one."
+    "run.device",
+    "--device",
+    help="Device to train on: auto, cpu, cuda, cuda:0, ...; auto is CUDA if the machine has it.",
 )
-DATA = value("data.path", "--data", metavar="PATH", help="Where the images lie.")
+DATA = value("data.path", "--data", metavar="PATH", help="Folder with the images.")
 STUDY_STORAGE = value(
     "run.storage",
     "--storage",
     metavar="URL",
     envvar="KDSEARCH_STORAGE",
     show_envvar=True,
-    help=f"The study's database; {STORAGE} if nothing else is said.",
+    help=f"URL of the study's database; {STORAGE} if neither option, variable nor study file names one.",
 )
 STUDY_URI = value(
     "run.tracking_uri",
     "--tracking-uri",
     metavar="URI",
-    help="MLflow; else MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
+    help="URI of MLflow's store or server; if left out: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
 )
-NAME = value("name", "--name", help="The study's name, where it is not the file's.")
+NAME = value("name", "--name", help="Name of the study; if left out: the name of the study file.")
 NO_PRUNE = value("search.pruner", "--no-prune", flag_value="none", help="Train every trial to its end.")
 SETTINGS = click.option(
     "--set",
@@ -92,7 +96,7 @@ SETTINGS = click.option(
     expose_value=False,
     multiple=True,
     metavar="TABLE.KEY=VALUE",
-    help="Any other value of the file.",
+    help="Replace any other value of the study file; may be given several times.",
 )
 
 study_values = together(WORKERS, SEED, DEVICE, DATA, STUDY_STORAGE, STUDY_URI, NAME, NO_PRUNE, SETTINGS)
@@ -105,9 +109,12 @@ storage = click.option(
     metavar="URL",
     envvar="KDSEARCH_STORAGE",
     show_envvar=True,
-    help="The database.",
+    help="URL of the database with the studies.",
 )
-quiet = click.option("--quiet", "-q", is_flag=True, help="No progress; errors and results only.")
+quiet = click.option("--quiet", "-q", is_flag=True, help="Show errors and results only, no progress.")
 tracking_uri = click.option(
-    "--tracking-uri", metavar="URI", help="MLflow; else MLFLOW_TRACKING_URI, else mlflow.db."
+    "--tracking-uri",
+    metavar="URI",
+    help="URI of MLflow's store or server; if left out: the study's own, else MLFLOW_TRACKING_URI, else "
+    "sqlite:///mlflow.db.",
 )

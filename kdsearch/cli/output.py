@@ -1,4 +1,4 @@
-"""How text reaches the terminal: never as markup, and with escapes for what would not be seen."""
+"""Printing text safely: never as markup, and with escapes for invisible characters."""
 
 from rich.console import Console
 from rich.text import Text
@@ -7,7 +7,7 @@ from kdsearch.names import visible
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Standard output, or standard error; nothing in a text is taken for colour, emoji or number."""
+    """A console on standard output or standard error that adds no colour or emoji to a text."""
     return Console(stderr=stderr, highlight=False, emoji=False, markup=False)
 
 
@@ -17,6 +17,6 @@ def cell(text: str) -> Text:
 
 
 def print_lines(out: Console, *lines: str) -> None:
-    """Prints each as one line, however long."""
+    """Prints each text as one line, however long it is."""
     for line in lines:
         out.print(visible(line), markup=False, soft_wrap=True)

@@ -13,9 +13,10 @@ from kdsearch.cli.options import TRIALS, quiet, study_values
 @study_values
 @quiet
 def run(study: str, quiet: bool, values: dict[str, Any]) -> None:
-    """Search STUDY: the name of a shipped study, or a TOML file.
+    """Search for the best student of STUDY.
 
-    The same command again goes on where the last one stopped; a larger --trials extends the study.
+    STUDY is the name of a shipped study, or a TOML file; digits if left out. The same command resumes an
+    interrupted search; a larger --trials extends a finished one.
 
     \b
     kdsearch run

@@ -9,21 +9,26 @@ from kdsearch.cli.options import storage
 @click.argument("what", metavar="TRIAL|NETWORK")
 @click.argument("study", required=False)
 @click.option(
-    "--classes", type=click.IntRange(2), default=11, show_default=True, help="Of a published network."
+    "--classes",
+    type=click.IntRange(2),
+    default=11,
+    show_default=True,
+    help="Number of classes for a published network.",
 )
 @click.option(
     "--image-size",
     type=click.IntRange(1, 1024),
     default=128,
     show_default=True,
-    help="That it is shown, in pixels.",
+    help="Side of the images for a published network, in pixels.",
 )
 @storage
 def show(what: str, study: str | None, *, classes: int, image_size: int, storage: str) -> None:
-    """Print a network layer by layer: shapes, parameters, multiply-adds, memory.
+    """Print a network layer by layer.
 
-    NETWORK is a published one's name; TRIAL is a number in STUDY, left out: the only study, or the one that
-    ran last. A trial's classes and image size are the study's.
+    For each layer the command prints shape, parameters and multiply-adds, at the end the memory. NETWORK is
+    the name of a published network. TRIAL is the number of a trial in STUDY; without STUDY the only study, or
+    the one that ran last. A trial has the classes and the image size of its study.
 
     \b
     kdsearch show 12

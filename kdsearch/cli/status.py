@@ -1,4 +1,4 @@
-"""`kdsearch status`: where a study stands."""
+"""`kdsearch status`: how far a study is."""
 
 import click
 
@@ -7,10 +7,12 @@ from kdsearch.cli.options import storage
 
 @click.command()
 @click.argument("study", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 @storage
 def status(study: str | None, as_json: bool, storage: str) -> None:
-    """Show where STUDY stands; left out: the only study, or the one that ran last.
+    """Show how far STUDY is.
+
+    Without STUDY the command takes the only study, or the one that ran last.
 
     \b
     kdsearch status
@@ -19,8 +21,8 @@ def status(study: str | None, as_json: bool, storage: str) -> None:
     from kdsearch import api
     from kdsearch.cli.display import show_status
 
-    found = api.status(study, storage=storage)
+    standing = api.status(study, storage=storage)
     if as_json:
-        click.echo(found.model_dump_json())
+        click.echo(standing.model_dump_json())
     else:
-        show_status(found)
+        show_status(standing)

@@ -5,7 +5,7 @@ import click
 
 @click.command()
 def studies() -> None:
-    """List the shipped studies."""
+    """List the studies that come with kdsearch."""
     from kdsearch import api
     from kdsearch.cli.display import show_studies
 

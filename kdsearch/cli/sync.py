@@ -1,4 +1,4 @@
-"""`kdsearch sync`: MLflow as the record says."""
+"""`kdsearch sync`: copy a study from its database to MLflow."""
 
 import click
 
@@ -8,13 +8,15 @@ from kdsearch.names import visible
 
 @click.command()
 @click.argument("study", required=False)
-@click.option("--follow", is_flag=True, help="Go on until interrupted.")
+@click.option("--follow", is_flag=True, help="Update MLflow again and again until Ctrl-C or SIGTERM.")
 @storage
 @tracking_uri
 def sync(study: str | None, follow: bool, storage: str, tracking_uri: str | None) -> None:
-    """Make MLflow equal to the study's record; left out: the only study, or the one that ran last.
+    """Copy STUDY from its database to MLflow.
 
-    `kdsearch run` does this by itself; this is for studies that only workers run, and after MLflow was away.
+    Without STUDY the command takes the only study, or the one that ran last. 'kdsearch run' does this by
+    itself. Use this command for a study that only workers run, or when MLflow could not be reached during a
+    run.
     """
     from kdsearch import api
     from kdsearch.cli.display import watching

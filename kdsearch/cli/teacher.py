@@ -1,4 +1,4 @@
-"""`kdsearch teacher`: teachers by themselves, without a search."""
+"""`kdsearch teacher`: train, import, evaluate or list teachers, without a search."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,20 @@ import click
 
 from kdsearch.cli.options import NAME, STUDY_STORAGE, quiet, teacher_values
 
-which = click.option("--teacher", metavar="NAME", help="Which, where the study has several.")
-out = click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write the weights there, as safetensors."
+which = click.option(
+    "--teacher", metavar="NAME", help="Name of one teacher of STUDY; if left out: all, or the only one."
 )
-force = click.option("--force", is_flag=True, help="Replace a file that is there.")
+out = click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Safetensors file to write the weights to."
+)
+force = click.option("--force", is_flag=True, help="Replace the file if it exists.")
 
 
 @click.group()
 def teacher() -> None:
     """Train, import, evaluate or list teachers.
+
+    A teacher is the larger network from which students learn.
 
     \b
     kdsearch teacher train digits
@@ -42,10 +46,11 @@ def train(
     quiet: bool,
     values: dict[str, Any],
 ) -> None:
-    """Train the teachers of STUDY, a shipped name or a TOML file, into the cache; create no study.
+    """Train the teachers of STUDY and keep them in the cache.
 
-    A study with the same teacher, images and seed takes it from there. --out writes a file that `checkpoint`
-    in a study file names, on this machine or on another.
+    STUDY is the name of a shipped study, or a TOML file. The command creates no study. A study with the same
+    teacher, images and seed reads the teacher from the cache. With --out a study file on any machine can name
+    the file, as 'checkpoint' of its teacher.
 
     \b
     kdsearch teacher train fashion-mnist
@@ -80,10 +85,11 @@ def import_(
     quiet: bool,
     values: dict[str, Any],
 ) -> None:
-    """Check that FILE, weights of PyTorch or safetensors, is a teacher for STUDY; score it and copy it.
+    """Check that FILE holds a teacher for STUDY, and score it.
 
-    The copy is a safetensors file, beside FILE if --out names no other. The lines for the study file are
-    printed. No code in FILE is run.
+    FILE has the weights, in PyTorch's format or as safetensors. The command also copies them. The copy is a
+    safetensors file beside FILE, unless --out names another. The command prints the lines for the study file.
+    It runs no code in FILE.
 
     \b
     kdsearch teacher import resnet18.ckpt food11 --data ~/food11
@@ -122,7 +128,7 @@ def evaluate(
 ) -> None:
     """Score the teachers of STUDY on its validation images; train nothing.
 
-    Each is read from its checkpoint, else from the cache, else from the study's database.
+    The command reads each teacher from its checkpoint, else from the cache, else from the study's database.
 
     \b
     kdsearch teacher evaluate digits
@@ -139,7 +145,9 @@ def evaluate(
 
 @teacher.command("list")
 def list_() -> None:
-    """List the networks of torchvision that can be teachers, and the teachers in the cache.
+    """List torchvision's networks, and the teachers in the cache.
+
+    Each of the networks can be a teacher.
 
     \b
     kdsearch teacher list

@@ -1,4 +1,4 @@
-"""`kdsearch train`: one network, without a search."""
+"""`kdsearch train`: train one network, without a search."""
 
 from typing import Any
 
@@ -9,15 +9,16 @@ from kdsearch.cli.options import quiet, study_values
 
 @click.command()
 @click.argument("recipe")
-@click.option("--no-test", "test", flag_value=False, default=True, help="Leave the test split unread.")
+@click.option("--no-test", "test", flag_value=False, default=True, help="Do not read the test split.")
 @study_values
 @quiet
 def train(recipe: str, *, test: bool, quiet: bool, values: dict[str, Any]) -> None:
-    """Train one student as RECIPE says, and show its result beside the published one.
+    """Train one student as RECIPE says, without a search.
 
-    RECIPE is a shipped study's name or a TOML file; of what it searches the first loss and the defaults are
-    taken. This is a study of one trial, RECIPE-train: the same command resumes it, MLflow has its run,
-    'kdsearch export-best' exports it.
+    The command shows the result beside the published one. RECIPE is a shipped study's name or a TOML file.
+    For the settings that it searches, the command uses the first loss and the defaults. It creates a study of
+    one trial, RECIPE-train: the same command resumes it, MLflow has its run, 'kdsearch export-best' exports
+    it.
 
     \b
     kdsearch train s0-first --data ~/food11

@@ -11,16 +11,19 @@ from kdsearch.cli.options import storage, tracking_uri
 @click.command()
 @click.argument("study", required=False)
 @click.option(
-    "--port", type=click.IntRange(1, 65535), help="Port on this machine; 5000 or a free one if left out."
+    "--port", type=click.IntRange(1, 65535), help="Port on this machine; if left out: 5000 or a free one."
 )
-@click.option("--no-browser", "browser", flag_value=False, default=True, help="Print the address only.")
+@click.option(
+    "--no-browser", "browser", flag_value=False, default=True, help="Print the address and open no browser."
+)
 @storage
 @tracking_uri
 def ui(study: str | None, *, port: int | None, browser: bool, storage: str, tracking_uri: str | None) -> None:
-    """Open the comparison of STUDY's trials in MLflow; left out: the only study, or the one that ran last.
+    """Compare the trials of STUDY in MLflow.
 
-    Starts MLflow's server on this machine, for this machine, until Ctrl-C. A tracking server that runs
-    already is used as it is.
+    Without STUDY the command takes the only study, or the one that ran last. It starts an MLflow server that
+    only this machine can reach, until Ctrl-C. If the study's runs are on a tracking server, it opens the page
+    there instead.
 
     \b
     kdsearch ui

@@ -1,4 +1,4 @@
-"""`kdsearch views`: the augmented copies of the training set that all trials share."""
+"""`kdsearch views`: list and check the augmented copies of the training set that all trials share."""
 
 import click
 
@@ -7,14 +7,23 @@ from kdsearch.cli.options import quiet, storage
 
 @click.command()
 @click.argument("study", required=False)
-@click.option("--data", metavar="PATH", help="Where the images lie, if not where they lay.")
-@click.option("--device", default="auto", show_default=True, help="Whose views; cpu, cuda, cuda:0, ...")
+@click.option(
+    "--data", metavar="PATH", help="Folder with the images, if it moved since the study was created."
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Device that made the views: auto, cpu, cuda, cuda:0, ...",
+)
 @storage
 @quiet
 def views(study: str | None, *, data: str | None, device: str, storage: str, quiet: bool) -> None:
-    """Show the views of STUDY that this machine has, and prove one: some rows are made again and compared.
+    """List and check the views of STUDY on this machine.
 
-    STUDY left out: the only study, or the one that ran last.
+    Views are augmented copies of the training set that all trials share. The command compares all views with
+    their checksums, makes some rows of one view again and compares them. Without STUDY it takes the only
+    study, or the one that ran last.
 
     \b
     kdsearch views

@@ -12,10 +12,11 @@ from kdsearch.cli.options import quiet, study_values
 @study_values
 @quiet
 def worker(study: str, quiet: bool, values: dict[str, Any]) -> None:
-    """Work on STUDY, by its name in the storage, until it is finished.
+    """Train students of STUDY until the study is finished.
 
-    Of the options --storage, --workers, --device and --data have a meaning here; the settings are the study's
-    own, from the storage. MLflow is left to `kdsearch run` or `kdsearch sync`.
+    STUDY is the name of a study in the database. The settings are those that the database holds; only
+    --storage, --workers, --device and --data have an effect here. This command does not write to MLflow;
+    'kdsearch run' and 'kdsearch sync' do.
 
     \b
     kdsearch worker food11 --storage postgresql+psycopg://me@db/kdsearch --data /data/food11

@@ -1,1 +1,1 @@
-"""Image sets: found, decoded once, split and kept in the cache."""
+"""Image sets: finds, decodes and splits them once, and keeps them in the cache."""

@@ -40,7 +40,7 @@ class CifarSet(Source):
         return self.read(progress, train=False)
 
     def read(self, progress: Progress, *, train: bool) -> ImageSet:
-        """One split. Raises DataError where a file is missing or not the published one."""
+        """One split. Raises DataError if a file is missing or not the published one."""
         root = self.root(progress)
         try:
             with warnings.catch_warnings():  # the pickles are older than NumPy 2.4 likes (vision#9340)
@@ -57,7 +57,7 @@ class CifarSet(Source):
         return ImageSet(images, torch.tensor(opened.targets, dtype=torch.int64), tuple(opened.classes))
 
     def root(self, progress: Progress) -> Path:
-        """The folder in which the unpacked folder lies, under its published name."""
+        """The folder that contains the unpacked folder, which has its published name."""
         if self.folder is not None:
             for place in (self.folder, self.folder / self.archive.data_set, self.folder.absolute().parent):
                 if (place / self.dataset.base_folder).is_dir():

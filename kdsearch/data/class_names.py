@@ -1,4 +1,4 @@
-"""The classes' names, where a file gives them."""
+"""The names of the classes, if a file gives them."""
 
 import os
 from pathlib import Path
@@ -13,10 +13,10 @@ DIGITS = 18  # more are no class's number
 
 
 def class_names(root: Path, keys: list[str]) -> tuple[str, ...]:
-    """The classes' names: from lines `NUMBER<TAB>NAME` of `classes.txt` where there is one, else the keys.
+    """The classes' names: from lines `NUMBER<TAB>NAME` of `classes.txt` if there is one, else the keys.
 
-    Raises DataError for a file that is no text in UTF-8, a line of another form, a class in it that has no
-    images or stands there twice, and two classes of one name.
+    Raises DataError for a file that is not text in UTF-8, a line of another form, a class in it without
+    images or with two lines, and two classes with one name.
     """
     path = root / FILE
     if not os.path.lexists(path) or not numbered(keys):
@@ -42,7 +42,7 @@ def class_names(root: Path, keys: list[str]) -> tuple[str, ...]:
 
 
 def parsed(text: str, place: str) -> tuple[int, str]:
-    """Number and name in a line. Raises DataError, which names the place."""
+    """The number and the name in a line. Raises DataError, which names the line."""
     key, tab, name = text.partition("\t")
     if not tab or not key.isdecimal() or len(key) > DIGITS:
         raise DataError(f"{place}: expected NUMBER, a tab, NAME; found {text!r}")
@@ -50,6 +50,6 @@ def parsed(text: str, place: str) -> tuple[int, str]:
 
 
 def unused_names(root: Path, keys: list[str]) -> list[PassedOver]:
-    """The file, where it is there and the classes have names of their own."""
+    """The file, if it exists although the classes are not numbers."""
     path = root / FILE
     return [PassedOver(path, NAMES)] if os.path.lexists(path) and not numbered(keys) else []

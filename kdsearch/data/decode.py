@@ -31,15 +31,15 @@ NO_SYSTEM_ERROR = {None, errno.EINVAL}  # the latter from a seek to where a dama
 
 
 class CorruptImageError(DataError):
-    """A file that is not, or not wholly, an image."""
+    """The file is no image, or a damaged one."""
 
 
 def decode(file: Path | BinaryIO, size: int) -> Tensor:
     """The image as uint8 C x size x size; C is 1 for gray files, else 3.
 
-    Turned as its EXIF data say, transparency on white, 16 bits scaled to 8; the centre square, resized with
-    antialiasing (bilinear). Raises CorruptImageError, also for a link that leads nowhere; DataError where the
-    system refuses to read the file, or has no memory for it.
+    It is rotated as its EXIF data say, transparency becomes white, 16 bits are scaled to 8; the result is the
+    centre square, resized with antialiasing (bilinear). Raises CorruptImageError, also for a link that leads
+    nowhere; DataError where the system refuses to read the file, or has no memory for it.
     """
     if not isinstance(file, Path):
         return decode_open(file, size, getattr(file, "name", "image"))
@@ -49,20 +49,20 @@ def decode(file: Path | BinaryIO, size: int) -> Tensor:
     except OSError as error:
         if file.is_symlink() and error.errno in LEADS_NOWHERE:
             raise CorruptImageError(
-                f"{file}: a link that leads nowhere; mend or remove it, or set data.skip_corrupt = true"
+                f"{file}: a link that leads nowhere; repair or remove it, or set data.skip_corrupt = true"
             ) from None
         raise DataError(f"{file}: cannot be read ({error.strerror})") from error
 
 
 def decode_open(file: BinaryIO, size: int, name: str) -> Tensor:
-    """What `decode` returns, of an open file that errors call `name`."""
+    """Decodes an open file as `decode` does; errors call it `name`."""
     try:
         with Image.open(file, formats=tuple(FORMATS)) as opened:
             opened.draft(None, (2 * size, 2 * size))  # a large JPEG need not be decoded in full
             check_range(opened)
             return torch.from_numpy(fitted(opaque(ImageOps.exif_transpose(opened)), size))
     except MemoryError:
-        raise DataError(f"{name}: there is no memory for an image of its size; remove it") from None
+        raise DataError(f"{name}: too little memory for an image of its size; remove it") from None
     except UnidentifiedImageError:
         reason = f"it is none of {', '.join(FORMATS)}"
     except Exception as error:
@@ -75,7 +75,7 @@ def decode_open(file: BinaryIO, size: int, name: str) -> Tensor:
 
 
 def check_range(image: Image.Image) -> None:
-    """Raises ValueError for pixels of which no black and white are known."""
+    """Raises ValueError for pixel types without a known black and white."""
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range")
     if isinstance(image, TiffImageFile) and image.mode == "I" and 32 in image.tag_v2.get(BITS_PER_SAMPLE, ()):
@@ -83,7 +83,7 @@ def check_range(image: Image.Image) -> None:
 
 
 def opaque(image: Image.Image) -> Image.Image:
-    """The image in mode L, if it is gray, or RGB, laid on white where it is transparent."""
+    """The image in mode L if it is gray, else in RGB, with white where it is transparent."""
     if image.mode.startswith("I"):  # 16 bits, which Pillow also hands out as 32
         scaled = np.asarray(image).astype(np.float64).clip(0, 65535) / 257
         return Image.fromarray(scaled.round().astype(np.uint8))
@@ -101,7 +101,7 @@ def fitted(image: Image.Image, size: int) -> np.ndarray:
 
 
 def resized(images: ImageSet, size: int) -> ImageSet:
-    """The same images at another size, as if from files; the set itself where it has that size."""
+    """The same images at another size, as if from files; the set itself if it has that size."""
     if images.images.shape[-2:] == (size, size):
         return images
     arrays = images.images.permute(0, 2, 3, 1).numpy()
@@ -118,10 +118,10 @@ class Decoded(NamedTuple):
 
 
 def in_threads(work: Callable[[int], int], count: int) -> Generator[int]:
-    """What `work` returns for 0 to `count` - 1, in order; a caller that leaves waits for what has begun only.
+    """The results of `work` for 0 to `count` - 1, in order; a caller that leaves waits for started calls.
 
-    A thread of its own runs the pool: where a signal interrupts the main thread inside ThreadPoolExecutor, a
-    lock stays held and the pool never ends. Reading a SimpleQueue can be interrupted anywhere.
+    A separate thread runs the pool: if a signal interrupts the main thread inside ThreadPoolExecutor, a lock
+    stays held and the pool never ends. Reading a SimpleQueue can be interrupted anywhere.
     """
     results: SimpleQueue[Future[int]] = SimpleQueue()
     left = False

@@ -1,4 +1,4 @@
-"""Published files: found in the user's folder, or fetched once into the cache; never read unchecked."""
+"""Published files, from the user's folder or downloaded once into the cache; each is checked first."""
 
 import hashlib
 import os
@@ -26,9 +26,9 @@ class Archive(NamedTuple):
 
 
 def located(archive: Archive, folder: Path | None, progress: Progress) -> Path:
-    """The file in `folder`, where it may lie as torchvision lays it out; without a folder, downloaded.
+    """The file in `folder`, or where torchvision puts it there; without a folder the downloaded file.
 
-    Raises DataError where it is not there, is not the published file, or cannot be downloaded.
+    Raises DataError if it is not there, is not the published file, or cannot be downloaded.
     """
     if folder is None:
         return downloaded(archive, progress)
@@ -38,12 +38,12 @@ def located(archive: Archive, folder: Path | None, progress: Progress) -> Path:
             return checked(path, archive)
     raise DataError(
         f"--data {folder}: {archive.filename} of {archive.data_set} is not there; "
-        "name the folder it lies in, or leave --data out to download it"
+        "name the folder that holds it, or leave --data out to download it"
     )
 
 
 def checked(path: Path, archive: Archive) -> Path:
-    """`path`, if it is the published file; raises DataError if not, and where it cannot be read."""
+    """Returns `path` if it is the published file. Raises DataError if not, and if nobody can read it."""
     try:
         with open_regular(path) as file:
             found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
@@ -60,7 +60,7 @@ def checked(path: Path, archive: Archive) -> Path:
 
 
 def downloaded(archive: Archive, progress: Progress) -> Path:
-    """The file in the cache, downloaded by the first that asks, and again where it is damaged.
+    """The file in the cache; the first caller downloads it, and a later one again if it is damaged.
 
     Raises DataError with the last reason.
     """
@@ -84,13 +84,13 @@ def downloaded(archive: Archive, progress: Progress) -> Path:
 
 
 def _prove(folder: Path, archive: Archive, progress: Progress) -> None:
-    """Removes the entry where its file is not the published one; the published sum is the proof."""
+    """Removes the entry if its file does not have the published checksum."""
     if not folder.exists():
         return
     try:
         checked(folder / archive.filename, archive)
     except (DataError, OSError):
-        progress.say(f"{folder / archive.filename}: damaged; removed, to be downloaded anew")
+        progress.say(f"{folder / archive.filename}: damaged; removed, kdsearch downloads it again")
         discard(folder)
 
 

@@ -34,7 +34,7 @@ class Layout(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The images of one split, and what in its folder is none of them."""
+    """The images of one split, and the other files in its folder."""
 
     files: Files
     passed: list[PassedOver]
@@ -43,8 +43,8 @@ class Listing(NamedTuple):
 def layout(root: Path) -> Layout:
     """Finds the splits by their folders' usual names.
 
-    Raises DataError where only training is not there, where two folders are one split, and where a lone
-    training folder may be a class among others, or what would be a class has splits of its own.
+    Raises DataError if only training is missing, if two folders are one split, if a training folder without
+    other splits may be a class among others, and if a class folder contains splits.
     """
     inner = content(root)
     found = {split: one_of(inner, names) for split, names in SPLITS.items()}
@@ -53,7 +53,7 @@ def layout(root: Path) -> Layout:
     if splits and found["training"] is None:
         raise DataError(
             f"{root}: has {splits[0].name!r} but no folder named 'train' or 'training' beside it; "
-            "name one so, or rename that one if it is a class"
+            f"name the training folder so, or rename {splits[0].name!r} if it is a class"
         )
     if len(splits) == 1 and (classes := [folder for folder in beside if holds_images(folder)]):
         raise DataError(
@@ -67,18 +67,18 @@ def layout(root: Path) -> Layout:
 
 
 def one_of(inner: Content, names: Collection[str]) -> Path | None:
-    """The folder with one of these names in any case. Raises DataError for two, and for a broken link."""
+    """The folder with one of these names, in any case. Raises DataError for two, or a broken link."""
     found = [folder for folder in inner.folders if folder.name.lower() in names]
     broken = [path for path, why in inner.passed if why == BROKEN and path.name.lower() in names]
     if broken:
-        raise DataError(f"{broken[0]}: is a link that leads nowhere; mend or remove it")
+        raise DataError(f"{broken[0]}: is a link that leads nowhere; repair or remove it")
     if len(found) > 1:
         raise DataError(f"{found[0].parent}: {quoted(found)} are one split; keep one of them")
     return found[0] if found else None
 
 
 def check_no_splits_below(folders: list[Path]) -> None:
-    """Raises DataError for a folder that would be a class, but holds training and another split."""
+    """Raises DataError for a class folder that contains training and another split."""
     for folder in folders:
         names = {each.name.lower(): each.name for each in content(folder).folders}
         training, *others = (known & names.keys() for known in SPLITS.values())
@@ -91,7 +91,7 @@ def check_no_splits_below(folders: list[Path]) -> None:
 
 
 def deeper(folder: Path) -> Path | None:
-    """The first folder, down from one folder alone to the next, that holds several."""
+    """Goes down while a folder has only one folder in it; returns the first one with several."""
     for _ in range(DEEPEST):
         inner = content(folder).folders
         if len(inner) != 1:
@@ -101,7 +101,7 @@ def deeper(folder: Path) -> Path | None:
 
 
 def holds_images(folder: Path) -> bool:
-    """Whether there are images in the folder or in one in it, as far as it can be read."""
+    """Whether there are images in the folder or one level below, as far as it can be read."""
     try:
         inner = content(folder)
         return bool(inner.images) or any(content(each).images for each in inner.folders)
@@ -118,16 +118,16 @@ def quoted(folders: Iterable[Path]) -> str:
 
 
 def listing(folder: Path, root: Path) -> Listing:
-    """The files of one split by class: from its class folders, or where it has none from names CLASS_ID.jpg.
+    """The files of one split by class: from its class folders, or if it has none from names CLASS_ID.jpg.
 
-    Classes come in the order of their numbers, or of their names where one is not a number. Raises DataError
-    for a folder without images, a class folder without images, a file name that tells no class, and whatever
-    can be understood in two ways.
+    Classes are in the order of their numbers, or of their names if one is not a number. Raises DataError for
+    a folder without images, a class folder without images, a file name without a class, and an ambiguous
+    layout.
     """
     inner = content(folder)
     for path, why in inner.passed:
         if why == BROKEN and not path.suffix:
-            raise DataError(f"{path}: is a link that leads nowhere; mend or remove it")
+            raise DataError(f"{path}: is a link that leads nowhere; repair or remove it")
     above = ancestors(root, folder)
     check_class_folders(inner.folders, above)
     below = {path: images_below(path, above) for path in inner.folders}
@@ -143,11 +143,11 @@ def listing(folder: Path, root: Path) -> Listing:
 
 
 def check_class_folders(folders: list[Path], above: set[Inode]) -> None:
-    """Raises DataError for a class that is a link to what holds it, and for two that are one folder."""
+    """Raises DataError for a class that is a link to a folder above it, and for two that are one folder."""
     known: dict[Inode, Path] = {}
     for path in folders:
         if (mark := inode(path)) in above:
-            raise DataError(f"{path}: is a link to a folder that it lies in; remove it")
+            raise DataError(f"{path}: is a link to a folder above it; remove it")
         if mark in known:
             raise DataError(
                 f"{path.parent}: classes {quoted([known[mark], path])} are the same folder; remove one"
@@ -156,12 +156,12 @@ def check_class_folders(folders: list[Path], above: set[Inode]) -> None:
 
 
 def stray(inner: Content) -> list[Path]:
-    """The images beside class folders. Raises DataError where their names tell classes as well."""
+    """The images beside class folders. Raises DataError if their names have classes as well."""
     for path in inner.images:
         if CLASS_ID.fullmatch(path.stem):
             raise DataError(
-                f"{path.parent}: images such as {path.name!r} tell their class by name, and folders such as "
-                f"{inner.folders[0].name!r} hold images too; move one kind elsewhere"
+                f"{path.parent}: images such as {path.name!r} have their class in the name, and folders such "
+                f"as {inner.folders[0].name!r} hold images too; move one kind elsewhere"
             )
     return inner.images
 
@@ -172,7 +172,7 @@ def by_number(paths: list[Path]) -> Files:
     for path in paths:
         match = CLASS_ID.fullmatch(path.stem)
         if match is None:
-            raise DataError(f"{path}: its name tells no class, so it has no label; expected CLASS_ID.jpg")
+            raise DataError(f"{path}: its name has no class, so it has no label; expected CLASS_ID.jpg")
         groups.setdefault(str(int(match[1])), []).append(path)
     return groups
 
@@ -200,10 +200,10 @@ def check_found(folder: Path, files: Files, passed: list[PassedOver]) -> None:
 
 
 def instead(passed: list[PassedOver], folder: Path) -> str:
-    """What was found where images should be, and which suffixes those would have."""
+    """The files that are there instead of images, and the suffixes of images."""
     if not passed:
         return ""
-    return f" but {', '.join(told(passed, folder))}; read are {', '.join(SUFFIXES)}"
+    return f" but {', '.join(told(passed, folder))}; kdsearch reads {', '.join(SUFFIXES)}"
 
 
 def numbered(keys: Iterable[str]) -> bool:
@@ -212,13 +212,13 @@ def numbered(keys: Iterable[str]) -> bool:
 
 
 def in_order(files: Files) -> Files:
-    """By number, or by name where one is not a number."""
+    """The files sorted by class number, or by class name if one is not a number."""
     order = sorted(files, key=int) if numbered(files) else sorted(files)
     return {name: files[name] for name in order}
 
 
 def spelled_as(training: Files, files: Files) -> Files:
-    """`files` with training's spelling of the numbers: 01 and 1 are one class."""
+    """`files` with the numbers spelled as in training: 01 and 1 are one class."""
     if not (numbered(training) and numbered(files)):
         return files
     spelling = {int(key): key for key in training}

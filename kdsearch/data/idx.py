@@ -1,4 +1,4 @@
-"""MNIST and the sets in its format: four gzipped IDX files, read where they lie."""
+"""MNIST and the sets in its format: four gzipped IDX files."""
 
 import gzip
 from pathlib import Path

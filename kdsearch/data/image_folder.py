@@ -55,7 +55,7 @@ class ImageFolder(Source):
             compare_classes(self.training, self.validation, self.layout.validation)
 
     def hint(self) -> str:
-        """Where the classes may be, if there is a folder too many around them."""
+        """A hint to the folder that may hold the classes, for error messages."""
         below = deeper(self.layout.training)
         if below is None or below == self.layout.training:
             return ""
@@ -72,7 +72,7 @@ class ImageFolder(Source):
         return digest(self.classes, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
 
     def left_out(self) -> list[str]:
-        """What lies in the folders of training and validation, and is not read."""
+        """The files in the folders of training and validation that are not read."""
         return [
             f"{f'{split}: ' if split else ''}{', '.join(told(passed, self.layout.root))}"
             for split, passed in self.passed.items()
@@ -80,9 +80,9 @@ class ImageFolder(Source):
         ]
 
     def search(self, progress: Progress) -> Parts:
-        """Training and, where there is a folder for it, validation.
+        """The training split and, if there is a folder for it, the validation split.
 
-        Raises DataError for corrupt files and for images in both splits, where the study does not allow them.
+        Raises DataError for corrupt files and for images in both splits, if the study does not allow them.
         """
         train = self.read(self.training, "training", progress)
         if self.validation is None:
@@ -111,7 +111,7 @@ class ImageFolder(Source):
         return self.read(files, "test", progress).images
 
     def read(self, files: Files, split: str, progress: Progress) -> Read:
-        """Decodes one split. Raises DataError where nothing of a class of it could be read."""
+        """Decodes one split. Raises DataError if no image of a class could be read."""
         keys = list(self.training)
         paths = [path for members in files.values() for path in members]
         labels = torch.tensor([keys.index(key) for key, members in files.items() for _ in members])
@@ -129,7 +129,7 @@ class ImageFolder(Source):
         return Read(images, kept, list(pixel_hashes(images.images)), len(paths) - len(kept))
 
     def compare(self, train: Read, validation: Read) -> str:
-        """A note on images that are in both splits. Raises DataError where the study does not allow them."""
+        """A note on images that are in both splits. Raises DataError if the study does not allow them."""
         known = dict(zip(train.hashes, train.files, strict=True))
         found = zip(validation.hashes, validation.files, strict=True)
         pairs = [(known[each], file) for each, file in found if each in known]
@@ -145,7 +145,7 @@ class ImageFolder(Source):
 
 
 def stat(path: Path) -> os.stat_result:
-    """Of the file, or of the link itself where it leads nowhere."""
+    """The status of the file, or of the link itself if it leads nowhere."""
     try:
         return path.stat()
     except OSError:
@@ -153,7 +153,7 @@ def stat(path: Path) -> os.stat_result:
 
 
 def in_two_classes(reads: list[Read], root: Path) -> str:
-    """A note on pictures of which there are copies in two classes; naming two of the files."""
+    """A note on images with copies in two classes, which names two of the files."""
     known: dict[bytes, tuple[int, Path]] = {}
     pairs: dict[bytes, tuple[Path, Path]] = {}
     for read in reads:

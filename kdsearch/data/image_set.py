@@ -22,7 +22,7 @@ WINDOW = 2**16  # images of a larger set that are shuffled together
 
 
 class Known(NamedTuple):
-    """What is found out by reading all images of a set."""
+    """Facts about a set that are computed from all its images."""
 
     fingerprint: str
     mean_std: tuple[Triple, Triple]
@@ -86,7 +86,7 @@ class ImageSet:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """What `save` wrote, its pixels memory-mapped. Raises CacheDamagedError where it cannot be that."""
+        """The set that `save` wrote, with its pixels memory-mapped. Raises CacheDamagedError."""
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         images, labels = mapped(folder / "images.npy"), mapped(folder / "labels.npy").clone()
         if images.dtype != torch.uint8 or images.ndim != 4 or len(images) != len(labels):
@@ -96,7 +96,7 @@ class ImageSet:
 
 
 class SearchSets(NamedTuple):
-    """The two image sets of a search, and the cache's folder that any process may open them from."""
+    """The two image sets of a search, and the folder of the cache from which any process may open them."""
 
     train: ImageSet
     validation: ImageSet
@@ -106,12 +106,12 @@ class SearchSets(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """Names the content of both sets: 20 hex digits."""
+        """A hash of the content of both sets: 20 hex digits."""
         return digest(self.train.fingerprint, self.validation.fingerprint)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """What `make` wrote: sizes, labels and facts are compared, pixels only by those who asked `sound`.
+        """Opens what `make` wrote; compares sizes, labels and facts. Only `cache.sound` compares pixels.
 
         Raises CacheDamagedError.
         """

@@ -1,4 +1,4 @@
-"""What lies among a user's images and is not read, and the words in which that is told."""
+"""The files among a user's images that are not read, and the words of the note about them."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ MOST = 5  # suffixes that are named
 
 
 class PassedOver(NamedTuple):
-    """A path that is not read, and why: one of the reasons above."""
+    """A path that is not read, with one of the reasons above."""
 
     path: Path
     reason: str

@@ -1,4 +1,4 @@
-"""What a study says of its images."""
+"""The table [data] of a study file."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from kdsearch.config import Record
 
 
 class DataConfig(Record):
-    """Which image set, at which size, and how its validation split is made where it has none."""
+    """The image set, its size, and how to make a validation split if it has none."""
 
     name: str = "digits"  # digits, a torchvision data set by its class name, or folder
     path: str | None = None  # where the files lie (--data)

@@ -1,4 +1,4 @@
-"""Arrays on the disk: room for images while sets are made of them, and the files that hold them then."""
+"""Arrays on the disk: temporary space while sets are made, and the files that hold them in the end."""
 
 import math
 import mmap
@@ -19,7 +19,7 @@ ROWS = 4096  # copied at once
 
 
 def scratch(shape: tuple[int, ...]) -> Tensor:
-    """Zeros, uint8, in a file of the cache without a name, which goes when the tensor does.
+    """Zeros, uint8, in a file of the cache without a name, which disappears with the tensor.
 
     Raises DataError when the disk is full.
     """
@@ -45,7 +45,7 @@ def picked(images: Tensor, indices: Tensor, *, at_once: int = ROWS) -> Tensor:
 def blank(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Tensor:
     """A new .npy file, mapped into memory to be written.
 
-    Its room on the disk is taken now: a disk that fills up under a mapped file kills the process that writes.
+    Its disk space is allocated now: a disk that fills up under a mapped file kills the process that writes.
     Raises OSError when the disk is full.
     """
     mapped = open_memmap(path, mode="w+", dtype=dtype, shape=shape)

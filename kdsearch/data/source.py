@@ -1,4 +1,4 @@
-"""What every place that images come from can do."""
+"""The interface of every source of images."""
 
 from typing import NamedTuple, Protocol
 
@@ -7,7 +7,7 @@ from kdsearch.progress import Progress
 
 
 class Parts(NamedTuple):
-    """What a source gives to a search: its training split and, where it has one, its validation split."""
+    """A source's training split and, if it has one, its validation split."""
 
     train: ImageSet
     validation: ImageSet | None
@@ -16,17 +16,17 @@ class Parts(NamedTuple):
 
 
 class Source(Protocol):
-    """A place that images come from; reads nothing but names before it is asked."""
+    """A source of images; it reads only names until a split is requested."""
 
     def identity(self) -> object:
-        """What changes when the images do: JSON-able, and found without opening them."""
+        """A JSON-able value that changes with the images, computed without opening them."""
 
     def search(self, progress: Progress) -> Parts:
         """The splits that a search may see; never opens a test image."""
 
     def test(self, progress: Progress) -> ImageSet:
-        """The test split. Raises DataError where there is none, or none with labels."""
+        """The test split. Raises DataError if there is none, or none with labels."""
 
     def left_out(self) -> list[str]:
-        """What the user may take for images of a search, and is none; found by names alone."""
+        """Files that the user may take for images but the search does not read, judged by their names."""
         return []

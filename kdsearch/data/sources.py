@@ -1,4 +1,4 @@
-"""From a study's words about its images to image sets."""
+"""From the table [data] of a study to image sets."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def find_source(config: DataConfig, seed: int) -> Source:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises DataError where there is no such folder, or none that may be looked into."""
+    """Raises DataError if there is no such folder, or no permission to read it."""
     try:
         there, is_folder = folder.exists(), folder.is_dir()
         if is_folder:
@@ -47,15 +47,15 @@ def check_folder(folder: Path) -> None:
     except OSError as error:
         raise DataError(f"--data {folder}: cannot be read ({error.strerror})") from None
     if not is_folder:
-        raise DataError(f"--data {folder}: {'is no folder' if there else 'no such folder'}")
+        raise DataError(f"--data {folder}: {'is not a folder' if there else 'no such folder'}")
 
 
 def load_search_sets(config: DataConfig, seed: int, progress: Progress) -> SearchSets:
     """The images that a search may see, decoded once for each machine; opens no test image.
 
-    The same config, seed and files give the same sets, from the cache or not: there every byte of them is
-    proved. Says in one line what was left out, and in another what is odd about the images. Raises DataError,
-    or UsageError where the cache cannot be written to.
+    The same config, seed and files give the same sets, whether from the cache or not: every byte in the cache
+    is compared with its checksum. One line says what was left out, another what is unusual about the images.
+    Raises DataError, or UsageError if nobody can write to the cache.
     """
     check_cache()
     source = find_source(config, seed)
@@ -69,7 +69,7 @@ def load_search_sets(config: DataConfig, seed: int, progress: Progress) -> Searc
             sets = SearchSets.make(folder, train, validation, note, parts.skipped)
     left_out = source.left_out()
     if sets.skipped:
-        left_out.append(counted(sets.skipped, "damaged image{s} or link{s} to none"))
+        left_out.append(counted(sets.skipped, "damaged image{s} or link{s} to nothing"))
     if left_out:
         progress.say(f"left out: {'; '.join(left_out)}")
     if sets.note:
@@ -78,13 +78,13 @@ def load_search_sets(config: DataConfig, seed: int, progress: Progress) -> Searc
 
 
 def data_entry(config: DataConfig, seed: int, source: Source) -> Path:
-    """Where the two sets lie, once they have been made."""
+    """The cache entry of the two sets, whether it exists or not."""
     settings = config.model_dump(exclude={"path"})
     return entry("data", digest(settings, seed, source.identity(), DECODE_VERSION, VERSION))
 
 
 def archives_of(source: Source) -> tuple[Archive, ...]:
-    """The published files that a source is read from, those of the test split too."""
+    """The published files of a source, those of the test split too."""
     match source:
         case IdxSet():
             return tuple(source.archives)
@@ -96,7 +96,7 @@ def archives_of(source: Source) -> tuple[Archive, ...]:
 
 
 def divided(parts: Parts, config: DataConfig, seed: int) -> tuple[ImageSet, ImageSet, str]:
-    """Holds out a validation set where there is none, then draws the training images that are wanted."""
+    """Holds out a validation set if there is none, then draws `data.train_images` training images."""
     train, validation, notes = in_size(parts.train, config), parts.validation, [parts.note]
     if validation is None:
         try:
@@ -105,7 +105,7 @@ def divided(parts: Parts, config: DataConfig, seed: int) -> tuple[ImageSet, Imag
             raise DataError(f"{error} ({parts.note})" if parts.note else str(error)) from None
         if stayed:
             notes.append(
-                f"{stayed} images drawn for validation are copies of training images, so they train instead"
+                f"{stayed} images drawn for validation are copies of training images and stay in training"
             )
     if config.train_images is not None:
         train = subset(train, config.train_images, seed)
@@ -113,10 +113,10 @@ def divided(parts: Parts, config: DataConfig, seed: int) -> tuple[ImageSet, Imag
 
 
 def load_test_set(config: DataConfig, seed: int, progress: Progress) -> ImageSet:
-    """The test images; nothing else opens them. Raises DataError where there are none, or no labels."""
+    """The test images; nothing else opens them. Raises DataError if there are none, or no labels."""
     return in_size(find_source(config, seed).test(progress), config)
 
 
 def in_size(images: ImageSet, config: DataConfig) -> ImageSet:
-    """The images at the study's size; as they come where it names none."""
+    """The images at the study's size, or at their own if the study names none."""
     return images if config.image_size is None else resized(images, config.image_size)

@@ -18,7 +18,7 @@ Sizes = NDArray[np.int64]
 
 
 def quotas(sizes: Sizes, count: int) -> Sizes:
-    """How many of `count` fall to each class of the given sizes: proportional, rounded by largest remainder.
+    """Splits `count` among classes of the given sizes: proportional, rounded by largest remainder.
 
     Ties go to the lower class number. The quotas add up to `count`, which is at most the sum of the sizes.
     """
@@ -32,7 +32,7 @@ def quotas(sizes: Sizes, count: int) -> Sizes:
 def draw(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Indices of `count` images drawn class by class, and of the rest; both ascending.
 
-    A function of the arguments alone: the same labels, count and seed give the same draw.
+    The same labels, count and seed give the same draw.
     """
     generator = np.random.default_rng(seed)
     numbers = labels.numpy()
@@ -45,7 +45,7 @@ def draw(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 class Held(NamedTuple):
-    """A training set, what was held out of it, and how many images had to stay because they are copies."""
+    """A training set, the images held out of it, and how many copies had to stay in training."""
 
     train: ImageSet
     validation: ImageSet
@@ -55,8 +55,8 @@ class Held(NamedTuple):
 def hold_out(images: ImageSet, fraction: float, seed: int) -> Held:
     """Holds out that fraction (rounded up) of the images, stratified; exact copies of a training image stay.
 
-    The fraction is the decimal that was written: 0.07 of 100 images are 7, though floats make it 8.
-    Raises DataError where a class has too few images to stand on both sides.
+    The fraction is the decimal as written: 0.07 of 100 images are 7, though floats make it 8. Raises
+    DataError if a class has too few images for both sides.
     """
     chosen, rest = draw(images.labels, math.ceil(Fraction(str(fraction)) * len(images)), seed)
     known = set(pixel_hashes(images.select(rest).images))
@@ -74,7 +74,7 @@ def hold_out(images: ImageSet, fraction: float, seed: int) -> Held:
 
 
 def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
-    """A stratified draw of `count` images. Raises DataError where it is too large, or leaves out a class."""
+    """A stratified draw of `count` images. Raises DataError if it is too large, or leaves out a class."""
     drawn = draw(images.labels, count, seed)[0] if count <= len(images) else torch.empty(0, dtype=torch.int64)
     counts = torch.bincount(images.labels[drawn], minlength=len(images.classes))
     if not counts.all():
@@ -87,12 +87,12 @@ def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
 
 
 def pixel_hashes(images: Tensor) -> Iterable[bytes]:
-    """One hash an image, equal exactly where the pixels are; gray counts as three equal channels."""
+    """A hash for each image, equal exactly if the pixels are; gray counts as three equal channels."""
     for image in images:
         yield hashlib.blake2b(image.expand(3, -1, -1).contiguous().numpy().data, digest_size=16).digest()
 
 
 def count_copies(images: ImageSet, among: ImageSet) -> int:
-    """How many of `images` are, pixel for pixel, also in `among`."""
+    """How many of `images` are also in `among`, equal in every pixel."""
     known = set(pixel_hashes(among.images))
     return sum(each in known for each in pixel_hashes(images.images))

@@ -1,4 +1,4 @@
-"""What lies in a folder: folders and regular files, through links too; nothing is opened."""
+"""The folders and regular files in a folder, through links too; opens none of them."""
 
 import os
 import stat
@@ -27,9 +27,9 @@ Inode = tuple[int, int]
 
 
 class Content(NamedTuple):
-    """The visible folders, the image files, and what is passed over; each by path.
+    """The visible folders, the image files, and the files that are not read, sorted by path.
 
-    A link named like an image that leads nowhere stands among the images: it is an image that is missing.
+    A broken link with the name of an image is among the images: it is an image that is missing.
     """
 
     folders: list[Path]
@@ -38,7 +38,7 @@ class Content(NamedTuple):
 
 
 def content(folder: Path) -> Content:
-    """What lies in the folder itself. Raises DataError where it cannot be read."""
+    """The content of the folder itself. Raises DataError if it cannot be read."""
     found = Content([], [], [])
     try:
         with os.scandir(folder) as entries:
@@ -61,7 +61,7 @@ def kind(entry: os.DirEntry[str]) -> int:
 
 
 def sort_in(found: Content, path: Path, file_type: int) -> None:
-    """Puts the path where it belongs."""
+    """Adds the path to folders, images or files that are not read."""
     if file_type == stat.S_IFDIR:
         found.folders.append(path)
     elif file_type in NO_FILES:
@@ -75,8 +75,8 @@ def sort_in(found: Content, path: Path, file_type: int) -> None:
 def images_below(folder: Path, above: Iterable[Inode]) -> Content:
     """The images in the folder and all folders below it, each folder once; Content's folders stay empty.
 
-    Linked folders come after all others, so that a folder is read at its own place. One in `above` is not
-    read: a link to it would take in the images of other classes, or go on for ever. Raises DataError.
+    Linked folders come after all others, so that a folder is read under its own path. A folder in `above` is
+    not read: a link to it would add the images of other classes, or never end. Raises DataError.
     """
     images: list[Path] = []
     passed: list[PassedOver] = []
@@ -99,7 +99,7 @@ def images_below(folder: Path, above: Iterable[Inode]) -> Content:
 
 
 def inode(folder: Path) -> Inode:
-    """What two paths share when they lead to the same folder. Raises DataError."""
+    """Device and inode, which are equal for two paths to the same folder. Raises DataError."""
     try:
         found = folder.stat()
     except OSError as error:

@@ -1,1 +1,1 @@
-"""What leaves: the winner in forms that run without kdsearch, each loaded back and compared."""
+"""Exports the best student in forms that run without kdsearch, each loaded back and compared."""

@@ -1,4 +1,4 @@
-"""The best trial of a study so far, and its weights; loads nothing that only an export needs."""
+"""The best trial of a study so far, and its weights; imports nothing that only an export needs."""
 
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ class Winner(NamedTuple):
 
 
 def find_winner(study: optuna.Study, record: StudyRecord) -> Winner:
-    """Raises NothingFinishedError before the first complete trial, StorageError where weights are gone."""
+    """Raises NothingFinishedError before the first complete trial, StorageError if weights are gone."""
     trial = Trials.of(study).best
     if trial is None:
         raise NothingFinishedError(

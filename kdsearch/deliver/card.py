@@ -9,7 +9,7 @@ NAMED = 20  # class names in the card; config.json has all
 
 
 class CardFacts(Record):
-    """What a model card tells. Accuracies are 0 to 1; what is None is not known, or was not read."""
+    """The facts in a model card. Accuracies are 0 to 1; None means not known, or not read."""
 
     study: str
     trial: int
@@ -43,8 +43,8 @@ def _head(facts: CardFacts) -> str:
     notes = "".join(f"\n{escaped(note)}\n" for note in facts.notes)
     return (
         f"# {escaped(facts.study)}: a student of {facts.parameters:,} parameters\n\n"
-        f"An image classifier for {len(facts.classes)} classes ({_names(facts)}), found by kdsearch as the "
-        f"best of {facts.trials:,} finished trials with at most {facts.max_params:,} parameters. It has "
+        f"An image classifier for {len(facts.classes)} classes ({_names(facts)}), which kdsearch found as "
+        f"the best of {facts.trials:,} finished trials with at most {facts.max_params:,} parameters. It has "
         f"{facts.parameters:,} and takes {facts.macs:,} multiply-adds for an image of "
         f"{facts.image_size} x {facts.image_size}.\n{notes}"
     )
@@ -61,8 +61,8 @@ def _accuracy(facts: CardFacts) -> str:
         rows.append(f"| {which} | {facts.validation_images:,} | {_percent(accuracy)} |")
     text = "## Accuracy\n\n| images | how many | accuracy |\n|---|---:|---:|\n" + "\n".join(rows) + "\n\n"
     text += (
-        f"One validation image is worth {100 / facts.validation_images:.2f} points. The validation images "
-        "chose among the trials, so their accuracy is on the high side"
+        f"One validation image counts {100 / facts.validation_images:.2f} points. The validation images "
+        "chose among the trials, so the accuracy on them is too optimistic"
     )
     if facts.test is None:
         return text + ".\n"
@@ -75,9 +75,9 @@ def _input(facts: CardFacts) -> str:
     return (
         f"## Input and output\n\nFloat32, N x 3 x {size} x {size}, in 0..1: the shorter side resized to "
         f"{size} pixels (bilinear, with antialias), the centre cropped, gray repeated to 3 channels. The "
-        "network normalises inside, so mean and deviation must not be applied before. `config.json` says the "
-        "same to programs.\n\n"
-        f"The answer is logits, N x {len(facts.classes)}, in the order of `classes` in `config.json`.\n"
+        "network normalises inside, so do not apply mean and deviation before. `config.json` says the same "
+        "for programs.\n\n"
+        f"The output is logits, N x {len(facts.classes)}, in the order of `classes` in `config.json`.\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""The winner in all its forms, loaded back and compared before any of them is in its place."""
+"""Writes the winner in all its forms; loads each back and compares it before any is put in place."""
 
 import shutil
 from functools import partial
@@ -64,9 +64,9 @@ def export_student(
 ) -> list[Path]:
     """Writes all forms of a trained student to the folder `out`; returns their paths.
 
-    `images` are real ones, uint8 N x C x H x W, on which each form must answer as the student does. With
-    `force` the files of an earlier export are replaced; what else lies there stays. Raises as `check_folder`,
-    and ExportError where a form answers otherwise or cannot be written; then nothing in `out` has changed.
+    `images` are real ones, uint8 N x C x H x W, on which each form must give the student's logits. `force`
+    replaces the files of an earlier export and no others. Raises as `check_folder`, and ExportError if a form
+    gives other logits or cannot be written; then nothing in `out` has changed.
     """
     assert facts.parameters == parameters_of(config), "the card must tell the truth"
     assert len(facts.classes) == config.classes, "each logit has a name"
@@ -94,7 +94,7 @@ def export_student(
 
 
 def check_folder(out: Path, *, force: bool) -> None:
-    """Raises UsageError where an export may not be written to `out`: a file of somebody else's lies there."""
+    """Raises UsageError if an export may not be written to `out`, as when it holds other files."""
     out = out.resolve()
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; --out names a folder")
@@ -104,14 +104,14 @@ def check_folder(out: Path, *, force: bool) -> None:
     own = [path.name for path in there if path.name in FORMS]
     if own and not _is_export(out):
         raise UsageError(
-            f"{out} holds {min(own)}, which is of no export of kdsearch and stays; --out names another folder"
+            f"{out} holds {min(own)}, which no export of kdsearch wrote; --out names another folder"
         )
     nearest = next(folder for folder in (out, *out.parents) if folder.exists())
     check_writable(nearest, "let --out name another folder")
 
 
 def _is_export(folder: Path) -> bool:
-    """Whether kdsearch wrote it; also where it died while it replaced one, see `_put`."""
+    """Whether kdsearch wrote the files, or died while it replaced them, see `_put`."""
     configs = [folder / CONFIG, *folder.glob(f"{UNFINISHED}*/{CONFIG}")]
     return any(map(_is_config, configs))
 
@@ -128,7 +128,7 @@ def check_export(folder: Path, student: Network, images: Tensor) -> None:
     """Loads each form of an export back and compares its logits with the student's.
 
     `images` are uint8 N x C x H x W, the student is in eval mode and on the CPU. Raises ExportError, naming
-    the form, where it cannot be loaded or its logits differ by more than TOLERANCE.
+    the form, if it cannot be loaded or its logits differ by more than TOLERANCE.
     """
     asked = as_input(images).contiguous()
     with torch.inference_mode():
@@ -180,9 +180,9 @@ def _run_weights(folder: Path, images: Tensor) -> Tensor:
 
 
 def _put(folder: Path, out: Path) -> None:
-    """Moves the forms to their place; the configuration goes first and comes last.
+    """Moves the forms to their place: first removes the old configuration, last adds the new one.
 
-    So what a death leaves has none, and no program takes parts of two exports for one.
+    So an interrupted export has no configuration, and no program takes parts of two exports for one.
     """
     if not out.is_dir():
         folder.rename(out)

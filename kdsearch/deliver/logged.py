@@ -1,4 +1,4 @@
-"""The best student in MLflow, logged by a process of its own: it alone loads both torch and MLflow."""
+"""Logs the best student to MLflow, in a separate process: only this one loads both torch and MLflow."""
 
 from importlib.metadata import version
 from multiprocessing.connection import Connection
@@ -27,7 +27,7 @@ NEEDED = ("numpy", "onnxruntime", "pandas", "pillow")  # by mirror/served.py; ML
 
 
 def log_process(connection: Connection, storage: str, name: str, uri: str, run_id: str) -> None:
-    """The whole life of that process; says through the channel what went wrong."""
+    """The main function of that process; reports errors through the channel."""
     with child(connection) as (channel, _):
         opened = open_storage(storage)
         study, record = open_study(opened, name), StudyRecord(opened.engine, name)
@@ -37,7 +37,7 @@ def log_process(connection: Connection, storage: str, name: str, uri: str, run_i
         keep_model(study, winner.number, uri, model)
         if kept.stale:
             delete_models(uri, kept.stale)
-            channel.say(f"the best model in MLflow was not whole, or an older version's: now it is {model}")
+            channel.say(f"the best model in MLflow was incomplete or of an older version: now it is {model}")
 
 
 def _logged(study: optuna.Study, record: StudyRecord, winner: Winner, uri: str, run_id: str) -> str:
@@ -71,7 +71,7 @@ def _described(study: optuna.Study, winner: Winner) -> ExportConfig:
 
 
 def _description(study: optuna.Study, winner: Winner, described: ExportConfig) -> str:
-    """What the model card says first, for the model's page in MLflow."""
+    """The beginning of the model card, for the model's page in MLflow."""
     images, finished = study_facts(study).data.validation, len(Trials.of(study).finished)
     return (
         f"Trial {described.trial} of {escaped(described.study)}, the best of {finished:,}: "

@@ -47,7 +47,7 @@ def export_onnx(student: Network, image_size: int, path: Path) -> None:
 def run_onnx(path: Path, images: Tensor) -> Tensor:
     """The logits of an `.onnx` file for float32 N x 3 x H x W in 0..1, on the CPU.
 
-    Raises ExportError where ONNX Runtime cannot load the file or run it.
+    Raises ExportError if ONNX Runtime cannot load the file or run it.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: a good run shows no library's log line
@@ -60,7 +60,7 @@ def run_onnx(path: Path, images: Tensor) -> Tensor:
 
 
 def _anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without the exporter's notes, which name the source files of the machine that it ran on."""
+    """Removes the exporter's notes, which name the source files of the machine that ran it."""
     graph = model.graph
     parts = (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info)
     for part in parts:

@@ -1,4 +1,4 @@
-"""The text of `student.py`: the winner as code that needs torch alone, and a process that proves it."""
+"""The text of `student.py`: the winner as code that needs only torch, and a process that checks it."""
 
 import inspect
 import json
@@ -43,8 +43,8 @@ save_file({{"logits": logits}}, sys.argv[2])
 def student_source(config: NetworkConfig) -> str:
     """A module whose `StudentNet()` is the network of `config`.
 
-    It holds the classes' own source and the config as literals. The skeleton goes by the name of Skeleton
-    there, because StudentNet takes no arguments.
+    It holds the source of the classes and the config as literals. The skeleton is called Skeleton there,
+    because StudentNet takes no arguments.
     """
     net: type[Network]
     blocks: list[type[nn.Module]] = []
@@ -87,7 +87,7 @@ def run_source(folder: Path, images: Tensor) -> Tensor:
 def _docstring(config: NetworkConfig) -> str:
     return (
         f'"""The student that kdsearch found: {parameters_of(config):,} parameters, run by torch alone.\n\n'
-        f"Its weights lie beside it. In their folder:\n\n{indent(LOADING, '    ')}\n"
+        f"Its weights are in the same folder. To load them there:\n\n{indent(LOADING, '    ')}\n"
         "`config.json` says how an image becomes the input, and names the classes in the order of the "
         "logits.\n"
         '"""\n'
@@ -106,7 +106,7 @@ def _student(config: NetworkConfig, given: list[str]) -> str:
 
 
 def _literal(value: object, room: int = 88) -> str:
-    """Python's own notation, but strings in double quotes, and each item of a long tuple on its own line."""
+    """Python's literal, with strings in double quotes and each item of a long tuple on its own line."""
     if isinstance(value, str):
         return json.dumps(value)
     if not isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""The best trial of a study, as a trained student with all that is known of it."""
+"""The best trial of a study, as a trained student with all its facts."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ COMPARED = 64  # validation images on which each exported form must answer as th
 
 
 class Exported(Record):
-    """What `export-best` wrote."""
+    """The result of `export-best`."""
 
     study: str
     trial: int
@@ -44,7 +44,7 @@ class Exported(Record):
 
 
 class Trained(Record):
-    """What `train` came to, and what it reproduces."""
+    """The result of `train`, and the published result."""
 
     parameters: int
     validation_accuracy: float
@@ -98,7 +98,7 @@ def judge_best(
 ) -> Trained:
     """The best trial so far; `test` reads the test split, once for each trial.
 
-    Raises NothingFinishedError where there is none: the only training diverged.
+    Raises NothingFinishedError if there is none: the only training diverged.
     """
     if Trials.of(found).best is None:
         raise NothingFinishedError(
@@ -120,11 +120,12 @@ def judge_best(
 
 
 def _same_images(found: optuna.Study, study: Study, progress: Progress) -> SearchSets:
-    """The study's images. Raises DataError where they are others than when it was created."""
+    """The study's images. Raises DataError if they have changed since the study was created."""
     sets = load_search_sets(study.data, study.seed, progress)
     if sets.fingerprint != study_facts(found).data.fingerprint:
         raise DataError(
-            f"{study.data.name}: not the images that study {study.name!r} was created with; give --data"
+            f"{study.data.name}: not the images that study {study.name!r} was created with; name "
+            "their folder with --data"
         )
     return sets
 
@@ -143,7 +144,7 @@ def _search_notes(found: optuna.Study) -> list[str]:
 def _tested(
     found: optuna.Study, winner: Winner, study: Study, sets: SearchSets, progress: Progress
 ) -> tuple[FinalTest | None, str]:
-    """What the test images say of the winner; each reading is kept with the study, with its time."""
+    """The winner's score on the test images; the study keeps each score with its time."""
     if final := final_test(found, winner.number):
         return final, ""
     try:

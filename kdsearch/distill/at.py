@@ -23,8 +23,6 @@ class AT(Loss):
     reads: ClassVar = frozenset({"hints"})
 
     class Config(Record):
-        """What is searched in this loss."""
-
         student_layer: StudentLayer = "middle"
         teacher_layer: TeacherLayer = "middle"
         weight: Annotated[float, Field(gt=0), Range(10, 10_000, log=True)] = 1000.0

@@ -22,8 +22,6 @@ class DIST(Loss):
     reads: ClassVar = frozenset({"logits"})
 
     class Config(Record):
-        """What is searched in this loss."""
-
         temperature: Annotated[float, Field(gt=0), Range(1, 8, log=True)] = 1.0
         inter: Annotated[float, Field(ge=0), Range(0.25, 8, log=True)] = 1.0
         intra: Annotated[float, Field(ge=0), Range(0.25, 8, log=True)] = 1.0

@@ -24,7 +24,7 @@ class DKD(Loss):
     reads: ClassVar = frozenset({"logits"})
 
     class Config(Record):
-        """What is searched in this loss; `target` and `others` are the paper's alpha and beta."""
+        """`target` and `others` are the paper's alpha and beta."""
 
         temperature: Annotated[float, Field(gt=0), Range(1, 20, log=True)] = 4.0
         target: Annotated[float, Field(ge=0), Range(0.25, 4, log=True)] = 1.0

@@ -25,8 +25,6 @@ class DM(Loss):
     reads: ClassVar = frozenset({"embedding"})
 
     class Config(Record):
-        """What is searched in this loss."""
-
         metric: Annotated[Literal["euclidean", "cosine"], Choices.of("euclidean", "cosine")] = "cosine"
         weight: Annotated[float, Field(gt=0), Range(0.0001, 10, log=True)] = 1.0
 

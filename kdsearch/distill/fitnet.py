@@ -23,8 +23,6 @@ class FitNet(Loss):
     reads: ClassVar = frozenset({"hints"})
 
     class Config(Record):
-        """What is searched in this loss."""
-
         student_layer: StudentLayer = "middle"
         teacher_layer: TeacherLayer = "middle"
         weight: Annotated[float, Field(gt=0), Range(1, 1000, log=True)] = 100.0

@@ -1,4 +1,4 @@
-"""Feature maps that losses compare: which, and at what size."""
+"""The feature maps that losses compare, brought to one size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -16,15 +16,13 @@ class KL(Loss):
     """Softened class probabilities: `T^2 KL(p_teacher || p_student)`, arXiv 1503.02531 (2015), section 2.
 
     Summed over the C classes and averaged over the B images; the factor T^2 keeps the gradient's size when
-    the temperature changes. At least 0, and 0 where the two logits differ by a constant. `square = false`
+    the temperature changes. At least 0, and 0 if the two logits differ by a constant. `square = false`
     leaves the factor out, as some recipes do; `standardise` is that of arXiv 2403.01427.
     """
 
     reads: ClassVar = frozenset({"logits"})  # what the view bank must store
 
     class Config(Record):
-        """What is searched in this loss."""
-
         temperature: Annotated[float, Field(gt=0), Range(1, 20, log=True)] = 4.0
         standardise: bool = False
         square: bool = True

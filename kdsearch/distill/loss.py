@@ -8,7 +8,7 @@ from kdsearch.config import Record
 
 
 class Loss(nn.Module):
-    """How far a student's answers are from its teacher's; made as `loss(config, student, teacher)` of Shapes.
+    """The distance between the outputs of student and teacher; `loss(config, student, teacher)` takes Shapes.
 
     `forward(student: Outputs, teacher: Outputs, labels)` returns named float32 scalars, means over the batch,
     whose sum is the loss. It sees outputs and never networks; its own weights, if any, are learned beside the

@@ -1,4 +1,4 @@
-"""What a student minimises: labels and teacher, weighed by alpha, in one place."""
+"""The function that a student minimises: labels and teacher, weighted by alpha."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ class Objective(nn.Module):
     """`(1 - alpha) CE(student, labels) + alpha (sum of the losses)`: alpha always weighs the teacher.
 
     Without losses it is the cross entropy alone, and alpha must be 0. All in float32, whatever comes in; no
-    gradient reaches the teacher. Raises ValueError where alpha lies outside 0..1 or has nothing to weigh.
+    gradient reaches the teacher. Raises ValueError if alpha lies outside 0..1 or has nothing to weigh.
     """
 
     def __init__(self, losses: Sequence[Loss], alpha: float, label_smoothing: float = 0.0) -> None:
@@ -45,6 +45,6 @@ class Objective(nn.Module):
 
 
 def frozen(teacher: Outputs) -> Outputs:
-    """The same answers, through which no gradient flows."""
+    """The same outputs without gradients."""
     hints = {name: hint.detach() for name, hint in teacher.hints.items()}
     return Outputs(teacher.logits.detach(), teacher.embedding.detach(), hints)

@@ -10,7 +10,7 @@ ANCHORS = 256  # whose angles are held at once: B x D differences and B x B angl
 
 
 def distances(embedding: Tensor) -> Tensor:
-    """Euclidean distances, float32 B x B; their gradient is 0 where two embeddings are equal."""
+    """Euclidean distances, float32 B x B; the gradient is 0 for two equal embeddings."""
     embedding = embedding.float()
     return torch.cdist(embedding, embedding, compute_mode="donot_use_mm_for_euclid_dist")
 

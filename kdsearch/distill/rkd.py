@@ -26,8 +26,6 @@ class RKD(Loss):
     reads: ClassVar = frozenset({"embedding"})
 
     class Config(Record):
-        """What is searched in this loss: the weights of its parts."""
-
         distance: Annotated[float, Field(ge=0), Range(1, 100, log=True)] = 25.0
         angle: Annotated[float, Field(ge=0), Range(2, 200, log=True)] = 50.0
 
@@ -57,7 +55,7 @@ class RKD(Loss):
 
 
 def _relative(embedding: Tensor) -> Tensor:
-    """Distances of distinct pairs over their mean; all 0 where all embeddings are equal."""
+    """Distances of distinct pairs over their mean; all 0 if all embeddings are equal."""
     apart = pdist(embedding)
     return apart / (apart.sum() / max(1, len(apart))).clamp_min(1e-12)
 

@@ -16,15 +16,13 @@ class SP(Loss):
     """`weight / B^2 * ||G_student - G_teacher||^2`, arXiv 1907.09682 (2019), equations 1 to 4.
 
     G is the B x B matrix of the inner products of the images' flattened feature maps, each row scaled to
-    length 1. Channels and pixels of the two networks may differ. Raises ValueError where one has no layer
+    length 1. Channels and pixels of the two networks may differ. Raises ValueError if one has no layer
     of that name.
     """
 
     reads: ClassVar = frozenset({"hints"})
 
     class Config(Record):
-        """What is searched in this loss."""
-
         student_layer: StudentLayer = "last"
         teacher_layer: TeacherLayer = "last"
         weight: Annotated[float, Field(gt=0), Range(3, 3000, log=True)] = 300.0

@@ -1,10 +1,10 @@
-"""Logits on a common scale."""
+"""Logit standardisation."""
 
 from torch import Tensor
 
 
 def standardised(logits: Tensor) -> Tensor:
-    """Each image's logits less their mean, over their standard deviation: float32, B x C.
+    """Each image's logits minus their mean, divided by their standard deviation: float32, B x C.
 
     Logit standardisation, arXiv 2403.01427 (2024), algorithm 1: the student need not match the teacher's
     scale, which it seldom can. Logits that are all equal become 0.
@@ -17,5 +17,5 @@ def standardised(logits: Tensor) -> Tensor:
 
 
 def scaled(logits: Tensor, temperature: float, standardise: bool) -> Tensor:
-    """The logits over the temperature, in float32, standardised first where that is asked for."""
+    """The logits divided by the temperature, in float32, standardised first if `standardise` is true."""
     return (standardised(logits) if standardise else logits.float()) / temperature

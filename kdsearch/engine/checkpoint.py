@@ -24,7 +24,7 @@ UNUSABLE = (OSError, SafetensorError, AttributeError, LookupError, RuntimeError,
 class Checkpoint:
     """The checkpoint of one trial; `key` says what is trained, and a file with another key is ignored.
 
-    Neither a file that cannot be read nor one that cannot be written ends a training: `say` hears why.
+    A file that cannot be read or written does not end a training: `say` gets a line with the reason.
     `every` and `clock` are in seconds.
     """
 
@@ -44,9 +44,9 @@ class Checkpoint:
         self.epochs = 0  # that the file holds
 
     def resume(self, make: Callable[[], Training]) -> Training:
-        """A training from `make`, continued from the file where there is one for this key.
+        """A training from `make`, continued from the file if there is one for this key.
 
-        A file that cannot be used means a second training from `make`: nothing of the file is in it.
+        If the file cannot be used, this calls `make` again, so that nothing of the file is in the training.
         """
         training = make()
         try:
@@ -63,7 +63,7 @@ class Checkpoint:
     def save(self, training: Training, *, now: bool = False) -> None:
         """Writes the state, at most once in `every` seconds unless `now`.
 
-        Where that fails the earlier file stays as it is, and one line says from where the trial resumes.
+        If that fails, the earlier file stays, and one line says from where the trial resumes.
         """
         if not now and self.clock() - self.saved_at < self.every:
             return
@@ -82,10 +82,10 @@ class Checkpoint:
         if stopping:
             return f"{self.path}: the trial could not be saved ({reason}); it resumes from {earlier}"
         where = self.path.parent
-        return f"{where}: no checkpoint can be written ({reason}); training goes on, unsaved"
+        return f"{where}: no checkpoint can be written ({reason}); training goes on without one"
 
     def _read(self, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The file's content, None where there is no file for this key. Raises ValueError, see UNUSABLE."""
+        """The file's content, None if there is no file for this key. Raises ValueError, see UNUSABLE."""
         if not self.path.exists():
             return None
         with safe_open(self.path, framework="pt") as file:
@@ -116,13 +116,13 @@ class Checkpoint:
 
 
 def _writer(device: torch.device) -> str:
-    """What a training must have in common with the one that it continues: random states are the device's."""
+    """What two trainings must share for one to continue the other: random states depend on the device."""
     version = ".".join(torch.__version__.split(".")[:2])
     return f"format {FORMAT}, torch {version}, {device.type}"
 
 
 def _checksum(tensors: Mapping[str, Tensor], rest: str) -> str:
-    """Of all that a file holds: safetensors notices a file that was cut, and no other damage."""
+    """The checksum of a file's whole content: safetensors itself notices only a truncated file."""
     found = hashlib.sha256(rest.encode())
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -131,7 +131,7 @@ def _checksum(tensors: Mapping[str, Tensor], rest: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """One line: the system's words or ours where there are some."""
+    """One line with the reason of the system, or ours."""
     ours = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
     told = getattr(error, "strerror", None) or ours
     return str(told).splitlines()[0]

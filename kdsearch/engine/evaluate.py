@@ -1,4 +1,4 @@
-"""How well a network answers on images that it was not trained on."""
+"""Scores a network on images that it was not trained on."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -27,8 +27,8 @@ class Score(NamedTuple):
 def answer_all(network: nn.Module, answer: Answer, images: Tensor) -> Tensor:
     """The logits of uint8 images N x C x H x W, in evaluation mode: N x C, on the network's device.
 
-    In float32 on every device, as what is exported computes: bfloat16 has 8 bits, and the logits of many
-    images would tie.
+    They are computed in float32 on every device, as in an exported network: bfloat16 has 8 bits, and the
+    logits of many images would tie.
     """
     network.eval()
     device = next(network.parameters()).device

@@ -1,4 +1,4 @@
-"""What a training process does without, to stay small."""
+"""Keeps large libraries that a training process does not need out of it."""
 
 import ctypes
 import gc
@@ -17,32 +17,30 @@ KERNELS = "128"  # compiled ones to keep: those of one deep student, where the d
 
 
 class Migration:
-    """In place of alembic's context, of a database whose tables another process has checked."""
+    """Replaces alembic's context for a database whose tables another process has checked."""
 
     @classmethod
     def configure(cls, _: object) -> Self:
-        """As alembic's."""
         return cls()
 
     def get_current_revision(self) -> str:
-        """Anything: Optuna asks whether there is one."""
+        """Any text will do: Optuna only asks whether there is a revision."""
         return "checked"
 
 
 class NoCompiler(ModuleType):
-    """In place of torch's compiler; gives way to it when asked for more than to leave something alone."""
+    """Replaces torch's compiler, which torch only tells to do nothing; loads it for anything else."""
 
     @staticmethod
     def disable(function: Callable[..., Any], *_: object, **__: object) -> Callable[..., Any]:
-        """The function as it is."""
         return function
 
     @staticmethod
     def graph_break(*_: object, **__: object) -> None:
-        """There is no graph."""
+        pass  # there is no graph
 
     def __getattr__(self, name: str) -> Any:
-        """The compiler's own, as activation checkpointing needs it."""
+        """An attribute of the real compiler, which activation checkpointing needs."""
         if name.startswith("__"):
             raise AttributeError(name)
         compiler_back()
@@ -50,11 +48,11 @@ class NoCompiler(ModuleType):
 
 
 def stay_lean() -> None:
-    """Keeps torch's compiler and alembic out of this process; lets go of earlier students' kernels.
+    """Keeps torch's compiler and alembic out of this process, and limits the caches of compiled kernels.
 
     torch's optimizers import the compiler only to tell it to leave them alone: 190 MiB and a second for
     nothing, since students are not compiled here. Optuna's storage imports alembic, 17 MiB, to ask whether
-    there is a revision. Does nothing about what has been loaded already.
+    there is a revision. A library that has been loaded already stays.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
     os.environ.setdefault("LRU_CACHE_CAPACITY", KERNELS)  # of convolutions, which hold their kernels
@@ -67,13 +65,13 @@ def stay_lean() -> None:
 
 
 def compiler_back() -> None:
-    """Lets the next import of torch's compiler be the real one: torchvision imports parts of it."""
+    """Makes the next import of torch's compiler load the real one: torchvision imports parts of it."""
     if isinstance(sys.modules.get("torch._dynamo"), NoCompiler):
         del sys.modules["torch._dynamo"], vars(torch)["_dynamo"]
 
 
 def in_place(network: nn.Module) -> nn.Module:
-    """The same network; activations that follow a BatchNorm overwrite its output, which nobody else needs."""
+    """Makes activations after a BatchNorm overwrite its output, which nothing else needs."""
     for layers in network.modules():
         if isinstance(layers, nn.Sequential):
             for before, layer in pairwise(layers):
@@ -83,7 +81,7 @@ def in_place(network: nn.Module) -> nn.Module:
 
 
 def give_memory_back() -> None:
-    """Returns what the last student left to the system: its blocks rarely fit the next one's shapes."""
+    """Returns the last student's free memory to the system: its blocks rarely fit the next one's shapes."""
     gc.collect()
     torch.cuda.empty_cache()  # for the other workers of a GPU; without one it does nothing
     gc.freeze()  # what outlives a trial stays: the next collection need not look at stored trials

@@ -43,8 +43,8 @@ def never() -> bool:
 class Training:
     """Trains `network` by `objective`; the same seed, batches and device give the same numbers.
 
-    After each epoch the validation set is scored, with the exponential moving average of the weights where it
-    is on; those weights, `final`, are the result. The state can be saved between any two steps.
+    After each epoch it scores the validation set, with the exponential moving average of the weights if that
+    is on; these weights, `final`, are the result. The state can be saved between any two steps.
     """
 
     class Config(Record):
@@ -95,7 +95,7 @@ class Training:
 
     @property
     def final(self) -> nn.Module:
-        """The network whose accuracy is reported: the averaged one where averaging is on."""
+        """The network whose accuracy is reported: the averaged one if averaging is on."""
         return self.average.network if self.average else self.network
 
     def __iter__(self) -> Iterator[EpochResult]:
@@ -119,7 +119,7 @@ class Training:
         self.schedule = SCHEDULES[config.schedule](self.optimizer, steps, config.warmup)
 
     def _finish(self) -> None:
-        """Those of the last epochs: two phases, as some published recipes train."""
+        """The optimizer and the schedule of the last epochs: some published recipes train in two phases."""
         config = self.config
         self.optimizer = OPTIMIZERS[config.finish_optimizer](
             self._parameters(), config.finish_rate, config.finish_decay
@@ -189,7 +189,7 @@ class Training:
 
     @contextmanager
     def _own_random(self) -> Iterator[None]:
-        """Dropout draws from torch's global generator: in this training's own state, kept between epochs."""
+        """Gives torch's global generator, for dropout, this training's own state in the block."""
         with forked(self.device):
             if self.device.type == "cuda":
                 torch.cuda.set_rng_state(self.random, self.device)
@@ -222,10 +222,10 @@ class Training:
         return tensors, rest
 
     def load_state_dict(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken.
+        """Restores the state that `state_dict` returned.
 
-        Raises whatever reading another network's, device's or version's state raises (`checkpoint.UNUSABLE`);
-        what was loaded until then makes this training useless.
+        Raises one of `checkpoint.UNUSABLE` for the state of another network, device or version; then the
+        training is only partly restored and cannot be used.
         """
         groups: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""What this machine's cache holds, which studies need it, and the rest of it removed."""
+"""Lists this machine's cache with the studies that need each entry, and removes the rest."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ DEVICES = ("cpu", "cuda")  # whose teachers and views a study may have here
 
 
 class CachedEntry(Record):
-    """One entry of the cache, or what is left of it."""
+    """One entry of the cache, whole or incomplete."""
 
     kind: str
     path: Path
@@ -35,21 +35,21 @@ class CachedEntry(Record):
 
 
 class CacheReport(Record):
-    """What the cache holds."""
+    """The folder of the cache, and its entries."""
 
     folder: Path
     entries: tuple[CachedEntry, ...]
 
     @property
     def unneeded(self) -> tuple[CachedEntry, ...]:
-        """What can be cleared: no study in the database needs it, and no living process holds it."""
+        """The entries that no study in the database needs and no living process uses."""
         return tuple(each for each in self.entries if not each.studies and not each.held)
 
 
 def look_at_cache(storage: str) -> CacheReport:
     """The cache's entries by kind, the largest first. Raises StorageError.
 
-    Where the database is not there, no entry is known to be needed.
+    If the database does not exist, no entry counts as needed.
     """
     needed: dict[Path, list[str]] = defaultdict(list)
     for found in _studies(storage):
@@ -73,7 +73,7 @@ def look_at_cache(storage: str) -> CacheReport:
 def clear_cache(storage: str) -> tuple[CachedEntry, ...]:
     """Removes what no study in the database needs and no living process holds; returns what was removed.
 
-    Raises UsageError where there is no such database: every study's entries would go.
+    Raises UsageError if there is no such database: every study's entries would go.
     """
     if not _studies(storage):
         raise UsageError(
@@ -93,7 +93,7 @@ def _studies(storage: str) -> list[optuna.Study]:
 
 
 def _needs(found: optuna.Study) -> Iterator[Path]:
-    """The entries that a study uses where it runs here. Its images' are known while its folder is here."""
+    """The entries that a study uses on this machine; those of its images only while their folder exists."""
     study, facts = study_at(found, None), study_facts(found)
     images = facts.data.fingerprint
     try:
@@ -113,7 +113,7 @@ def _needs(found: optuna.Study) -> Iterator[Path]:
 
 
 def _size(path: Path) -> int:
-    """Bytes of an entry, and of what is half made beside it."""
+    """Bytes of an entry, and of incomplete files beside it."""
     beside = path.parent.glob(f".{path.name}.*")
     files = (file for root in (path, *beside) for file in (root, *root.rglob("*")))
     return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,4 +1,4 @@
-"""A network to look at: a trial's, or a published one."""
+"""The layers of a trial's student or of a published network."""
 
 from math import prod
 
@@ -14,19 +14,19 @@ from kdsearch.store.trials import Trials
 
 
 class NetworkTable(Record):
-    """A network's layers for one image, and their sums."""
+    """A network's layers for one image, with sums."""
 
     name: str
     image_size: int
     layers: tuple[Layer, ...]
     parameters: int
     macs: int
-    answer_bytes: int  # of all layers' answers to one image, float32; training keeps about these
+    answer_bytes: int  # all layers' outputs for one image, float32; training keeps about as much
     weight_bytes: int
 
 
 def of_trial(found: optuna.Study, number: int) -> NetworkTable:
-    """The student that a trial of the study trained. Raises UsageError where there is none."""
+    """The student that a trial of the study trained. Raises UsageError if there is none."""
     trials = Trials.of(found)
     student = trials[number].facts.student if number < len(trials) else None
     if student is None:
@@ -37,11 +37,11 @@ def of_trial(found: optuna.Study, number: int) -> NetworkTable:
 
 
 def of_published(name: str, classes: int, image_size: int) -> NetworkTable:
-    """A published network. Raises UsageError where it cannot read images of that size."""
+    """A published network. Raises UsageError if it cannot read images of that size."""
     smallest = PUBLISHED[name].smallest
     if image_size < smallest:
         raise UsageError(
-            f"{name} reads images from {smallest} x {smallest} on; --image-size says {image_size}"
+            f"{name} needs images of at least {smallest} x {smallest}; --image-size is {image_size}"
         )
     return _table(name, PublishedConfig(network=name, classes=classes), image_size)
 

@@ -1,4 +1,4 @@
-"""The views that this machine has of a study, and whether they are what they should be."""
+"""Lists and checks this machine's views of a study."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ TOLERANCE = {"cpu": 0.01, "cuda": 0.05}
 
 
 class ViewsReport(Record):
-    """What there is, and how far one of them is from what is made anew."""
+    """The views that exist, and the difference between one of them and the same view made again."""
 
     study: str
     folder: Path
@@ -39,10 +39,10 @@ class ViewsReport(Record):
 def look_at_views(
     found: optuna.Study, record: StudyRecord, progress: Progress, *, data: str | None, on: str
 ) -> ViewsReport:
-    """Lists the views made on the device `on`, proves each by its sums, and makes ROWS rows of the last anew.
+    """Lists the views made on the device `on`, checks all, and makes ROWS rows of the last again.
 
-    By the study's own teachers. Raises UsageError before these are there, and where a view is not what it
-    should be; CacheDamagedError for views whose files have changed.
+    This uses the study's own teachers. Raises UsageError before these exist, and if the rows differ;
+    CacheDamagedError for views whose files have changed.
     """
     study = study_at(found, data)
     if study_facts(found).teachers is None:

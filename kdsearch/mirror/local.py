@@ -50,6 +50,6 @@ def check_store(uri: str, storage: str = "") -> None:
     except OSError as error:
         raise UsageError(f"{path}: cannot be written to ({error.strerror}); {CURE}") from None
     except sqlite3.Error as error:
-        raise UsageError(f"{path}: is no MLflow store ({error}); {CURE}") from None
+        raise UsageError(f"{path}: is not an MLflow store ({error}); {CURE}") from None
     if tables and "experiments" not in tables:
-        raise UsageError(f"{path}: is a database, but no MLflow store; {CURE}")
+        raise UsageError(f"{path}: is a database, but not an MLflow store; {CURE}")

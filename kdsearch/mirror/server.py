@@ -57,7 +57,7 @@ class Server:
         """Returns on Ctrl-C, which is the way to end it. Raises ServerError where it ends by itself."""
         with suppress(KeyboardInterrupt):
             self.process.wait()
-            raise ServerError(f"MLflow's server ended by itself: {self._last_line()}")
+            raise ServerError(f"MLflow's server ended unexpectedly: {self._last_line()}")
 
 
 @contextmanager
@@ -108,4 +108,4 @@ def _free_port(wanted: int | None) -> int:
             probe.bind((HOST, port))
             free: int = probe.getsockname()[1]
             return free
-    raise UsageError(f"--port {wanted}: something else listens there; leave it out to have a free one")
+    raise UsageError(f"--port {wanted}: another program uses this port; leave --port out for a free one")

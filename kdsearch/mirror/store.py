@@ -105,7 +105,7 @@ def _migrated(file: sqlite3.Connection, path: Path, database: Any) -> sqlite3.Co
         copy.close()
         reason = str(error).partition("\n")[0]
         raise MirrorUnavailableError(
-            f"MLflow's store {path} has not all tables and gets none ({reason}): a migration was broken off; "
-            "move the file away, and a new one is made"
+            f"MLflow's store {path} lacks tables and cannot get them ({reason}), since a migration was "
+            "interrupted; move the file away, and kdsearch makes a new one"
         ) from error
     return copy

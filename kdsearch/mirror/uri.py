@@ -17,7 +17,7 @@ def tracking_uri(given: str | None) -> str:
     scheme = uri.partition(":")[0].partition("+")[0]
     if scheme not in KNOWN_SCHEMES:
         raise UsageError(
-            f"--tracking-uri {masked(uri)}: MLflow keeps no runs there; "
+            f"--tracking-uri {masked(uri)}: not the URI of an MLflow store; "
             f"write {DEFAULT_URI} or http://HOST:5000"
         )
     return uri

@@ -1,1 +1,1 @@
-"""Networks: the student space, how large a student is, published students, teachers, their weights."""
+"""Networks: the space of students, their size, published students, teachers and their weights."""

@@ -1,4 +1,4 @@
-"""How large a student is, counted on the built module: never by a second set of formulas."""
+"""The size of a student, counted on the built module and not by a second set of formulas."""
 
 import json
 from functools import lru_cache
@@ -18,14 +18,14 @@ def count_parameters(module: nn.Module) -> int:
 def count_macs(module: nn.Module, image_size: int) -> int:
     """Multiply-adds of all convolutions and linear layers for one image; leaves `module` in eval mode.
 
-    Agrees with `torch.utils.flop_counter`, which like any run on the meta device costs a training process a
-    second and 150 MiB of imports; hence hooks and a real run.
+    The count agrees with `torch.utils.flop_counter`. That one, like any run on the meta device, costs a
+    training process a second and 150 MiB of imports, so this uses hooks and a real run.
     """
     return sum(map(macs_of_layer, show_one(module, image_size, leaves(module))))
 
 
 def parameters_of(config: NetworkConfig) -> int:
-    """The exact parameter count of the student that `config` determines; no generator is touched."""
+    """The exact parameter count of the student of `config`; draws no random numbers."""
     return _parameters(config.model_dump_json())
 
 
@@ -48,6 +48,6 @@ def _macs(config: str, image_size: int) -> int:
 
 
 def macs_of_layer(shown: Shown) -> int:
-    """The multiply-adds of its answer; 0 for what is neither a convolution nor linear."""
+    """The multiply-adds for its output; 0 for a module that is neither a convolution nor linear."""
     layer = shown.module
     return shown.shape.numel() * layer.weight[0].numel() if isinstance(layer, nn.Conv2d | nn.Linear) else 0

@@ -1,4 +1,4 @@
-"""A network layer by layer: what each puts out, and what it costs."""
+"""A network layer by layer: the output and the cost of each layer."""
 
 from torch import nn
 
@@ -8,7 +8,7 @@ from kdsearch.models.shown import leaves, show_one
 
 
 class Layer(Record):
-    """One layer without layers of its own, shown one image."""
+    """One layer that has no layers inside, with its output for one image."""
 
     path: str  # in the network, as in its state dict
     kind: str

@@ -1,4 +1,4 @@
-"""Torchvision's own weights: from its download server, or from a file where torch keeps such downloads."""
+"""Torchvision's own weights, from its download server or from torch's download folder."""
 
 import os
 import warnings
@@ -32,8 +32,8 @@ class Pretrained(NamedTuple):
 def pretrained(name: str) -> Pretrained:
     """The torchvision classifier `name` with its default weights, 1,000 classes of ImageNet.
 
-    Downloads them where the machine has not got them. Raises TeacherError, with the ways out, where it cannot
-    do so, or where the file is not what it should be.
+    Downloads them if the machine does not have them. Raises TeacherError with the ways out if the download
+    fails, or if the file is not the published one.
     """
     weights = models.get_model_weights(name).DEFAULT
     path = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(weights.url).path).name)
@@ -53,8 +53,8 @@ def pretrained(name: str) -> Pretrained:
 
 @contextmanager
 def tensors_only() -> Iterator[None]:
-    """No torch.load in this process runs code, whatever it was told: a file can look harmless to one reader
-    and not to another.
+    """Makes every torch.load in this process refuse code, whatever its arguments: a file can look harmless to
+    one reader and not to another.
     """
     before = os.environ.get(FORCED)
     os.environ[FORCED] = "1"

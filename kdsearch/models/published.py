@@ -89,7 +89,7 @@ class PublishedNet(nn.Module):
 
 
 class Published(NamedTuple):
-    """What is known of a published student, besides its weights."""
+    """The facts of a published student, without its weights."""
 
     stages: tuple[Layers, ...]
     activation: type[nn.Module] = nn.ReLU
@@ -100,7 +100,7 @@ class Published(NamedTuple):
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Of the map after each stage."""
+        """The channels of the map after each stage."""
         return tuple([c for kind, c in stage if kind not in ("max", "avg")][-1] for stage in self.stages)
 
     @property
@@ -174,7 +174,7 @@ PUBLISHED: dict[str, Published] = {
 
 
 class PublishedConfig(Record):
-    """All that determines a published student, but its weights: its name, and what the data adds."""
+    """All that determines a published student except its weights: its name, and the facts of the data."""
 
     network: str
     classes: int
@@ -191,7 +191,7 @@ class PublishedConfig(Record):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments of PublishedNet, less the activation: plain literals."""
+        """The keyword arguments of PublishedNet without the activation, as plain literals."""
         given = PUBLISHED[self.network]
         return {
             "stages": given.stages,

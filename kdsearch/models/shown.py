@@ -1,4 +1,4 @@
-"""What the modules of a network put out when it is shown one image."""
+"""The outputs of a network's modules for one image."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Shown(NamedTuple):
-    """A module's answer: a tensor of `shape`, with its batch of one."""
+    """A module's output: a tensor of `shape`, for a batch of one."""
 
     path: str  # in the network, as in its state dict
     module: nn.Module
@@ -22,9 +22,9 @@ def leaves(network: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def show_one(network: nn.Module, image_size: int, modules: Iterable[tuple[str, nn.Module]]) -> list[Shown]:
-    """Those of `modules` that answer with a tensor, in the order of the forward pass.
+    """Those of `modules` whose output is a tensor, in the order of the forward pass.
 
-    Leaves `network` in eval mode. Raises what the network does where it cannot read images of that size.
+    Leaves `network` in eval mode. Raises the network's own error if it cannot read images of that size.
     """
     found: list[Shown] = []
 

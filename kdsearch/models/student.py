@@ -1,4 +1,4 @@
-"""Students: one skeleton for all families, the record that fully determines one, and what it answers."""
+"""Students: one skeleton for all families, the record that fully determines a student, and its outputs."""
 
 from math import prod
 from typing import Any, Literal, Self
@@ -86,11 +86,11 @@ class StudentNet(nn.Module):
 
 
 class StudentConfig(Record):
-    """All that determines a student network, but its weights.
+    """All that determines a student network except its weights.
 
     The stem has `width` channels, stage i (from 1) `width * growth**i`, rounded to the family's multiple.
     `depths` are blocks a stage; `strides` are the stem's, then each stage's. `mean` and `std` are the
-    data's, per channel, in 0..1. Raises pydantic's ValidationError where the family is unknown, an option
+    data's, per channel, in 0..1. Raises pydantic's ValidationError if the family is unknown, an option
     is not the family's, or lengths differ.
     """
 
@@ -122,14 +122,14 @@ class StudentConfig(Record):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels of the stem, then of each stage: the family's multiples; none falls when `width` grows."""
+        """Channels of the stem and each stage, in the family's multiples; none falls if `width` grows."""
         multiple = FAMILIES[self.family].config(**self.options).multiple
         wanted = (self.width * self.growth**i / multiple for i in range(len(self.strides)))
         return tuple(multiple * max(1, round(channels)) for channels in wanted)
 
     @property
     def smallest_input(self) -> int:
-        """The height and width in pixels from which on the last map has at least 2 x 2."""
+        """The smallest height and width in pixels for which the last map has at least 2 x 2."""
         return 2 * prod(self.strides)
 
     @property
@@ -185,9 +185,9 @@ def student_shapes(config: NetworkConfig) -> Shapes:
 
 
 def as_input(images: Tensor) -> Tensor:
-    """From stored pixels, uint8 N x C x H x W, to a network's input: float32 N x 3 x H x W in 0..1.
+    """Converts stored pixels, uint8 N x C x H x W, to a network's input: float32 N x 3 x H x W in 0..1.
 
-    Gray is repeated without a copy, so the result is for reading only.
+    Gray is repeated without a copy, so the caller must not write to the result.
     """
     return (images.float() / 255).expand(-1, 3, -1, -1)
 

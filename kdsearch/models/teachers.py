@@ -21,7 +21,7 @@ UNFIT = {"googlenet", "inception_v3", "squeezenet1_0", "squeezenet1_1"}
 
 
 class Head(nn.Linear):
-    """A linear layer that answers with its input as well; at a network's end, so does the network."""
+    """A linear layer that returns its input as well; as the last layer it makes the network do so."""
 
     def forward(self, embedding: Tensor) -> Outputs:  # type: ignore[override]
         """Logits B x C and embedding B x D; no hints."""
@@ -48,7 +48,7 @@ class Teacher(nn.Module):
         self.hints: dict[str, Tensor] = {}
 
     def watch_hints(self) -> None:
-        """From now on its outputs hold the maps that `shapes` names."""
+        """Makes the outputs hold the maps that `shapes` names from now on."""
         for path in self.shapes.hints:
             self.net.get_submodule(path).register_forward_hook(partial(self._keep, path))
 
@@ -91,8 +91,8 @@ def build_teacher(
 
     `head` has the widths of hidden layers before the last one. Below 64 px its stem keeps the image's size.
     `from_pretrained` starts from torchvision's weights and their normalisation instead of `mean` and `std`;
-    what is changed is new even so: the head, and the first convolution of a ResNet below 64 px. Raises
-    TeacherError where the name is unknown, the network cannot read images of that size, or there are no
+    the layers that are replaced are new: the head, and the first convolution of a ResNet below 64 px. Raises
+    TeacherError if the name is unknown, the network cannot read images of that size, or there are no
     such weights.
     """
     if name not in teacher_names():
@@ -111,8 +111,8 @@ def build_teacher(
 def replace_head(net: nn.Module, classes: int, hidden: Sequence[int] = ()) -> int:
     """Puts a Head for `classes` where the last linear layer was; returns the width of its input.
 
-    With `hidden` widths all of torchvision's classifier goes: in its place stand a linear layer, ReLU and
-    dropout for each of them, then the Head, as in VGG (arXiv 1409.1556, section 2.1).
+    With `hidden` widths it replaces all of torchvision's classifier, by a linear layer, ReLU and dropout for
+    each width, then the Head, as in VGG (arXiv 1409.1556, section 2.1).
     """
     layers = [(path, layer) for path, layer in net.named_modules() if isinstance(layer, nn.Linear)]
     path, last = layers[-1]
@@ -132,7 +132,7 @@ def replace_head(net: nn.Module, classes: int, hidden: Sequence[int] = ()) -> in
 def keep_size(net: nn.Module) -> None:
     """The stem for small images: 3 x 3 without pooling in a ResNet, as in arXiv 1512.03385, section 4.2.
 
-    In any other network the first layer that halves the image no longer does.
+    In any other network the first layer that halves the image gets stride 1.
     """
     if isinstance(net, models.ResNet):
         net.conv1 = nn.Conv2d(3, net.conv1.out_channels, 3, padding=1, bias=False)
@@ -150,8 +150,8 @@ def keep_size(net: nn.Module) -> None:
 def hint_shapes(net: nn.Module, name: str, image_size: int) -> dict[str, tuple[int, ...]]:
     """The maps that can be hints: of each size that the network has, the last one, by its module's path.
 
-    In the order of the forward pass, C x H x W; layer1 to layer4 of a ResNet. Only what whole blocks put out,
-    and nothing that was enlarged. Shows the network one image of that size: raises TeacherError where it
+    They are in the order of the forward pass, C x H x W; for a ResNet layer1 to layer4. Only outputs of whole
+    blocks count, and no enlarged map. Runs the network on one image of that size; raises TeacherError if it
     cannot read it.
     """
     blocks = [(path, layer) for path, layer in net.named_modules() if path and path.count(".") < 2]

@@ -1,4 +1,4 @@
-"""Weights from files and bytes: without running what a file may carry, and saying what does not fit."""
+"""Weights from files and bytes: runs no code in a file, and says which weights do not fit."""
 
 import struct
 import warnings
@@ -47,8 +47,8 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # of wrappers: data para
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The state dict of a `.safetensors` or PyTorch file, on the CPU, its floats in float32.
 
-    It may lie under a usual key of a checkpoint, its keys may carry a wrapper's prefix. No code in the file
-    is run: anything but tensors and plain containers is refused. Raises TeacherError.
+    It may be under a usual key of a checkpoint, and its keys may have a wrapper's prefix. Runs no code in the
+    file: refuses anything but tensors and plain containers. Raises TeacherError.
     """
     with open_weights(path) as file:
         if path.suffix == ".safetensors":
@@ -60,7 +60,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def open_weights(path: Path) -> BinaryIO:
-    """The file, opened. Raises TeacherError where it cannot be, and for what is no regular file."""
+    """Opens the file. Raises TeacherError if that fails, and if it is not a regular file."""
     try:
         return open_regular(path)
     except OSError as error:
@@ -71,13 +71,13 @@ def open_weights(path: Path) -> BinaryIO:
 
 
 def unpickle(file: BinaryIO, path: Path) -> object:
-    """What PyTorch saved, tensors and plain containers only. Raises TeacherError, which names `path`."""
+    """Reads what PyTorch saved: tensors and plain containers. Raises TeacherError, which names `path`."""
     try:
         with warnings.catch_warnings(action="ignore"):  # of unusual pickles, which it then reads or refuses
             content: object = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError:
         raise TeacherError(
-            f"{path}: holds more than tensors, or no PyTorch file, and loading that could run code; "
+            f"{path}: holds more than tensors, or is not a PyTorch file, so loading it could run code; "
             "save net.state_dict() alone"
         ) from None
     except MALFORMED as error:
@@ -117,7 +117,7 @@ def load_weights(net: nn.Module, weights: Mapping[str, Tensor], source: str) -> 
             if keys
         ]
         raise TeacherError(
-            f"{source}: not this network: {'; '.join(told)}; set [teacher] model and head to what it is of"
+            f"{source}: not this network: {'; '.join(told)}; set [teacher] model and head as in the file"
         )
     heads = [path for path, layer in net.named_modules() if isinstance(layer, nn.Linear)]
     for key, tensor in wanted.items():

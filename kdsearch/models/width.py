@@ -1,4 +1,4 @@
-"""The width of a student, solved for a budget: so that every sampled student fits."""
+"""Solves for a student's width, so that every sampled student fits the budget."""
 
 from bisect import bisect_right
 
@@ -12,8 +12,8 @@ PROBE = 16  # the width from which the first guess is made
 def solve_width(config: StudentConfig, max_params: int, fraction: float = 1.0) -> StudentConfig:
     """`config` with the width that fits into `fraction * max_params` while the next one does not.
 
-    No channel count falls when the width grows, so where a family's block does not shrink with more channels
-    either, this is the largest width that fits. Raises UsageError where even width 1 does not.
+    No channel count falls when the width grows, so this is the largest width that fits, unless more channels
+    make a family's block smaller. Raises UsageError if even width 1 does not.
     """
     budget = int(max_params * fraction)
 

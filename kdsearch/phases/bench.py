@@ -1,4 +1,4 @@
-"""What all trials of a worker share."""
+"""The objects that all trials of a worker share."""
 
 import os
 import time
@@ -41,7 +41,7 @@ Student = TypeVar("Student", StudentConfig, PublishedConfig)
 
 
 class Prepared(Record):
-    """Where the preparing process of this machine put things, for its workers."""
+    """The places of images, views and teachers, from this machine's preparing process to its workers."""
 
     data: Path
     bank: ViewBank
@@ -114,7 +114,7 @@ class Bench:
         )
 
     def live_teacher(self, name: str) -> "LiveTeacher":
-        """Loaded when a trial first reads its hints: it brings torchvision along."""
+        """The teacher, loaded when a trial first reads its hints, since it imports torchvision."""
         if name not in self.live_teachers:
             compiler_back()
             from kdsearch.teachers.stored import LiveTeacher  # noqa: PLC0415
@@ -124,9 +124,10 @@ class Bench:
         return self.live_teachers[name]
 
     def checkpoint(self, run: Run, key: str = "") -> Checkpoint:
-        """Where the run's training is saved; `key` is its trial config's.
+        """The run's checkpoint; `key` is its trial config's.
 
-        A study that was deleted and made anew has another identity, and takes nothing of the old one's.
+        A study that was deleted and created again has another identity, and uses no checkpoint of the old
+        one.
         """
         path = self.checkpoints / run.checkpoint
         return Checkpoint(path, f"{self.identity} {key}", self.say, every=self.save_every)
@@ -137,7 +138,7 @@ class Bench:
         return self.record.identity()
 
     def timed(self, training: Training) -> Iterator[EpochResult]:
-        """The training's epochs; what they take is added to `trained_seconds`."""
+        """Iterates over the training's epochs, and adds their time to `trained_seconds`."""
         epochs = iter(training)
         while True:
             started = time.perf_counter()
@@ -148,13 +149,13 @@ class Bench:
             yield result
 
     def seed(self, run: Run) -> int:
-        """Of initialisation and dropout."""
+        """The seed of initialisation and dropout."""
         return derived_seed(self.study.seed, *run.seed_parts)
 
     def _wait_for_view(self, number: int) -> None:
-        """Until the view is there and proved. Raises what ends the run where nobody makes it any more.
+        """Waits until the view exists and is checked. Raises the error that ends the run if nobody makes it.
 
-        Views are made and proved in order: who is at a later one does not come back to this one.
+        The preparing process makes and checks views in order, and does not go back to an earlier one.
         """
         left = False
         while True:

@@ -195,7 +195,7 @@ def follow_study(
     if thread.failure:
         raise thread.failure
     if not signals:
-        raise StorageError(f"the mirror of study {study!r} ended by itself; is its database there?")
+        raise StorageError(f"copying study {study!r} to MLflow stopped; check its database and try again")
     raise StoppedError("stopped", signals[0])
 
 

@@ -112,7 +112,7 @@ def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
         check_store(uri, run.storage)
     check_url(run.storage)
     if is_empty_file(run.storage):
-        channel.say(f"{place(run.storage)}: an empty file is there; a new study begins in it")
+        channel.say(f"{place(run.storage)}: the file exists and is empty; a new study begins in it")
 
 
 def _is_mirrored(request: Request) -> bool:

@@ -245,7 +245,7 @@ class Supervisor:
         if self.created.finished >= self.created.target:
             notes.append(self._nothing_to_do())
         if behind:
-            notes.append("MLflow has not everything; 'kdsearch sync' catches up")
+            notes.append("MLflow lacks some results; 'kdsearch sync' adds them")
         winner = Trials.of(self.study, self.trials).best
         best = winner.run if winner else None
         return summary(self.study, self.created.storage, self.created.hint_losses).model_copy(

@@ -26,8 +26,8 @@ def check_idle(study: optuna.Study) -> None:
     if workers:
         named = {f"process {each.pid} on {each.host}" for each in workers if each}
         raise UsageError(
-            f"study {study.study_name!r} is being worked on ({', '.join(sorted(named)) or 'by a worker'}); "
-            "stop that first, or remove the study with --force"
+            f"study {study.study_name!r} is in use ({', '.join(sorted(named)) or 'by a worker'}); "
+            "stop these processes first, or remove the study with --force"
         )
 
 

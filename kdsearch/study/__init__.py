@@ -1,1 +1,1 @@
-"""The study file: what is fixed, what is searched, and one trial's draw from it."""
+"""The study file: its fixed and searched fields, and one trial's draw from them."""

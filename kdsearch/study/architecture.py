@@ -1,4 +1,4 @@
-"""The student table of a study file: which networks are tried."""
+"""The table [student] of a study file: the space of networks."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -18,14 +18,14 @@ Depth = Annotated[int, Field(ge=1), Range(1, 3)]
 
 
 def known_family(name: str) -> str:
-    """`name`, if it is a family's."""
+    """Returns `name` if it is a family's. Raises ValueError."""
     if name not in FAMILIES:
         raise ValueError(f"not a family; known, nearest first: {nearest_first(name, FAMILIES)}")
     return name
 
 
 def known_network(name: str) -> str:
-    """`name`, if it is `searched` or a published network's."""
+    """Returns `name` if it is `searched` or a published network's. Raises ValueError."""
     known = [SEARCHED, *PUBLISHED]
     if name not in known:
         raise ValueError(f"not a network; known, nearest first: {nearest_first(name, known)}")
@@ -50,14 +50,14 @@ class Architecture(Record):
 
     @property
     def depths(self) -> tuple[int, ...]:
-        """Blocks in each stage that there is."""
+        """The number of blocks in each stage that the student has."""
         return (self.depth_1, self.depth_2, self.depth_3, self.depth_4)[: self.stages]
 
     @staticmethod
     def is_active(field: str, drawn: Mapping[str, Any]) -> bool:
-        """Whether a field means anything beside those drawn before it.
+        """Whether a field has an effect beside the values drawn before it.
 
-        A published network leaves nothing to draw; a depth means something if its stage is there.
+        With a published network no field has one; a depth has one if the student has its stage.
         """
         if field != "network" and drawn.get("network", SEARCHED) != SEARCHED:
             return False

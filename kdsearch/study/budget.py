@@ -1,4 +1,4 @@
-"""Whether the students that a study may draw fit its budget and its images: asked before any training."""
+"""Checks before any training that the students of a study can fit its budget and its images."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -16,11 +16,11 @@ Choose = Callable[[Iterable[Any]], Any]
 
 
 def check_budget(study: Study, classes: int, image_size: int) -> list[str]:
-    """A line for each published network that is left out.
+    """Returns a line for each published network that is left out.
 
-    Raises UsageError where some searched student, or all of them, do not fit even with a width of one
-    channel. The one with the most blocks, the fastest growth and the least of the budget stands for all of
-    a family.
+    Raises UsageError if some searched student, or all of them, do not fit even with a width of one channel.
+    The student with the most blocks, the fastest growth and the smallest share of the budget represents its
+    family.
     """
     study, left_out = fitting(study, classes, image_size)
     if study.families:
@@ -33,7 +33,7 @@ def check_budget(study: Study, classes: int, image_size: int) -> list[str]:
 def fitting(study: Study, classes: int, image_size: int) -> tuple[Study, list[str]]:
     """`study` without the published networks that are too large for it, and a line for each of these.
 
-    Raises UsageError where none is left.
+    Raises UsageError if none is left.
     """
     networks = study.student.possible("network")
     unfit = {name: why for name in networks if (why := _unfit(name, study.max_params, classes, image_size))}
@@ -46,7 +46,7 @@ def fitting(study: Study, classes: int, image_size: int) -> tuple[Study, list[st
 
 
 def _unfit(name: str, max_params: int, classes: int, image_size: int) -> str | None:
-    """Why a published network does not fit; None if it does."""
+    """The reason why a published network does not fit; None if it does."""
     if name == SEARCHED:
         return None
     params = parameters_of(Architecture(network=name).published(classes))
@@ -54,12 +54,12 @@ def _unfit(name: str, max_params: int, classes: int, image_size: int) -> str | N
         return f"network {name} has {params:,} parameters, more than {max_params:,}"
     smallest = PUBLISHED[name].smallest
     if image_size < smallest:
-        return f"network {name} reads images from {smallest} x {smallest} on, not {image_size} x {image_size}"
+        return f"network {name} needs at least {smallest} x {smallest} px, not {image_size} x {image_size}"
     return None
 
 
 def _check_smallest(study: Study, classes: int, image_size: int) -> None:
-    """Raises UsageError, naming the family that comes closest, where no student fits."""
+    """Raises UsageError, naming the family that comes closest, if no student fits."""
     smallest = {
         student.family: parameters_of(student)
         for student, _ in _corners(study, classes, image_size, min, max)
@@ -75,7 +75,7 @@ def _check_smallest(study: Study, classes: int, image_size: int) -> None:
 def _corners(
     study: Study, classes: int, image_size: int, extreme: Choose, other: Choose
 ) -> Iterator[tuple[StudentConfig, float]]:
-    """Of each family the student of width 1, all numbers at one end, and the `other` end of `fraction`."""
+    """For each family the student of width 1 with all numbers at one end and `fraction` at the `other`."""
     drawn = {field: _end(study.student, field, extreme) for field in study.student.record.model_fields}
     fraction = other(study.student.possible("fraction"))
     for family, space in study.families.items():
@@ -85,6 +85,6 @@ def _corners(
 
 
 def _end(space: Space, field: str, extreme: Choose) -> object:
-    """The greatest or least value of a number's field; of any other the first, since it changes no size."""
+    """The largest or smallest value of a number; of any other field the first, which changes no size."""
     values = space.possible(field)
     return extreme(values) if all(isinstance(value, int | float) for value in values) else values[0]

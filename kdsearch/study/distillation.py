@@ -1,4 +1,4 @@
-"""The distillation table of a study file: what the student learns from the teacher."""
+"""The table [distillation] of a study file: what the student learns from the teacher."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
@@ -22,18 +22,18 @@ def loss_names(loss: str) -> tuple[str, ...]:
 
 
 def known_loss(loss: str) -> str:
-    """`loss`, if it is `ce` or a sum of different known losses; the sum in the order of LOSSES."""
+    """Returns `loss`, `ce` or a sum of different losses in the order of LOSSES. Raises ValueError."""
     names = loss_names(loss)
     if unknown := [name for name in names if name not in LOSSES]:
         known = nearest_first(unknown[0], [NONE, *LOSSES])
         raise ValueError(f"{unknown[0]!r} is not a loss; known, nearest first: {known}, and sums with +")
     if len(set(names)) < len(names):
-        raise ValueError("a loss stands twice in the sum")
+        raise ValueError("a loss occurs twice in the sum")
     return "+".join(sorted(names, key=list(LOSSES).index)) or NONE
 
 
 def check_layers(loss: str, space: Space, hints: Mapping[str, object], teacher: str) -> None:
-    """Raises TeacherError where a loss that reads feature maps asks for one that the teacher lacks."""
+    """Raises TeacherError if a loss that reads feature maps asks for one that the teacher lacks."""
     if not hints:
         raise TeacherError(f"[losses.{loss}]: {teacher} has no feature maps; choose another teacher")
     for field, layer in _layers(space, LayerOf("teacher")):
@@ -43,15 +43,15 @@ def check_layers(loss: str, space: Space, hints: Mapping[str, object], teacher: 
 
 
 def check_student_layers(place: Place, space: Space, layers: list[str]) -> None:
-    """Raises StudyFileError where a loss reads a map that some student does not have."""
+    """Raises StudyFileError if a loss reads a map that some student does not have."""
     known = [*ANY, *layers]
     for field, layer in _layers(space, LayerOf("student")):
         if layer not in known:
-            raise place.error(f"{field} = {layer!r}: not in every student; in all: {', '.join(known)}")
+            raise place.error(f"{field} = {layer!r}: not every student has it; all have: {', '.join(known)}")
 
 
 def _layers(space: Space, mark: LayerOf) -> Iterator[tuple[str, str]]:
-    """Each setting that names a layer of that network, with each layer that it may name."""
+    """Each setting that names a layer of that network, with each of its possible values."""
     for name, field in space.record.model_fields.items():
         if mark in field.metadata:
             yield from ((name, layer) for layer in space.possible(name))
@@ -68,5 +68,5 @@ class Distillation(Record):
 
     @staticmethod
     def is_active(field: str, drawn: Mapping[str, Any]) -> bool:
-        """Whether a field means anything beside those drawn before it: without a loss nothing is weighed."""
+        """Whether a field has an effect beside the values drawn before it: without a loss alpha has none."""
         return field == "loss" or bool(loss_names(drawn["loss"]))

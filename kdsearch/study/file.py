@@ -91,11 +91,11 @@ class Study:
         }
 
     def replace(self, key: str, value: Any) -> "Study":
-        """The study of `tables` with another value or table at `table.key`. Raises StudyFileError."""
+        """A copy of the study with another value or table at `table.key`. Raises StudyFileError."""
         return Study(_replaced(self.file, self.tables, key, value), self.file)
 
     def _check(self, file: str) -> None:
-        """Raises StudyFileError where tables that are right by themselves do not go together."""
+        """Raises StudyFileError if tables that are valid alone contradict each other."""
         finish, shortest = max(self.training.possible("finish_epochs")), min(self.training.possible("epochs"))
         if finish >= shortest:
             raise Place(file, "training").error(
@@ -108,7 +108,7 @@ class Study:
 
     @property
     def hint_losses(self) -> tuple[str, ...]:
-        """The losses that read feature maps, which no view holds: for them a teacher answers live."""
+        """The losses that read feature maps, which no view holds: for them the worker runs the teacher."""
         return tuple(name for name in self.losses if "hints" in LOSSES[name].reads)
 
     @property
@@ -195,7 +195,7 @@ def _nested(
 def load_study(name: str, values: Mapping[str, Any]) -> Study:
     """The shipped study of that name, or the one in that TOML file, with other `values` by their `table.key`.
 
-    Raises StudyFileError; for a name, too, that a study of an earlier version may have.
+    Raises StudyFileError, also for a bad name, although a study of an earlier version may have it.
     """
     file, text = _read(name)
     try:
@@ -226,7 +226,7 @@ def _read(name: str) -> tuple[str, str]:
 
 
 def _replaced(file: str, tables: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """The tables with `value` at `table.key`; those given stay as they are."""
+    """A copy of the tables with `value` at `table.key`."""
     *path, last = key.split(".")
     table = whole = dict(tables)
     for part in path:

@@ -1,4 +1,4 @@
-"""The tables of a study file that hold for the whole study."""
+"""The tables of a study file that are the same for the whole study."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -38,7 +38,7 @@ class TeacherConfig(Record):
 
 
 class PublishedResult(Record):
-    """What a study reproduces, and how well that went there."""
+    """The recipe that a study reproduces, and its published result."""
 
     recipe: str = ""
     result: str = ""
@@ -53,14 +53,14 @@ class SearchConfig(Record):
 
 
 def auto_or_number(workers: object) -> object:
-    """`workers`, if it says how many."""
+    """Returns `workers` if it is `auto` or a number of at least 1. Raises ValueError."""
     if not re.fullmatch(r"auto|[1-9]\d*", str(workers)):
-        raise ValueError('must be "auto", or a number from 1 on as text, such as "4"')
+        raise ValueError('must be "auto", or a number of at least 1 as text, such as "4"')
     return str(workers)
 
 
 class RunConfig(Record):
-    """What may differ between two runs of one study."""
+    """The settings that may differ between two runs of one study."""
 
     trials: Annotated[int, Field(ge=1)] = 100
     workers: Annotated[str, BeforeValidator(auto_or_number)] = "auto"

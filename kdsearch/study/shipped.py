@@ -8,7 +8,7 @@ from kdsearch.config import Record
 
 
 class ShippedStudy(Record):
-    """What a shipped study file says of itself."""
+    """The description of a shipped study file."""
 
     name: str
     description: str
@@ -17,14 +17,14 @@ class ShippedStudy(Record):
 
 
 def shipped() -> dict[str, str]:
-    """Name to TOML text, in alphabetical order."""
+    """The TOML text of each shipped study by its name, in alphabetical order."""
     found = (each for each in files("kdsearch.studies").iterdir() if each.name.endswith(".toml"))
     texts = {Path(each.name).stem: each.read_text(encoding="utf-8") for each in found}
     return dict(sorted(texts.items()))
 
 
 def shipped_studies() -> list[ShippedStudy]:
-    """All of them; those that reproduce nothing first."""
+    """All shipped studies; recipes come last."""
     tables = {name: tomllib.loads(text) for name, text in shipped().items()}
     studies = [
         ShippedStudy(

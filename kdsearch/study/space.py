@@ -1,4 +1,4 @@
-"""One table of a study file: which fields are fixed, which are searched, and over what."""
+"""One table of a study file: its fixed fields, and the ranges of its searched ones."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ R = TypeVar("R", bound=Record)
 
 
 class Place(NamedTuple):
-    """Where a value stands, for messages: the study file's name and the table."""
+    """The place of a value, for messages: the study file's name and the table."""
 
     file: str
     table: str
@@ -55,7 +55,7 @@ class Space:
         self.record, self.fixed, self.searched = record, dict(fixed), dict(searched)
 
     def make(self, sampled: Mapping[str, Any]) -> Any:
-        """The record with the fixed values and those sampled; fields given by neither keep their default."""
+        """The record with the fixed and the sampled values; all other fields keep their default."""
         return self.record(**{**self.fixed, **sampled})
 
     def possible(self, field: str) -> tuple[Any, ...]:
@@ -104,7 +104,7 @@ def _read_field(place: Place, name: str, field: FieldInfo, given: Any) -> Any:
             raise place.error(f"{name} = []: a choice needs at least one value")
         values = tuple(_valid(place, name, field, value) for value in given)
         if twice := [value for i, value in enumerate(values) if value in values[:i]]:
-            raise place.error(f"{name}: {twice[0]!r} stands twice among the choices")
+            raise place.error(f"{name}: {twice[0]!r} occurs twice among the choices")
         return Choices(values) if len(values) > 1 else values[0]
     if isinstance(given, dict):
         return _read_range(place, name, field, given)

@@ -1,4 +1,4 @@
-"""The teachers of a study: one, or several of which each trial has one or the average of some."""
+"""The teachers of a study: one, or several; a trial then learns from one of them or from an average."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ ONLY = "teacher"  # the name of the teacher of a study that has no table [teache
 
 
 def members(teacher: str) -> tuple[str, ...]:
-    """The names in a sum such as `a+b`, whose answers are averaged."""
+    """The names in a sum such as `a+b`, whose outputs are averaged."""
     return tuple(teacher.split("+"))
 
 
@@ -22,19 +22,19 @@ def in_order(teacher: str) -> str:
 
 
 def place_of(name: str) -> str:
-    """The table of the study file that a teacher is described in."""
+    """The table of the study file that describes a teacher."""
     return ONLY if name == ONLY else f"teachers.{name}"
 
 
 def label(name: str, model: str) -> str:
-    """What a user is told of a teacher: its network, after its name where it has one of its own."""
+    """A teacher's name for messages: its network, after its own name if it has one."""
     return model if name == ONLY else f"{name} ({model})"
 
 
 def read_teachers(file: str, common: TeacherConfig, tables: Mapping[str, Any]) -> dict[str, TeacherConfig]:
     """The teachers by name, in alphabetical order: those of `tables`, else `common` alone.
 
-    What a table leaves out is taken from `common`. Raises StudyFileError.
+    A key that a table leaves out has its value from `common`. Raises StudyFileError.
     """
     if not tables:
         return {ONLY: common}
@@ -55,7 +55,7 @@ def read_teachers(file: str, common: TeacherConfig, tables: Mapping[str, Any]) -
 
 
 def check_listed(file: str, chosen: Sequence[str], known: Sequence[str], hints: Sequence[str]) -> None:
-    """Raises StudyFileError where the trials' teachers are not those of the study.
+    """Raises StudyFileError if the trials' teachers are not those of the study.
 
     `chosen` are the values of distillation.teacher, `hints` the losses that read feature maps: an average has
     none.
@@ -69,7 +69,7 @@ def check_listed(file: str, chosen: Sequence[str], known: Sequence[str], hints: 
                 f"teacher = {teacher!r}: no teacher {unknown[0]!r}; known, nearest first: {named}"
             )
         if len(set(names)) < len(names):
-            raise place.error(f"teacher = {teacher!r}: a teacher stands twice in the sum")
+            raise place.error(f"teacher = {teacher!r}: a teacher occurs twice in the sum")
         if len(names) > 1 and hints:
             raise place.error(
                 f"teacher = {teacher!r}: {hints[0]} reads a feature map, which an average of teachers does "

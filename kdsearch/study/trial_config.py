@@ -1,4 +1,4 @@
-"""What one trial trains: a draw from the study's spaces."""
+"""The config of one trial: a draw from the study's spaces."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from kdsearch.study.teachers import ONLY, members
 
 
 class TrialConfig(Record):
-    """Student, losses and training settings; JSON-able, and everything but seed and data."""
+    """Student, losses and training settings of a trial: JSON-able, and complete except for seed and data."""
 
     student: NetworkConfig
     loss: str = NONE
@@ -27,16 +27,16 @@ class TrialConfig(Record):
 
     @property
     def key(self) -> str:
-        """The same for two trials exactly when they would train the same."""
+        """A hash that is equal for two trials exactly if their trainings are."""
         return digest(self.model_dump(mode="json"))
 
     @property
     def teachers(self) -> tuple[str, ...]:
-        """The names of those it learns from."""
+        """The names of the teachers from which the trial learns."""
         return members(self.teacher) if self.losses else ()
 
     def objective(self, teacher: Shapes) -> Objective:
-        """The objective, with losses of its own."""
+        """A new objective, with new losses."""
         student = student_shapes(self.student)
         losses = []
         for name, settings in self.losses.items():

@@ -88,7 +88,7 @@ class Target(NamedTuple):
         if self.path.is_dir():
             raise UsageError(f"--out {self.path}: is a folder; name a file")
         if self.path.exists() and not self.force:
-            raise UsageError(f"{self.path}: is there already; --force replaces it, --out names another file")
+            raise UsageError(f"{self.path}: exists already; --force replaces it, --out names another file")
         check_writable(self.path.parent, "let --out name a file in another folder")
 
     def write(self, content: bytes) -> Path:
@@ -182,7 +182,7 @@ def _one_of(study: Study, name: str | None) -> str:
             raise UsageError(f"study {study.name!r} has several teachers: {names}; name one with --teacher")
         return next(iter(study.teachers))
     if name not in study.teachers:
-        raise UsageError(f"--teacher {name}: study {study.name!r} has none of that name; there are: {names}")
+        raise UsageError(f"--teacher {name}: study {study.name!r} has no such teacher, only {names}")
     return name
 
 

@@ -1,4 +1,4 @@
-"""A study's teachers: made once, then kept with the study."""
+"""A study's teachers: trained or read once, then kept with the study."""
 
 import os
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from kdsearch.teachers.taught import (
 
 
 class Ready(NamedTuple):
-    """A teacher that is ready to answer, with what is known of it."""
+    """A trained teacher and its facts."""
 
     network: Teacher
     facts: TeacherFacts
@@ -40,10 +40,10 @@ class Ready(NamedTuple):
 def check_teachers(
     study: Study, sets: SearchSets, device: torch.device, progress: Progress, names: Sequence[str] = ()
 ) -> list[int]:
-    """Raises TeacherError for what can be known before a teacher is trained, and a study is created with it.
+    """Raises TeacherError for mistakes that can be seen before a teacher is trained and a study created.
 
-    Of all teachers that the study needs, or of those in `names`; returns the widths of their embeddings.
-    Downloads what one starts from.
+    Checks all teachers that the study needs, or those in `names`; returns the widths of their embeddings.
+    Downloads the weights from which one starts.
     """
     embeddings = []
     for name in names or needed(study):
@@ -66,9 +66,9 @@ def prepare_teachers(
 ) -> dict[str, Ready]:
     """The study's teachers by name, on `device`, frozen, in evaluation mode.
 
-    The first to come trains them or reads their checkpoints and writes them into the record; everyone else,
-    on any machine, reads them there and runs them no more. None is needed where no trial learns from one.
-    Raises TeacherError for what does not fit, and IdentityError for a checkpoint that is not the study's.
+    The first process trains them or reads their checkpoints and writes them into the record; all others, on
+    any machine, read them there. There are none if no trial learns from a teacher. Raises TeacherError for
+    weights that do not fit, and IdentityError for a checkpoint that is not the study's.
     """
     lessons = [Lesson(study, name, sets, device, progress) for name in needed(study)]
     networks = [checked(lesson) for lesson in lessons]
@@ -79,7 +79,7 @@ def prepare_teachers(
 
 
 def checked(lesson: Lesson) -> Teacher:
-    """The untrained teacher. Raises TeacherError where students may be larger, or ask for hints it lacks."""
+    """The untrained teacher. Raises TeacherError if students may be larger, or ask for hints it lacks."""
     study, config = lesson.study, lesson.config
     teacher = lesson.network()
     parameters = count_parameters(teacher)
@@ -95,7 +95,7 @@ def checked(lesson: Lesson) -> Teacher:
 
 
 def _prepared(lesson: Lesson, teacher: Teacher, record: StudyRecord) -> Ready:
-    """The teacher as it is stored now: another machine may have been first."""
+    """Stores the teacher and reads it back: another machine may have been first."""
     name, checkpoint = lesson.name, lesson.config.checkpoint
     stored = record.file(weights_file(name))
     if stored is None:
@@ -119,13 +119,13 @@ def _check_same(lesson: Lesson, stored: bytes) -> None:
 
 
 def _store(record: StudyRecord, lesson: Lesson, made: Taught) -> None:
-    """Facts first: whoever finds the weights finds theirs, whenever the writer died."""
+    """Writes the facts before the weights: weights never exist without them, even if the writer died."""
     record.put_file(_facts_file(lesson.name, made.facts.fingerprint), made.facts.model_dump_json().encode())
     record.put_file(weights_file(lesson.name), made.weights)
 
 
 def _keep_curve(record: StudyRecord, lesson: Lesson, facts: TeacherFacts) -> None:
-    """The curve of the weights that are kept: two machines may have trained the teacher at once."""
+    """Keeps only the curve of the stored weights: two machines may have trained the teacher at once."""
     place = list(lesson.study.teachers).index(lesson.name)
     run = Run(TEACHER, place, 0)
     if record.epochs(run) != list(facts.curve):

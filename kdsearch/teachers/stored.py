@@ -1,4 +1,4 @@
-"""The study's teachers as the record keeps them."""
+"""The study's teachers in the record."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""How a teacher comes by its weights: from a checkpoint, or by training, once on each machine."""
+"""Gets a teacher's weights: from a checkpoint, or by training, once on each machine."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ class Taught(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """One of a study's teachers, and all that it is made from."""
+    """One of a study's teachers, and all inputs of its training."""
 
     study: Study
     name: str
@@ -58,12 +58,12 @@ class Lesson(NamedTuple):
 
     @property
     def task(self) -> str:
-        """What progress calls it."""
+        """Its name in the progress."""
         return "teacher" if self.name == ONLY else f"teacher {self.name}"
 
     @property
     def seed(self) -> int:
-        """Of its weights and its batches."""
+        """The seed of its weights and its batches."""
         return teacher_seed(self.study, self.name)
 
     def network(self, *, from_pretrained: bool = False) -> Teacher:
@@ -77,12 +77,12 @@ class Lesson(NamedTuple):
 
 
 def teacher_seed(study: Study, name: str) -> int:
-    """Two teachers with the same settings are two, not one."""
+    """A seed from the name: two teachers with the same settings start from different weights."""
     return derived_seed(study.seed, "teacher", *(() if name == ONLY else (name,)))
 
 
 def answer(teacher: nn.Module, images: Tensor) -> Outputs:
-    """A teacher answers with Outputs by itself."""
+    """The output that a Training expects, which for a teacher is its Outputs unchanged."""
     outputs: Outputs = teacher(images)
     return outputs
 
@@ -106,22 +106,24 @@ def from_checkpoint(lesson: Lesson) -> Taught:
     teacher = read_checkpoint(lesson)
     score = scored(lesson, teacher)
     if not isfinite(score.loss):
-        raise TeacherError(f"{lesson.config.checkpoint}: its answers to the validation images are not finite")
+        raise TeacherError(
+            f"{lesson.config.checkpoint}: outputs for the validation images are not finite; give another file"
+        )
     return _taught(lesson, teacher, Path(lesson.config.checkpoint or "").name, score.accuracy)
 
 
 def scored(lesson: Lesson, teacher: Teacher) -> Score:
-    """What the validation images say of a teacher."""
+    """The teacher's score on the validation images."""
     return evaluate(teacher.to(lesson.device), answer, *_labelled(lesson.sets.validation, lesson.device))
 
 
 def cache_entry(lesson: Lesson) -> Path:
-    """Where the trained teacher lies, once it has been trained."""
+    """The cache entry of the trained teacher, whether it exists or not."""
     return entry_of(lesson.study, lesson.name, lesson.sets.fingerprint, lesson.device.type)
 
 
 def entry_of(study: Study, name: str, images: str, device: str) -> Path:
-    """Where a study's teacher lies that was trained on images of this fingerprint, on such a device."""
+    """The cache entry of a teacher that was trained on images of this fingerprint, on this kind of device."""
     settings = study.teachers[name].model_dump(exclude={"checkpoint", "allow_smaller"})
     augmentation = study.augmentation.model_dump(), Augmentation.VERSION
     return entry(
@@ -130,16 +132,16 @@ def entry_of(study: Study, name: str, images: str, device: str) -> Path:
 
 
 def read_entry(path: Path) -> Taught:
-    """What is in a cache entry, proved. Raises CacheDamagedError."""
+    """Reads and checks a cache entry. Raises CacheDamagedError."""
     check(path, wholly=True)
     facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
     return Taught((path / WEIGHTS).read_bytes(), TeacherFacts.model_validate(facts))
 
 
 def trained_once(lesson: Lesson) -> Taught:
-    """From the cache, where another study has trained the same teacher on the same data, else trained now.
+    """The teacher from the cache, if it was trained there on the same data, else trained now.
 
-    Raises KdsearchError before the training where the disk has no room for it.
+    Raises KdsearchError before the training if the disk has no room for it.
     """
     path = cache_entry(lesson)
     with locked(path):

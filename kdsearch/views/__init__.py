@@ -1,1 +1,1 @@
-"""Views: augmented copies of the training set with the teacher's answers, made once, shared by all trials."""
+"""Views: augmented copies of the training set with the teachers' outputs, made once for all trials."""

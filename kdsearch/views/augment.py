@@ -1,4 +1,4 @@
-"""Random changes to training images, drawn for each image by itself."""
+"""Random changes to training images, drawn for each image separately."""
 
 import kornia.augmentation as kornia
 import torch

@@ -1,4 +1,4 @@
-"""The view bank on disk, as those see it who train: memory-mapped, read only."""
+"""The view bank on disk, memory-mapped and read only, for training processes."""
 
 import os
 from collections.abc import Sequence
@@ -17,34 +17,34 @@ from kdsearch.outputs import Shapes
 
 
 class Answers(NamedTuple):
-    """What one teacher says of the N images of a view."""
+    """One teacher's outputs for the N images of a view."""
 
     logits: Tensor  # float16, or float32 where a number is too large for that, N x K
     embedding: Tensor  # likewise, N x D
 
 
 class View(NamedTuple):
-    """One augmented copy of the training set of N images, and the answers to it by the teachers' names."""
+    """One augmented copy of the training set of N images, with each teacher's outputs by its name."""
 
     images: Tensor  # uint8, N x C x H x W
     answers: dict[str, Answers]
 
     @property
     def nbytes(self) -> int:
-        """The size of pixels and answers."""
+        """The bytes of pixels and outputs."""
         answers = (field for stored in self.answers.values() for field in stored)
         return self.images.nbytes + sum(field.nbytes for field in answers)
 
 
 class Answering(Record):
-    """The sizes of one teacher's answers, besides the number of classes."""
+    """The sizes of one teacher's outputs, besides the number of classes."""
 
     embedding: int
     hints: dict[str, tuple[int, ...]] = Field(default_factory=dict)  # not stored: the teacher answers anew
 
 
 class ViewBank(Record):
-    """Where the views of a study lie, how many they are to be, and its teachers by name."""
+    """The folder of a study's views, their number, and its teachers by name."""
 
     folder: Path
     count: int
@@ -52,7 +52,7 @@ class ViewBank(Record):
     teachers: dict[str, Answering]
 
     def shapes(self, names: Sequence[str]) -> Shapes:
-        """Of these teachers' common answer, which losses see: an average has no hints."""
+        """The sizes of these teachers' common output, which losses see: an average has no hints."""
         found = [self.teachers[name] for name in names]
         hints = found[0].hints if len(found) == 1 else {}
         return Shapes(self.classes, sum(each.embedding for each in found), hints)
@@ -66,15 +66,15 @@ class ViewBank(Record):
         return self.path(number).exists()
 
     def is_left(self, number: int) -> bool:
-        """Whether a process makes or proves a later view than `number` just now: it is done with this one."""
+        """Whether a process makes or checks a later view now, and so is done with view `number`."""
         return any(in_making(self.path(later)) for later in range(number + 1, self.count))
 
     def view(self, number: int) -> View:
-        """View `number`, proved once a process. Raises CacheDamagedError where it is not there or damaged."""
+        """View `number`, proved once a process. Raises CacheDamagedError if it is not there or damaged."""
         return open_view(self.path(number), tuple(self.teachers))
 
     def read_ahead(self, number: int, rows: slice) -> None:
-        """Has the system read the pixels of these rows in order, before they are asked for in another one."""
+        """Makes the system read the pixels of these rows in order, before batches read them otherwise."""
         if not hasattr(os, "posix_fadvise"):
             return
         with suppress(OSError), (self.path(number) / "images.npy").open("rb") as file:
@@ -91,7 +91,7 @@ class ViewBank(Record):
 
 @cache
 def open_view(path: Path, teachers: tuple[str, ...]) -> View:
-    """Proves a view and maps its files into memory; the pages are shared by all processes that read them.
+    """Compares a view with its checksums and maps its files into memory, which all processes share.
 
     Raises CacheDamagedError.
     """

@@ -14,7 +14,7 @@ from kdsearch.views.bank import Answers, View, ViewBank
 
 
 class Batch(NamedTuple):
-    """B training images with what the teacher said of exactly these pixels."""
+    """B training images with the teacher's outputs for exactly these pixels."""
 
     images: Tensor  # uint8, B x C x H x W
     labels: Tensor  # int64, B
@@ -22,7 +22,7 @@ class Batch(NamedTuple):
 
 
 class Batches(Protocol):
-    """Where a training gets its batches."""
+    """The interface from which a training gets its batches."""
 
     @property
     def steps(self) -> int:
@@ -39,9 +39,9 @@ def derived_seed(*parts: object) -> int:
 
 
 def steps_of(images: int, batch_size: int) -> int:
-    """Batches an epoch: as few as hold all images, and none of a single one, which has no batch statistics.
+    """Batches an epoch: as few as hold all images, and none with a single one, which has no batch statistics.
 
-    So of an odd number of images in batches of two, one batch has three.
+    So with an odd number of images and batches of two, one batch has three.
     """
     return max(1, min(-(-images // batch_size), images // 2))
 
@@ -49,9 +49,9 @@ def steps_of(images: int, batch_size: int) -> int:
 def shuffled(images: int, steps: int, seed: int, epoch: int, *, window: int = WINDOW) -> tuple[Tensor, ...]:
     """The indices of one epoch's batches: each image once, in sizes that differ by at most one.
 
-    One size where the images divide evenly: every other size costs a set of compiled kernels. The larger
-    batches come first. Of a set of more than `window` images one window after the other is shuffled, in
-    random order, so that it is read from the disk in whole pieces.
+    If the images divide evenly, all have one size: every other size costs a set of compiled kernels. The
+    larger batches come first. A set larger than `window` is shuffled within windows that come in random order,
+    so that it is read from the disk in whole pieces.
     """
     generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))
     windows = torch.split(torch.arange(images), window)
@@ -65,9 +65,9 @@ def shuffled(images: int, steps: int, seed: int, epoch: int, *, window: int = WI
 class ViewBatches:
     """Epoch e reads view e mod V of the bank, waiting for it where it is still being made.
 
-    Several `teachers` answer as one: with the mean of their logits, and their embeddings side by side. Of the
-    outputs only those that `reads` names are read from the disk; the others are empty. Hints are not stored:
-    `live` answers with them, from the view's pixels.
+    Several `teachers` give one output: the mean of their logits, and their embeddings side by side. Only the
+    outputs that `reads` names are read from the disk; the others are empty. Hints are not stored: `live`
+    computes them from the view's pixels.
     """
 
     def __init__(
@@ -109,9 +109,9 @@ class ViewBatches:
             yield Batch(images, self.labels[here], Outputs(logits, embedding, hints))
 
     def _placed(self, view: View) -> View:
-        """The view on the GPU, where that had room for the first one; else as it is.
+        """The view on the GPU, if that had room for the first one, else unchanged.
 
-        All views have one size, so a training settles this once: every epoch then takes as long.
+        All views have one size, so a training decides this once, and every epoch takes the same time.
         """
         device = self.labels.device
         if self.resident is None:
@@ -124,7 +124,7 @@ class ViewBatches:
         return View(view.images.to(device), answers)
 
     def _answers(self, view: View, field: str, rows: Tensor) -> list[Tensor]:
-        """Each teacher's to these images, float32; none where no loss reads them."""
+        """Each teacher's outputs for these images, float32; empty if no loss reads them."""
         names = self.teachers if field in self.reads else ()
         stored = (getattr(view.answers[name], field) for name in names)
         return [moved(answer.index_select(0, rows), self.labels.device).float() for answer in stored]

@@ -1,4 +1,4 @@
-"""Making the views of a bank, in order, each once per machine."""
+"""Makes the views of a bank in order, each once per machine."""
 
 import shutil
 from collections.abc import Collection, Mapping
@@ -27,14 +27,14 @@ VERSION = 3  # part of the cache key: raise it when a view's files change
 
 
 def view_bytes(images: Tensor, classes: int, embeddings: Collection[int]) -> int:
-    """The size of one view on disk: pixels, and each teacher's answers in half precision."""
+    """The size of one view on disk: pixels, and each teacher's outputs in half precision."""
     return images.numel() + 2 * len(images) * (classes * len(embeddings) + sum(embeddings))
 
 
 def affordable_views(config: ViewsConfig, size: int, epochs: int) -> int:
-    """How many views of `size` bytes a new study gets: no more than it has epochs, or than fit.
+    """The number of views of `size` bytes for a new study: at most its epochs, and as many as fit.
 
-    Raises UsageError where not even one fits into `bank_gib` and half the free disk.
+    Raises UsageError if not even one fits into `bank_gib` and half the free disk.
     """
     root = cache_root()
     root.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def affordable_views(config: ViewsConfig, size: int, epochs: int) -> int:
 
 
 def bank_folder(*origin: object, device: torch.device) -> Path:
-    """Where the views of one origin lie; the code and the device that make them are part of it."""
+    """The folder of views with the same inputs, among them the version of the code and the kind of device."""
     return entry("views", digest(origin, Augmentation.VERSION, CHUNK, VERSION, device.type))
 
 
@@ -67,9 +67,9 @@ class ViewBuilder:
         self.pixels = PIXELS
 
     def build(self, number: int, progress: Progress) -> None:
-        """Makes view `number` unless this machine has it, and it is proved; a second process waits.
+        """Makes view `number` unless this machine has a sound one; a second process waits.
 
-        Raises TeacherError where an answer is not finite.
+        Raises TeacherError if an answer is not finite.
         """
         path = self.bank.path(number)
         with locked(path):
@@ -81,9 +81,9 @@ class ViewBuilder:
 
     @torch.inference_mode()
     def gap(self, number: int, count: int) -> float:
-        """Makes `count` random rows of view `number` again; how far its logits are from what is stored.
+        """Makes `count` random rows of view `number` again; returns the difference to the stored logits.
 
-        The largest difference, over the largest logit or 1; infinite where a pixel differs.
+        It is the largest difference, divided by the largest logit or 1; infinite if a pixel differs.
         """
         view = self.bank.view(number)
         chunks = self._chunks()
@@ -121,7 +121,7 @@ class ViewBuilder:
             progress.step(task, where.stop, len(self.images))
 
     def _chunks(self) -> tuple[Tensor, ...]:
-        """The rows that are augmented together."""
+        """Splits the rows into chunks that are augmented together."""
         return torch.split(torch.arange(len(self.images)), CHUNK)
 
     def _pixels(self, number: int, chunk: int, rows: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class ViewBuilder:
 
 
 class Column:
-    """The file of one field of a teacher's answers: float16, or float32 if a number is too large for that."""
+    """The file of one field of a teacher's outputs: float16, or float32 if a number is too large for that."""
 
     def __init__(self, path: Path, shape: tuple[int, int]) -> None:
         self.path = path
@@ -148,7 +148,7 @@ class Column:
 def _check_finite(numbers: Tensor, what: str) -> None:
     if not numbers.isfinite().all():
         raise TeacherError(
-            f"{what} are not all finite, so no student can learn from it; lower its learning_rate, "
+            f"{what} are not all finite, so no student can learn from them; lower its learning_rate, "
             "or give another checkpoint"
         )
 

@@ -1,4 +1,4 @@
-"""Batches augmented anew in each epoch, for networks that train without a view bank: teachers."""
+"""Batches with a new augmentation in each epoch, for teachers, which train without a view bank."""
 
 from collections.abc import Iterator
 
@@ -10,9 +10,9 @@ from kdsearch.views.batches import Batch, derived_seed, shuffled, steps_of
 
 
 class FreshBatches:
-    """Augmented training images without a teacher's answers, on the labels' device.
+    """Augmented training images without a teacher's outputs, on the labels' device.
 
-    The images may lie elsewhere, where that device has no room for them.
+    The images may be on the CPU if that device has no room for them.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a study says of its views; apart from the code, which training processes do not load."""
+"""The tables of a study file about views, separate from the code that training processes do not load."""
 
 from typing import Annotated, Literal
 

@@ -44,7 +44,7 @@ def told(tmp_path):
 
 def test_a_recipe_is_trained_once_shown_and_exported(told):
     out, progress = told("train", "mine.toml")
-    assert "network s0-first reads images from 72 x 72 on, not 16 x 16: left out" in progress
+    assert "network s0-first needs at least 72 x 72 px, not 16 x 16: left out" in progress
     assert "teacher 1/1" in progress
     here, published = out.splitlines()[-2:]
     assert here.startswith("Here: validation ")

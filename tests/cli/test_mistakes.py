@@ -189,7 +189,7 @@ def test_a_study_of_an_earlier_version_that_is_called_dot_dot_opens_and_exports_
     odd = Study({**before.tables, "name": ".."}, "odd.toml")
     create(url, odd).set_user_attr("target", 5)
     code, lines = told("export-best", "--storage", url, "--force")
-    assert (code, lines) == (2, ["Error: study '..': its name can be no folder's; name one with --out"])
+    assert (code, lines) == (2, ["Error: study '..': no folder can have its name; name a folder with --out"])
     assert told("status", "--storage", url)[0] == 0
     assert {path.name.partition(".db")[0] for path in tmp_path.iterdir()} == {"here", "odd"}
 
@@ -209,8 +209,8 @@ def test_a_study_is_not_deleted_without_a_yes(untrained):
 @pytest.mark.parametrize(
     ("asked", "answer"),
     [
-        (["s5"], "'s5' is no trial's number and no network; networks: s0-first, "),
-        (["s0-first", "--image-size", "32"], "s0-first reads images from 72 x 72 on; --image-size says 32"),
+        (["s5"], "'s5' is neither a trial's number nor a network: s0-first, "),
+        (["s0-first", "--image-size", "32"], "s0-first needs images of at least 72 x 72; --image-size is 32"),
     ],
 )
 def test_a_network_that_cannot_be_shown_says_why(asked, answer):

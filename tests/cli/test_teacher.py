@@ -77,7 +77,7 @@ def test_a_trained_teacher_is_cached_written_and_scored_again_without_a_study(he
 def test_a_file_is_only_replaced_if_that_is_said():
     told("train", "mine.toml", "-q", "--out", "t.safetensors")
     line = refused("train", "mine.toml", "-q", "--out", "t.safetensors")
-    assert line == "Error: t.safetensors: is there already; --force replaces it, --out names another file"
+    assert line == "Error: t.safetensors: exists already; --force replaces it, --out names another file"
     told("train", "mine.toml", "-q", "--out", "t.safetensors", "--force")
     assert refused("train", "mine.toml", "--out", "t.pt").endswith("the name must end in .safetensors")
 
@@ -85,7 +85,7 @@ def test_a_file_is_only_replaced_if_that_is_said():
 def test_of_several_teachers_each_is_trained_and_one_is_named_for_a_file():
     line = refused("train", "two.toml", "-q", "--out", "b.safetensors")
     assert line == "Error: study 'two' has several teachers: a, b; name one with --teacher"
-    assert "there are: a, b" in refused("train", "two.toml", "-q", "--teacher", "c")
+    assert "no such teacher, only a, b" in refused("train", "two.toml", "-q", "--teacher", "c")
     told("train", "two.toml", "-q", "--teacher", "b", "--out", "b.safetensors")
     assert "the teacher a (mobilenet_v3_small) of two.toml has not" in refused("evaluate", "two.toml", "-q")
     lines = told("train", "two.toml", "-q").splitlines()
@@ -163,7 +163,7 @@ def test_weights_that_are_not_finite_are_refused(here):
     state["classifier.3.bias"] = torch.full((10,), torch.nan)
     torch.save(state, here / "nan.pt")
     line = refused("import", "nan.pt", "mine.toml")
-    assert line.endswith("nan.pt: its answers to the validation images are not finite")
+    assert line.endswith("nan.pt: outputs for the validation images are not finite; give another file")
 
 
 def test_the_list_passes_over_what_is_no_whole_teacher(here, monkeypatch):
@@ -202,6 +202,6 @@ def test_a_file_that_appears_during_the_training_is_kept(here):
     target = Target(Path("t.safetensors"), False)
     target.check()
     (here / "t.safetensors").write_bytes(b"of somebody else")
-    with pytest.raises(UsageError, match="is there already; --force replaces it"):
+    with pytest.raises(UsageError, match="exists already; --force replaces it"):
         target.write(b"ours")
     assert (here / "t.safetensors").read_bytes() == b"of somebody else"

@@ -64,7 +64,7 @@ def test_a_damaged_download_is_said_in_a_line_and_fetched_again(served, damage, 
     path = located(archive(url + "set.bin"), None, heard)
     damage(path)
     assert located(archive(url + "set.bin"), None, heard).read_bytes() == CONTENT
-    assert heard.said == [f"{path}: damaged; removed, to be downloaded anew"]
+    assert heard.said == [f"{path}: damaged; removed, kdsearch downloads it again"]
     assert located(archive(), None, heard) == path
 
 

@@ -66,7 +66,7 @@ def test_two_folders_of_one_split_are_named(tmp_path, draw_images, names):
 def test_a_split_that_is_a_broken_link_is_not_taken_for_none(tmp_path, draw_images):
     draw_images(tmp_path, "train/cat/a.png")
     (tmp_path / "val").symlink_to("gone")
-    with pytest.raises(DataError, match=r"val: is a link that leads nowhere; mend or remove it$"):
+    with pytest.raises(DataError, match=r"val: is a link that leads nowhere; repair or remove it$"):
         layout(tmp_path)
 
 
@@ -136,8 +136,8 @@ def test_what_a_folder_holds_instead_of_images_is_said(tmp_path, draw_images):
         (tmp_path / "dog" / name).write_bytes(b"")
     with pytest.raises(
         DataError,
-        match=r"'dog' has no images but 3 files not named like an image \(.heic 2, no suffix 1\); read are .*"
-        r"\.jfif, .*; add some",
+        match=r"'dog' has no images but 3 files not named like an image \(.heic 2, no suffix 1\); "
+        r"kdsearch reads .*\.jfif, .*; add some",
     ):
         listing(tmp_path, tmp_path)
 
@@ -152,7 +152,7 @@ def test_an_empty_folder_beside_numbered_files_is_no_class(tmp_path, draw_images
 
 def test_numbered_files_beside_class_folders_can_be_understood_in_two_ways(tmp_path, draw_images):
     draw_images(tmp_path, "0_1.png", "1_1.png", "cat/a.png")
-    with pytest.raises(DataError, match=r"'0_1\.png' tell their class by name, and folders such as 'cat'"):
+    with pytest.raises(DataError, match=r"'0_1\.png' have their class in the name, .* such as 'cat'"):
         listing(tmp_path, tmp_path)
 
 
@@ -173,7 +173,7 @@ def test_files_that_are_no_images_are_passed_over_aloud(tmp_path, draw_images):
 def test_a_link_to_the_parent_is_no_class(tmp_path, draw_images, target):
     root = draw_images(tmp_path / "pets", "cat/a.png", "dog/a.png")
     (root / "all").symlink_to(target)
-    with pytest.raises(DataError, match=r"all: is a link to a folder that it lies in; remove it$"):
+    with pytest.raises(DataError, match=r"all: is a link to a folder above it; remove it$"):
         listing(root, root)
 
 
@@ -187,7 +187,7 @@ def test_two_classes_that_are_one_folder_are_named(tmp_path, draw_images):
 def test_a_class_that_is_a_broken_link_is_not_left_out_in_silence(tmp_path, draw_images):
     draw_images(tmp_path, "cat/a.png", "dog/a.png")
     (tmp_path / "hound").symlink_to("gone")
-    with pytest.raises(DataError, match=r"hound: is a link that leads nowhere; mend or remove it$"):
+    with pytest.raises(DataError, match=r"hound: is a link that leads nowhere; repair or remove it$"):
         listing(tmp_path, tmp_path)
 
 
@@ -219,7 +219,7 @@ def test_an_empty_class_is_named(tmp_path, draw_images):
 
 def test_a_file_name_without_a_class_is_named(tmp_path, draw_images):
     draw_images(tmp_path, "0_1.png", "0002.png")
-    with pytest.raises(DataError, match=r"0002\.png: its name tells no class.*expected CLASS_ID"):
+    with pytest.raises(DataError, match=r"0002\.png: its name has no class.*expected CLASS_ID"):
         files(tmp_path)
 
 

@@ -32,7 +32,7 @@ def test_a_search_opens_no_test_image(food, progress):
 def test_test_files_without_a_class_in_the_name_have_no_labels(food, progress, draw_images):
     draw_images(food, "evaluation/0007.png")
     assert len(load_search_sets(config(food), 0, progress).train) == 33
-    with pytest.raises(DataError, match=r"0007\.png: its name tells no class, so it has no label"):
+    with pytest.raises(DataError, match=r"0007\.png: its name has no class, so it has no label"):
         load_test_set(config(food), 0, progress)
 
 
@@ -109,7 +109,7 @@ def test_one_line_says_what_was_left_out_and_says_it_again(food, progress):
         load_search_sets(config(food, skip_corrupt=True), 0, progress)
     line = (
         "left out: training: 3 files not named like an image (.txt 2, no suffix 1), "
-        "1 folder without images (training/New folder); 2 damaged images or links to none"
+        "1 folder without images (training/New folder); 2 damaged images or links to nothing"
     )
     assert progress.said == [line, line]
     (food / "validation" / "later.heic").write_bytes(b"")
@@ -147,7 +147,7 @@ def test_a_link_to_nothing_is_an_error_unless_the_study_skips_it(food, progress)
     link = food / "training" / "3_1.png"
     image = link.rename(food / "annexed.png")
     link.symlink_to("gone")
-    with pytest.raises(DataError, match=r"3_1\.png: a link that leads nowhere; mend or remove it"):
+    with pytest.raises(DataError, match=r"3_1\.png: a link that leads nowhere; repair or remove it"):
         load_search_sets(config(food), 0, progress)
     sets = load_search_sets(config(food, skip_corrupt=True), 0, progress)
     assert (len(sets.train), sets.skipped) == (32, 1)

@@ -168,7 +168,7 @@ def test_a_folder_that_may_not_be_looked_at_is_one_line(shared_folder, without_p
 
 def test_a_file_is_no_folder_of_images(tmp_path):
     (tmp_path / "images.tar").write_bytes(b"")
-    with pytest.raises(DataError, match=r"^--data .*images.tar: is no folder$"):
+    with pytest.raises(DataError, match=r"^--data .*images.tar: is not a folder$"):
         find_source(DataConfig(name="folder", path=str(tmp_path / "images.tar")), 0)
 
 

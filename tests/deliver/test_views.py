@@ -74,7 +74,7 @@ def test_all_views_are_proved_and_run_makes_the_damaged_ones_again(run, look):
         look()
     said = [line for line in run() if "damaged" in line]
     assert len(said) == 2
-    assert all(line.endswith("removed, to be made anew") for line in said)
+    assert all(line.endswith("removed; kdsearch makes it again") for line in said)
     assert look() == report
 
 

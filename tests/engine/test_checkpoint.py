@@ -225,7 +225,7 @@ def test_a_file_that_cannot_be_written_does_not_end_the_training(training, check
     for _ in run:
         saving.save(run)
     assert numbers(run) == numbers(finish(training()))
-    line = f"{saving.path.parent}: no checkpoint can be written (File exists); training goes on, unsaved"
+    line = f"{saving.path.parent}: no checkpoint can be written (File exists); training goes on without one"
     assert said == [line] * 3
 
 

@@ -198,5 +198,6 @@ def test_a_model_stays_one_of_an_older_version_or_cut_off_is_replaced(logged, ur
     (said,) = log()
     (new,) = models(uri, run_id)
     assert new.model_id != model.model_id
-    assert said == f"the best model in MLflow was not whole, or an older version's: now it is {new.model_uri}"
+    was = "incomplete or of an older version"
+    assert said == f"the best model in MLflow was {was}: now it is {new.model_uri}"
     assert new.model_uri in how_to_load(study)[-2]

@@ -47,7 +47,7 @@ def test_a_study_that_a_living_process_works_on_is_not_deleted(running, url, row
     running(liveness.this_worker(0))
     told = CliRunner().invoke(main, ["delete", "small", "--yes", "--storage", url])
     assert told.exit_code == 2
-    assert told.stderr.startswith(f"Error: study 'small' is being worked on (process {os.getpid()} on ")
+    assert told.stderr.startswith(f"Error: study 'small' is in use (process {os.getpid()} on ")
     assert "--force" in told.stderr
     assert rows_of()["trials"] == 1
     told = CliRunner().invoke(main, ["delete", "small", "--yes", "--force", "--storage", url])
@@ -79,7 +79,7 @@ def test_a_trial_that_was_taken_a_moment_ago_counts(running):
 def test_a_study_that_is_being_prepared_is_not_deleted(create):
     study = create()
     keep(study, preparing=liveness.this_process())
-    with pytest.raises(UsageError, match="is being worked on"):
+    with pytest.raises(UsageError, match="is in use"):
         check_idle(study)
 
 

@@ -16,7 +16,7 @@ def test_networks_that_do_not_fit_are_left_out_with_a_line_each():
     left, lines = fitting(given, 10, 28)
     assert left.student.possible("network") == ("searched", "s4")
     assert lines == [
-        "network s0-first reads images from 72 x 72 on, not 28 x 28: left out",
+        "network s0-first needs at least 72 x 72 px, not 28 x 28: left out",
         "network mobilenet has 256,522 parameters, more than 100,000: left out",
     ]
     assert check_budget(given, 10, 28) == lines

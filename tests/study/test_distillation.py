@@ -46,7 +46,7 @@ def test_a_teacher_without_maps_is_refused(record):
 
 def test_each_setting_that_names_a_student_s_map_is_checked():
     check_student_layers(PLACE, read_space(PLACE, {"ours": "stage2"}, Odd), ["stem", "stage1", "stage2"])
-    with pytest.raises(StudyFileError, match=r"\[losses\.odd\]: ours = 'stage2': not in every student"):
+    with pytest.raises(StudyFileError, match=r"\[losses\.odd\]: ours = 'stage2': not every student has it"):
         check_student_layers(PLACE, read_space(PLACE, {"ours": "stage2"}, Odd), ["stem", "stage1"])
 
 

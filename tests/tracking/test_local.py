@@ -38,8 +38,8 @@ def here(tmp_path, monkeypatch):
 
 
 REFUSED = {
-    "sqlite:///noise.db": "noise.db: is no MLflow store (file is not a database); let --tracking-uri name ",
-    "sqlite:///other.db": "other.db: is a database, but no MLflow store; let --tracking-uri name",
+    "sqlite:///noise.db": "noise.db: is not an MLflow store (file is not a database); let --tracking-uri ",
+    "sqlite:///other.db": "other.db: is a database, but not an MLflow store; let --tracking-uri name",
     "sqlite:///noise.db/mlflow.db": "noise.db: cannot be written to (File exists); let --tracking-uri name",
     "sqlite:///.": ".: cannot be written to (Is a directory); let --tracking-uri name another file",
     "sqlite://": "--tracking-uri sqlite://: names no file, which several processes need; let --tracking-uri",
@@ -63,7 +63,7 @@ def test_a_store_that_mlflow_can_make_or_that_may_come_back_is_none(uri):
 
 @pytest.mark.usefixtures("here")
 def test_a_run_says_so_before_it_creates_a_study():
-    with pytest.raises(UsageError, match=r"^noise\.db: is no MLflow store"):
+    with pytest.raises(UsageError, match=r"^noise\.db: is not an MLflow store"):
         prepare(Request(study="digits", values={"run.tracking_uri": "sqlite:///noise.db"}), None)
     assert not Path("kdsearch.db").exists()
 

@@ -153,7 +153,7 @@ def test_a_store_with_content_that_cannot_be_migrated_is_named_with_a_cure(store
     before = store.read_bytes()
     with pytest.raises(MirrorUnavailableError) as error:
         open_client(uri)
-    assert str(error.value).startswith(f"MLflow's store {store} has not all tables and gets none (")
+    assert str(error.value).startswith(f"MLflow's store {store} lacks tables and cannot get them (")
     assert "move the file away" in str(error.value)
     assert "\n" not in str(error.value)
     assert store.read_bytes() == before

@@ -1,4 +1,4 @@
-"""The blocks that students are made of, by the name that study files use."""
+"""The blocks of students, by the names that study files use."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class Family(NamedTuple):
     """A block, made as `block(c_in, c_out, stride, activation, **options)`, and the Record of its options.
 
     The block maps B x c_in x H x W to B x c_out x ceil(H/stride) x ceil(W/stride). Its source is exported, so
-    it uses nothing but `torch`, `Tensor` and `nn`; hence its config beside it, not inside.
+    it uses nothing but `torch`, `Tensor` and `nn`; for the same reason its config is beside it, not inside.
     """
 
     block: type[nn.Module]

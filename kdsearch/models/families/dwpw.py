@@ -27,6 +27,4 @@ class DepthwisePointwise(nn.Sequential):
 
 
 class DepthwisePointwiseConfig(Options):
-    """What is searched in a depthwise-pointwise convolution."""
-
     kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3

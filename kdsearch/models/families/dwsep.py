@@ -29,6 +29,4 @@ class DepthwiseSeparable(nn.Sequential):
 
 
 class DepthwiseSeparableConfig(Options):
-    """What is searched in a depthwise-separable convolution."""
-
     kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3

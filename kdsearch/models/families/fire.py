@@ -42,8 +42,6 @@ class Fire(nn.Module):
 
 
 class FireConfig(Options):
-    """What is searched in a fire module."""
-
     ratio: Annotated[float, Field(gt=0, le=1), Choices.of(0.125, 0.25, 0.5)] = 0.25
     norm: bool = True
 

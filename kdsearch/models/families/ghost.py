@@ -10,11 +10,10 @@ from kdsearch.models.families.options import Options
 
 
 class Ghost(nn.Module):
-    """A k x k convolution makes half of the maps, a depthwise 3 x 3 of those the other half, their ghosts.
+    """A k x k convolution computes half of the maps, and a depthwise 3 x 3 of these the others, the ghosts.
 
     The module of GhostNet (arXiv 1911.11907, section 3.1, ratio 2): B x C_in x H x W to B x C_out x H/s x
-    W/s, BatchNorm and activation after each convolution. Of an odd C_out the last ghost is made and left
-    out.
+    W/s, BatchNorm and activation after each convolution. If C_out is odd, the last ghost is left out.
     """
 
     def __init__(
@@ -37,6 +36,4 @@ class Ghost(nn.Module):
 
 
 class GhostConfig(Options):
-    """What is searched in a Ghost module."""
-
     kernel: Annotated[Literal[1, 3, 5], Choices.of(3, 5)] = 3

@@ -34,8 +34,6 @@ class Grouped(nn.Module):
 
 
 class GroupedConfig(Options):
-    """What is searched in a grouped convolution."""
-
     kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3
     groups: Annotated[Literal[2, 4, 8], Choices.of(2, 4, 8)] = 4
 

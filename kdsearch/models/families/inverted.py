@@ -62,8 +62,6 @@ class InvertedResidual(nn.Module):
 
 
 class InvertedResidualConfig(Options):
-    """What is searched in an inverted residual."""
-
     kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3
     expansion: Annotated[Literal[1, 2, 3, 4, 6], Choices.of(2, 4, 6)] = 4
     residual: bool = True

@@ -1,12 +1,12 @@
-"""What every family's options have in common."""
+"""The common part of every family's options."""
 
 from kdsearch.config import Record
 
 
 class Options(Record):
-    """The options of a block; every channel count that it meets is a multiple of `multiple`."""
+    """The options of a block, all of whose channel counts are multiples of `multiple`."""
 
     @property
     def multiple(self) -> int:
-        """1 where any number of channels will do."""
+        """1 if any number of channels will do."""
         return 1

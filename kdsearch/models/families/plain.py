@@ -25,6 +25,4 @@ class Plain(nn.Sequential):
 
 
 class PlainConfig(Options):
-    """What is searched in a plain convolution."""
-
     kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3

@@ -10,7 +10,7 @@ from kdsearch.models.families.options import Options
 
 
 class ShuffleUnit(nn.Module):
-    """Half of the channels pass by, the others through 1 x 1, depthwise k x k, 1 x 1; then a shuffle of both.
+    """Half of the channels stay as they are, the others pass 1 x 1, depthwise k x k, 1 x 1; then a shuffle.
 
     The unit of ShuffleNet V2 (arXiv 1807.11164, figure 3c): B x C x H x W to the same. With stride 2, or
     where the number of channels changes, both halves are made from the whole input, as in figure 3d: to B x
@@ -54,8 +54,6 @@ class ShuffleUnit(nn.Module):
 
 
 class ShuffleUnitConfig(Options):
-    """What is searched in a shuffle unit."""
-
     kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3
 
     @property

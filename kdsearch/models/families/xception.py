@@ -42,6 +42,4 @@ class Xception(nn.Module):
 
 
 class XceptionConfig(Options):
-    """What is searched in an Xception module."""
-
     kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3
