@@ -50,8 +50,8 @@ def shuffled(images: int, steps: int, seed: int, epoch: int, *, window: int = WI
     """The indices of one epoch's batches: each image once, in sizes that differ by at most one.
 
     If the images divide evenly, all have one size: every other size costs a set of compiled kernels. The
-    larger batches come first. A set larger than `window` is shuffled within windows that come in random order,
-    so that it is read from the disk in whole pieces.
+    larger batches come first. A set larger than `window` is shuffled within windows that come in random
+    order, so that it is read from the disk in whole pieces.
     """
     generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))
     windows = torch.split(torch.arange(images), window)
