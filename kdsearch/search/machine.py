@@ -1,4 +1,4 @@
-"""How many workers a machine takes."""
+"""The number of workers for a machine, and each worker's share."""
 
 from math import ceil
 from typing import Any
@@ -11,7 +11,7 @@ GIB = 2**30
 
 
 def share_of(index: int, workers: int, device: str, cuda_devices: int) -> dict[str, Any]:
-    """What one of so many workers has of this machine, by the fields of `Prepared`.
+    """The share of this machine for one of several workers, by the fields of `Prepared`.
 
     `device` is the study's. On the CPU a worker has one thread, beside a GPU its part of the cores: it
     gathers batches.

@@ -1,4 +1,4 @@
-"""Teachers without a search: trained into the cache, brought in from a file, scored, listed."""
+"""Teachers without a search: train, import, score and list them."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ SUFFIX = ".safetensors"
 
 
 class TeacherReport(Record):
-    """A teacher, and how good it is."""
+    """A teacher and its accuracy."""
 
     name: str  # with its network, as a user knows it
     origin: str
@@ -68,7 +68,7 @@ class CachedTeacher(Record):
 
 
 class Teachers(Record):
-    """What `kdsearch teacher list` tells."""
+    """The result of `kdsearch teacher list`."""
 
     offered: tuple[OfferedTeacher, ...]
     cached: tuple[CachedTeacher, ...]
@@ -81,7 +81,7 @@ class Target(NamedTuple):
     force: bool  # replace what is there
 
     def check(self) -> None:
-        """Raises UsageError where it cannot be written as it is asked for; tries the folder."""
+        """Raises UsageError if the file cannot be written; writes a file to its folder as a test."""
         if self.path.suffix != SUFFIX:
             raise UsageError(f"--out {self.path}: the name must end in {SUFFIX}")
         if self.path.is_dir():
