@@ -179,7 +179,7 @@ def _one_of(study: Study, name: str | None) -> str:
             raise UsageError(f"study {study.name!r} has several teachers: {names}; name one with --teacher")
         return next(iter(study.teachers))
     if name not in study.teachers:
-        raise UsageError(f"--teacher {name}: study {study.name!r} has no such teacher, only {names}")
+        raise UsageError(f"--teacher {name}: study {study.name!r} has no such teacher; known: {names}")
     return name
 
 
