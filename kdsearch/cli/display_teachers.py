@@ -37,14 +37,14 @@ def show_teachers(teachers: "Teachers") -> None:
         return
     print_lines(out, "In the cache, newest first:")
     for cached in teachers.cached:
-        told = f"{cached.name}: {100 * cached.accuracy:.2f} %, {cached.parameters:,} parameters"
-        print_lines(out, f"  {told} ({cached.origin}), {cached.folder}")
+        facts = f"{cached.name}: {100 * cached.accuracy:.2f} %, {cached.parameters:,} parameters"
+        print_lines(out, f"  {facts} ({cached.origin}), {cached.folder}")
 
 
 def show_views(report: "ViewsReport") -> None:
     """Prints how many views exist, where, and the result of the comparison."""
-    made = f"{len(report.made)} of {report.count} views, {report.size / 2**20:,.0f} MiB"
-    lines = [f"Study {report.study}: {made}, in {report.folder}"]
+    count = f"{len(report.made)} of {report.count} views, {report.size / 2**20:,.0f} MiB"
+    lines = [f"Study {report.study}: {count}, in {report.folder}"]
     if report.checked is not None:
         compared = f"pixels equal, logits within {report.gap:.1e} of the largest"
         lines.append(f"Some rows of view {report.checked} were made again: {compared}.")

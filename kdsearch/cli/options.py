@@ -16,10 +16,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 def value(key: str, *flags: str, **attributes: Any) -> Callable[[F], F]:
     """An option that replaces the study file's value at `key`; a command gets all of these as `values`."""
 
-    def put(context: click.Context, _: click.Parameter, given: Any) -> None:
+    def put(context: click.Context, _: click.Parameter, replacement: Any) -> None:
         values = context.params.setdefault("values", {})
-        if given is not None:
-            values[key] = given
+        if replacement is not None:
+            values[key] = replacement
 
     return click.option(*flags, callback=put, expose_value=False, **attributes)
 

@@ -32,13 +32,13 @@ def class_names(root: Path, keys: list[str]) -> tuple[str, ...]:
         raise DataError(
             f"{path}: class {number} ({names[number]}) has no images; add some, or remove the line"
         )
-    found = tuple(names.get(int(key), key) for key in keys)
+    names_by_key = tuple(names.get(int(key), key) for key in keys)
     named: dict[str, str] = {}
-    for key, name in zip(keys, found, strict=True):
+    for key, name in zip(keys, names_by_key, strict=True):
         other = named.setdefault(name, key)
         if other != key:
             raise DataError(f"{path}: classes {other} and {key} are both named {name!r}; rename one")
-    return found
+    return names_by_key
 
 
 def parsed(text: str, place: str) -> tuple[int, str]:

@@ -46,14 +46,14 @@ def checked(path: Path, archive: Archive) -> Path:
     """Returns `path` if it is the published file. Raises DataError if not, and if nobody can read it."""
     try:
         with open_regular(path) as file:
-            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+            checksum = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); put the published file of {archive.data_set} there"
         ) from None
-    if found != archive.md5:
+    if checksum != archive.md5:
         raise DataError(
-            f"{path}: not the published file of {archive.data_set} (md5 {found}, not {archive.md5}); "
+            f"{path}: not the published file of {archive.data_set} (md5 {checksum}, not {archive.md5}); "
             "delete it and fetch it again"
         )
     return path

@@ -47,10 +47,10 @@ def layout(root: Path) -> Layout:
     other splits may be a class among others, and if a class folder contains splits.
     """
     inner = content(root)
-    found = {split: one_of(inner, names) for split, names in SPLITS.items()}
-    splits = [folder for folder in found.values() if folder is not None]
+    by_split = {split: one_of(inner, names) for split, names in SPLITS.items()}
+    splits = [folder for folder in by_split.values() if folder is not None]
     beside = [folder for folder in inner.folders if folder not in splits] if splits else []
-    if splits and found["training"] is None:
+    if splits and by_split["training"] is None:
         raise DataError(
             f"{root}: has {splits[0].name!r} but no folder named 'train' or 'training' beside it; "
             f"name the training folder so, or rename {splits[0].name!r} if it is a class"
@@ -63,18 +63,18 @@ def layout(root: Path) -> Layout:
     if not splits:
         check_no_splits_below(inner.folders)
     passed = [PassedOver(folder, BESIDE) for folder in beside]
-    return Layout(root, found["training"] or root, found["validation"], found["test"], passed)
+    return Layout(root, by_split["training"] or root, by_split["validation"], by_split["test"], passed)
 
 
 def one_of(inner: Content, names: Collection[str]) -> Path | None:
     """The folder with one of these names, in any case. Raises DataError for two, or a broken link."""
-    found = [folder for folder in inner.folders if folder.name.lower() in names]
+    matches = [folder for folder in inner.folders if folder.name.lower() in names]
     broken = [path for path, why in inner.passed if why == BROKEN and path.name.lower() in names]
     if broken:
         raise DataError(f"{broken[0]}: is a link that leads nowhere; repair or remove it")
-    if len(found) > 1:
-        raise DataError(f"{found[0].parent}: {quoted(found)} are one split; keep one of them")
-    return found[0] if found else None
+    if len(matches) > 1:
+        raise DataError(f"{matches[0].parent}: {quoted(matches)} are one split; keep one of them")
+    return matches[0] if matches else None
 
 
 def check_no_splits_below(folders: list[Path]) -> None:
@@ -131,10 +131,10 @@ def listing(folder: Path, root: Path) -> Listing:
     above = ancestors(root, folder)
     check_class_folders(inner.folders, above)
     below = {path: images_below(path, above) for path in inner.folders}
-    passed = [*inner.passed, *(each for found in below.values() for each in found.passed)]
-    if any(found.images for found in below.values()):
+    passed = [*inner.passed, *(each for class_content in below.values() for each in class_content.passed)]
+    if any(class_content.images for class_content in below.values()):
         passed += [PassedOver(path, STRAY) for path in stray(inner)]
-        files = {path.name: found.images for path, found in below.items()}
+        files = {path.name: class_content.images for path, class_content in below.items()}
     else:
         passed += [PassedOver(path, EMPTY) for path in inner.folders]
         files = by_number(inner.images)

@@ -50,8 +50,8 @@ class ImageFolder(Source):
             )
         self.validation: Files | None = None
         if self.layout.validation is not None:
-            found = listing(self.layout.validation, root)
-            self.validation, self.passed["validation"] = spelled_as(self.training, found.files), found.passed
+            files = listing(self.layout.validation, root)
+            self.validation, self.passed["validation"] = spelled_as(self.training, files.files), files.passed
             compare_classes(self.training, self.validation, self.layout.validation)
 
     def hint(self) -> str:
@@ -102,10 +102,10 @@ class ImageFolder(Source):
             raise DataError(
                 f"{self.layout.root}: no test images: no folder evaluation, testing or test there"
             )
-        found = listing(folder, self.layout.root)
-        if found.passed:
-            progress.say(f"left out: test: {', '.join(told(found.passed, self.layout.root))}")
-        files = spelled_as(self.training, found.files)
+        split = listing(folder, self.layout.root)
+        if split.passed:
+            progress.say(f"left out: test: {', '.join(told(split.passed, self.layout.root))}")
+        files = spelled_as(self.training, split.files)
         for key in sorted(files.keys() - self.training.keys()):
             raise DataError(f"{folder}: class {key!r} is not in training")
         return self.read(files, "test", progress).images
@@ -131,8 +131,8 @@ class ImageFolder(Source):
     def compare(self, train: Read, validation: Read) -> str:
         """A note on images that are in both splits. Raises DataError if the study does not allow them."""
         known = dict(zip(train.hashes, train.files, strict=True))
-        found = zip(validation.hashes, validation.files, strict=True)
-        pairs = [(known[each], file) for each, file in found if each in known]
+        hashes = zip(validation.hashes, validation.files, strict=True)
+        pairs = [(known[each], file) for each, file in hashes if each in known]
         if not pairs:
             return ""
         if self.config.allow_duplicates:

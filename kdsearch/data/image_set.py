@@ -59,14 +59,14 @@ class ImageSet:
         if self.known:
             return self.known.mean_std
         values = torch.arange(256, dtype=torch.float64) / 255
-        found = []
+        moments = []
         for channel in range(self.images.shape[1]):
             chunks = self.images[:, channel].chunk(1 + len(self) // 4096)
             counts = torch.stack([torch.bincount(chunk.flatten(), minlength=256) for chunk in chunks]).sum(0)
             mean = float((counts * values).sum() / counts.sum())
             variance = float((counts * (values - mean) ** 2).sum() / counts.sum())
-            found.append((mean, max(variance**0.5, 1 / 255)))
-        red, green, blue = found if len(found) == 3 else found * 3
+            moments.append((mean, max(variance**0.5, 1 / 255)))
+        red, green, blue = moments if len(moments) == 3 else moments * 3
         return (red[0], green[0], blue[0]), (red[1], green[1], blue[1])
 
     def select(self, indices: Tensor) -> Self:

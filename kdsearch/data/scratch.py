@@ -36,10 +36,10 @@ def scratch(shape: tuple[int, ...]) -> Tensor:
 
 def picked(images: Tensor, indices: Tensor, *, at_once: int = ROWS) -> Tensor:
     """The images uint8 N x C x H x W with these indices, in this order, contiguous."""
-    found = scratch((len(indices), *images.shape[1:]))
-    for part, into in zip(torch.split(indices, at_once), torch.split(found, at_once), strict=True):
+    copies = scratch((len(indices), *images.shape[1:]))
+    for part, into in zip(torch.split(indices, at_once), torch.split(copies, at_once), strict=True):
         into.copy_(images[part])
-    return found
+    return copies
 
 
 def blank(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Tensor:

@@ -39,15 +39,15 @@ class Content(NamedTuple):
 
 def content(folder: Path) -> Content:
     """The content of the folder itself. Raises DataError if it cannot be read."""
-    found = Content([], [], [])
+    parts = Content([], [], [])
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if not (entry.name.startswith(".") or entry.name in LEFT_BEHIND):
-                    sort_in(found, Path(entry.path), kind(entry))
+                    sort_in(parts, Path(entry.path), kind(entry))
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
-    return Content(sorted(found.folders), sorted(found.images), sorted(found.passed))
+    return Content(sorted(parts.folders), sorted(parts.images), sorted(parts.passed))
 
 
 def kind(entry: os.DirEntry[str]) -> int:
@@ -60,16 +60,16 @@ def kind(entry: os.DirEntry[str]) -> int:
         raise
 
 
-def sort_in(found: Content, path: Path, file_type: int) -> None:
+def sort_in(parts: Content, path: Path, file_type: int) -> None:
     """Adds the path to folders, images or files that are not read."""
     if file_type == stat.S_IFDIR:
-        found.folders.append(path)
+        parts.folders.append(path)
     elif file_type in NO_FILES:
-        found.passed.append(PassedOver(path, NO_FILES[file_type]))
+        parts.passed.append(PassedOver(path, NO_FILES[file_type]))
     elif path.suffix.lower() in SUFFIXES:
-        found.images.append(path)
+        parts.images.append(path)
     else:
-        found.passed.append(PassedOver(path, OTHER if file_type else BROKEN))
+        parts.passed.append(PassedOver(path, OTHER if file_type else BROKEN))
 
 
 def images_below(folder: Path, above: Iterable[Inode]) -> Content:
@@ -101,10 +101,10 @@ def images_below(folder: Path, above: Iterable[Inode]) -> Content:
 def inode(folder: Path) -> Inode:
     """Device and inode, which are equal for two paths to the same folder. Raises DataError."""
     try:
-        found = folder.stat()
+        status = folder.stat()
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def ancestors(*folders: Path) -> set[Inode]:

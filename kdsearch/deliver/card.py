@@ -100,11 +100,11 @@ def _loading(facts: CardFacts) -> str:
 
 
 def _origin(facts: CardFacts) -> str:
-    told = [
+    teachers = [
         f"{escaped(name)}, {_percent(share)} on the validation images"
         for name, share in facts.teachers.items()
     ]
-    teacher = ("the average of " if len(told) > 1 else "") + (" and ".join(told) or "none")
+    teacher = ("the average of " if len(teachers) > 1 else "") + (" and ".join(teachers) or "none")
     images = f"{facts.train_images:,} training and {facts.validation_images:,} validation images"
     rows = {
         "data": f"{escaped(facts.data)}, {images}",
@@ -115,10 +115,10 @@ def _origin(facts: CardFacts) -> str:
         "versions": ", ".join(f"{package} {escaped(version)}" for package, version in facts.versions.items()),
         "commit": f"`{facts.commit}`" if facts.commit else "not known",
     }
-    found = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
     params = "".join(f"| `{name}` | {_setting(value)} |\n" for name, value in facts.params.items())
     return (
-        f"## How it was found\n\n| | |\n|---|---|\n{found}\n"
+        f"## How it was found\n\n| | |\n|---|---|\n{table}\n"
         f"The trial's settings:\n\n| setting | value |\n|---|---|\n{params}"
     )
 

@@ -53,13 +53,13 @@ def student_source(config: NetworkConfig) -> str:
     else:
         net, activation = StudentNet, ACTIVATIONS[config.activation]
         blocks = [FAMILIES[config.family].block]
-    given = [*(block.__name__ for block in blocks), f"nn.{activation.__name__}"]
+    layers = [*(block.__name__ for block in blocks), f"nn.{activation.__name__}"]
     head = f"class {net.__name__}(nn.Module):"
     skeleton = inspect.getsource(net)
     assert skeleton.startswith(head), "the skeleton is renamed by its first line"
     skeleton = skeleton.replace(head, "class Skeleton(nn.Module):", 1)
     imports = "import torch\nfrom torch import Tensor, nn\n"
-    classes = (*map(inspect.getsource, blocks), skeleton, _student(config, given))
+    classes = (*map(inspect.getsource, blocks), skeleton, _student(config, layers))
     return "\n\n".join(f"{text.rstrip()}\n" for text in (f"{_docstring(config)}\n{imports}", *classes))
 
 
@@ -94,9 +94,9 @@ def _docstring(config: NetworkConfig) -> str:
     )
 
 
-def _student(config: NetworkConfig, given: list[str]) -> str:
+def _student(config: NetworkConfig, layers: list[str]) -> str:
     named = [f"{name}={_literal(value)}" for name, value in config.arguments.items()]
-    arguments = indent("".join(f"{argument},\n" for argument in (*given, *named)), " " * 12)
+    arguments = indent("".join(f"{argument},\n" for argument in (*layers, *named)), " " * 12)
     return (
         "class StudentNet(Skeleton):\n"
         f'    """The student: B x 3 x H x W in 0..1 to logits, B x {config.classes}."""\n\n'

@@ -54,7 +54,7 @@ class Trained(Record):
 
 
 def export_best(
-    found: optuna.Study,
+    optuna_study: optuna.Study,
     record: StudyRecord,
     out: Path,
     progress: Progress,
@@ -64,13 +64,13 @@ def export_best(
     data: str | None,
 ) -> Exported:
     """Exports the best trial so far to the folder `out`; `test` reads the test split, once for each trial."""
-    winner = find_winner(found, record)
+    winner = find_winner(optuna_study, record)
     check_folder(out, force=force)  # before the test split is read
-    study = study_at(found, data)
-    sets = _same_images(found, study, progress)
-    notes = list(_search_notes(found))
-    final, why = _tested(found, winner, study, sets, progress) if test else (None, "")
-    facts = _facts(found, winner, study, sets, final).model_copy(
+    study = study_at(optuna_study, data)
+    sets = _same_images(optuna_study, study, progress)
+    notes = list(_search_notes(optuna_study))
+    final, why = _tested(optuna_study, winner, study, sets, progress) if test else (None, "")
+    facts = _facts(optuna_study, winner, study, sets, final).model_copy(
         update={"notes": (*notes, *([why] if why else []))}
     )
     images = sets.validation.images[:COMPARED]
@@ -83,12 +83,12 @@ def export_best(
         validation_accuracy=facts.validation_accuracy,
         test=final,
         notes=facts.notes,
-        loading=how_to_load(found),
+        loading=how_to_load(optuna_study),
     )
 
 
 def judge_best(
-    found: optuna.Study,
+    optuna_study: optuna.Study,
     record: StudyRecord,
     published: PublishedResult,
     progress: Progress,
@@ -100,16 +100,18 @@ def judge_best(
 
     Raises NothingFinishedError if there is none: the only training diverged.
     """
-    if Trials.of(found).best is None:
+    if Trials.of(optuna_study).best is None:
         raise NothingFinishedError(
-            f"study {found.study_name!r}: the training diverged; lower training.learning_rate, and give "
-            "another --name or 'kdsearch delete' this one"
+            f"study {optuna_study.study_name!r}: the training diverged; lower training.learning_rate, and "
+            "give another --name or 'kdsearch delete' this one"
         )
-    winner = find_winner(found, record)
-    study = study_at(found, data)
+    winner = find_winner(optuna_study, record)
+    study = study_at(optuna_study, data)
     final, why = None, ""
     if test:
-        final, why = _tested(found, winner, study, _same_images(found, study, progress), progress)
+        final, why = _tested(
+            optuna_study, winner, study, _same_images(optuna_study, study, progress), progress
+        )
     return Trained(
         parameters=winner.facts.parameters,
         validation_accuracy=winner.accuracy,
@@ -119,10 +121,10 @@ def judge_best(
     )
 
 
-def _same_images(found: optuna.Study, study: Study, progress: Progress) -> SearchSets:
+def _same_images(optuna_study: optuna.Study, study: Study, progress: Progress) -> SearchSets:
     """The study's images. Raises DataError if they have changed since the study was created."""
     sets = load_search_sets(study.data, study.seed, progress)
-    if sets.fingerprint != study_facts(found).data.fingerprint:
+    if sets.fingerprint != study_facts(optuna_study).data.fingerprint:
         raise DataError(
             f"{study.data.name}: not the images that study {study.name!r} was created with; name "
             "their folder with --data"
@@ -130,8 +132,8 @@ def _same_images(found: optuna.Study, study: Study, progress: Progress) -> Searc
     return sets
 
 
-def _search_notes(found: optuna.Study) -> list[str]:
-    trials, target = Trials.of(found), study_facts(found).target
+def _search_notes(optuna_study: optuna.Study) -> list[str]:
+    trials, target = Trials.of(optuna_study), study_facts(optuna_study).target
     finished, running = len(trials.finished), trials.in_state(TrialState.RUNNING)
     if finished >= target:
         return []
@@ -142,17 +144,17 @@ def _search_notes(found: optuna.Study) -> list[str]:
 
 
 def _tested(
-    found: optuna.Study, winner: Winner, study: Study, sets: SearchSets, progress: Progress
+    optuna_study: optuna.Study, winner: Winner, study: Study, sets: SearchSets, progress: Progress
 ) -> tuple[FinalTest | None, str]:
     """The winner's score on the test images; the study keeps each score with its time."""
-    if final := final_test(found, winner.number):
+    if final := final_test(optuna_study, winner.number):
         return final, ""
     try:
         images = load_test_set(study.data, study.seed, progress)
     except DataError as error:
         return None, f"The test split was not read: {error}."
     final = _score(winner.student(), images, sets)
-    keep_final_test(found, winner.number, final)
+    keep_final_test(optuna_study, winner.number, final)
     return final, ""
 
 
@@ -167,15 +169,15 @@ def _score(student: Network, test: ImageSet, sets: SearchSets) -> FinalTest:
 
 
 def _facts(
-    found: optuna.Study, winner: Winner, study: Study, sets: SearchSets, final: FinalTest | None
+    optuna_study: optuna.Study, winner: Winner, study: Study, sets: SearchSets, final: FinalTest | None
 ) -> CardFacts:
-    trial, known = winner.facts, study_facts(found).teachers or {}
+    trial, known = winner.facts, study_facts(optuna_study).teachers or {}
     names = TrialConfig.model_validate(trial.config).teachers
     teachers = {label(name, known[name].model): known[name].accuracy for name in names if name in known}
     return CardFacts(
         study=study.name,
         trial=winner.number,
-        trials=len(Trials.of(found).finished),
+        trials=len(Trials.of(optuna_study).finished),
         seed=study.seed,
         params=winner.params,
         max_params=study.max_params,

@@ -123,15 +123,15 @@ def _writer(device: torch.device) -> str:
 
 def _checksum(tensors: Mapping[str, Tensor], rest: str) -> str:
     """The checksum of a file's whole content: safetensors itself notices only a truncated file."""
-    found = hashlib.sha256(rest.encode())
+    digest = hashlib.sha256(rest.encode())
     for name, tensor in sorted(tensors.items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.numpy().tobytes())
-    return found.hexdigest()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _reason(error: Exception) -> str:
     """One line with the reason of the system, or ours."""
     ours = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-    told = getattr(error, "strerror", None) or ours
-    return str(told).splitlines()[0]
+    text = getattr(error, "strerror", None) or ours
+    return str(text).splitlines()[0]

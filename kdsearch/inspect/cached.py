@@ -52,9 +52,9 @@ def look_at_cache(storage: str) -> CacheReport:
     If the database does not exist, no entry counts as needed.
     """
     needed: dict[Path, list[str]] = defaultdict(list)
-    for found in _studies(storage):
-        for path in set(_needs(found)):
-            needed[path].append(found.study_name)
+    for study in _studies(storage):
+        for path in set(_needs(study)):
+            needed[path].append(study.study_name)
     entries = [
         CachedEntry(
             kind=kind,
@@ -89,12 +89,12 @@ def _studies(storage: str) -> list[optuna.Study]:
         opened = open_existing(storage)
     except UsageError:  # no database yet
         return []
-    return [found for name in studies_in(opened) if (found := find_study(opened, name))]
+    return [study for name in studies_in(opened) if (study := find_study(opened, name))]
 
 
-def _needs(found: optuna.Study) -> Iterator[Path]:
+def _needs(optuna_study: optuna.Study) -> Iterator[Path]:
     """The entries that a study uses on this machine; those of its images only while their folder exists."""
-    study, facts = study_at(found, None), study_facts(found)
+    study, facts = study_at(optuna_study, None), study_facts(optuna_study)
     images = facts.data.fingerprint
     try:
         source = find_source(study.data, study.seed)

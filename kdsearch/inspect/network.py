@@ -25,15 +25,15 @@ class NetworkTable(Record):
     weight_bytes: int
 
 
-def of_trial(found: optuna.Study, number: int) -> NetworkTable:
+def of_trial(study: optuna.Study, number: int) -> NetworkTable:
     """The student that a trial of the study trained. Raises UsageError if there is none."""
-    trials = Trials.of(found)
+    trials = Trials.of(study)
     student = trials[number].facts.student if number < len(trials) else None
     if student is None:
-        raise UsageError(f"study {found.study_name!r} has no trial {number} with a student")
+        raise UsageError(f"study {study.study_name!r} has no trial {number} with a student")
     config = read_config(student.config["student"])
-    name = f"trial {number} of study {found.study_name}"
-    return _table(name, config, study_facts(found).data.image_size)
+    name = f"trial {number} of study {study.study_name}"
+    return _table(name, config, study_facts(study).data.image_size)
 
 
 def of_published(name: str, classes: int, image_size: int) -> NetworkTable:

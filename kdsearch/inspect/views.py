@@ -37,52 +37,52 @@ class ViewsReport(Record):
 
 
 def look_at_views(
-    found: optuna.Study, record: StudyRecord, progress: Progress, *, data: str | None, on: str
+    optuna_study: optuna.Study, record: StudyRecord, progress: Progress, *, data: str | None, on: str
 ) -> ViewsReport:
     """Lists the views made on the device `on`, checks all, and makes ROWS rows of the last again.
 
     This uses the study's own teachers. Raises UsageError before these exist, and if the rows differ;
     CacheDamagedError for views whose files have changed.
     """
-    study = study_at(found, data)
-    if study_facts(found).teachers is None:
+    study = study_at(optuna_study, data)
+    if study_facts(optuna_study).teachers is None:
         raise UsageError(f"study {study.name!r} has no views yet; 'kdsearch run' makes them")
     device = choose_device(on)
     sets = load_search_sets(study.data, study.seed, progress)
-    check_data(found, study.name, sets.fingerprint)
+    check_data(optuna_study, study.name, sets.fingerprint)
     ready = prepare_teachers(study, sets, record, device, progress)
-    bank = bank_of(study, found, sets, ready, device)
-    made = tuple(number for number in range(bank.count) if bank.exists(number))
-    _prove(bank, made, progress)
+    bank = bank_of(study, optuna_study, sets, ready, device)
+    numbers = tuple(number for number in range(bank.count) if bank.exists(number))
+    _prove(bank, numbers, progress)
     report = ViewsReport(
         study=study.name,
         folder=bank.folder,
         count=bank.count,
-        made=made,
-        size=sum(file.stat().st_size for number in made for file in bank.path(number).iterdir()),
+        made=numbers,
+        size=sum(file.stat().st_size for number in numbers for file in bank.path(number).iterdir()),
     )
-    if not made:
+    if not numbers:
         return report
-    gap = builder_of(study, sets, bank, ready).gap(made[-1], ROWS)
+    gap = builder_of(study, sets, bank, ready).gap(numbers[-1], ROWS)
     if not gap <= TOLERANCE[device.type]:
         raise UsageError(
-            f"{bank.path(made[-1])}: not what images, augmentation and teachers make (a logit differs by "
+            f"{bank.path(numbers[-1])}: not what images, augmentation and teachers make (a logit differs by "
             f"{gap:.2g}); remove {bank.folder}, and 'kdsearch run' makes the views anew"
         )
-    return report.model_copy(update={"checked": made[-1], "gap": gap})
+    return report.model_copy(update={"checked": numbers[-1], "gap": gap})
 
 
-def _prove(bank: ViewBank, made: Sequence[int], progress: Progress) -> None:
+def _prove(bank: ViewBank, numbers: Sequence[int], progress: Progress) -> None:
     damaged = []
-    for done, number in enumerate(made):
-        progress.step("views proved", done, len(made))
+    for done, number in enumerate(numbers):
+        progress.step("views checked", done, len(numbers))
         try:
             check(bank.path(number), wholly=True)
         except CacheDamagedError as error:
             damaged.append(str(error))
-    progress.step("views proved", len(made), len(made))
+    progress.step("views checked", len(numbers), len(numbers))
     if damaged:
         which = (
-            f"{len(damaged)} of {len(made)} views are damaged" if len(damaged) > 1 else "a view is damaged"
+            f"{len(damaged)} of {len(numbers)} views are damaged" if len(damaged) > 1 else "a view is damaged"
         )
         raise CacheDamagedError(f"{which}: {', '.join(damaged)}; 'kdsearch run' makes it anew")

@@ -1,4 +1,4 @@
-"""Where the best model lies in MLflow: a fact of the study, and the lines that load it."""
+"""The place of the best model in MLflow, which the study keeps, and the lines that load it."""
 
 import optuna
 

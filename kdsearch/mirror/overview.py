@@ -1,4 +1,4 @@
-"""What MLflow shows of a study as a whole: metrics of the parent run, and a note in three lines."""
+"""MLflow's overview of a study: metrics of the parent run, and a note in three lines."""
 
 from collections.abc import Iterator, Sequence
 

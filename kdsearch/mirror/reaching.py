@@ -1,4 +1,4 @@
-"""What it means that MLflow does not answer."""
+"""Turns every error of MLflow into MirrorUnavailableError."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -44,7 +44,7 @@ class TrialRow(Record):
 
 
 class StudyRow(Record):
-    """What the parent run tells of the study."""
+    """The facts of the study in the parent run."""
 
     name: str
     file_text: str  # the resolved study file

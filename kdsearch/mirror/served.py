@@ -98,7 +98,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def refused(reason: str) -> MlflowException:
-    """What a server answers with status 400."""
+    """The error to which a server answers with status 400."""
     return MlflowException(f"images: {reason}", error_code=INVALID_PARAMETER_VALUE)
 
 

@@ -1,4 +1,4 @@
-"""MLflow's own server over a store that has none, for as long as somebody looks."""
+"""Starts MLflow's own server for a store without one, until the caller leaves the block."""
 
 import os
 import signal

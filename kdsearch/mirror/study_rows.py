@@ -55,7 +55,7 @@ def _seconds(moment: datetime | None) -> float | None:
 
 
 def study_row(name: str, facts: StudyFacts, trials: Trials) -> StudyRow:
-    """What the parent run tells."""
+    """The facts of the study for the parent run."""
     stored, known = facts.study, facts.teachers or {}
     teachers = {each: known[each].model_dump(exclude={"curve"}) for each in known}
     best = trials.best.run if trials.best else None

@@ -1,4 +1,4 @@
-"""Where the runs go."""
+"""The URI of MLflow's store or server."""
 
 import os
 from pathlib import Path
@@ -37,7 +37,7 @@ def how_to_compare(uri: str | None, page: str | None, study: str) -> str:
 
 
 def is_default(uri: str) -> bool:
-    """Whether MLflow's client, told nothing, looks there from this folder."""
+    """Whether MLflow's client uses this URI by default in this folder."""
     told = os.environ.get("MLFLOW_TRACKING_URI")
     return whole(uri) == whole(told or DEFAULT_URI) and bool(told or not _has_old_store())
 

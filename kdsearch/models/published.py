@@ -56,11 +56,11 @@ class PublishedNet(nn.Module):
         self.stages = nn.ModuleList()
         c_in = 3
         for stage in stages:
-            made = nn.Sequential()
+            modules = nn.Sequential()
             for kind, channels in stage:
-                made.extend(layers(kind, c_in, channels))
+                modules.extend(layers(kind, c_in, channels))
                 c_in = c_in if kind in ("max", "avg") else channels
-            self.stages.append(made)
+            self.stages.append(modules)
         self.neck = nn.Sequential(nn.AdaptiveAvgPool2d(neck[0]), nn.Flatten())
         width = c_in * neck[0] ** 2
         for wide in neck[1:]:
@@ -192,12 +192,12 @@ class PublishedConfig(Record):
     @property
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of PublishedNet without the activation, as plain literals."""
-        given = PUBLISHED[self.network]
+        published = PUBLISHED[self.network]
         return {
-            "stages": given.stages,
-            "padding": given.padding,
-            "neck": given.neck,
-            "dropout": given.dropout,
+            "stages": published.stages,
+            "padding": published.padding,
+            "neck": published.neck,
+            "dropout": published.dropout,
             "classes": self.classes,
             "mean": self.mean,
             "std": self.std,

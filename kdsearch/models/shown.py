@@ -26,11 +26,11 @@ def show_one(network: nn.Module, image_size: int, modules: Iterable[tuple[str, n
 
     Leaves `network` in eval mode. Raises the network's own error if it cannot read images of that size.
     """
-    found: list[Shown] = []
+    outputs: list[Shown] = []
 
     def note(path: str, module: nn.Module, _: tuple[Tensor], answer: Any) -> None:
         if isinstance(answer, Tensor):
-            found.append(Shown(path, module, answer.shape))
+            outputs.append(Shown(path, module, answer.shape))
 
     hooks = [module.register_forward_hook(partial(note, path)) for path, module in modules]
     try:
@@ -39,4 +39,4 @@ def show_one(network: nn.Module, image_size: int, modules: Iterable[tuple[str, n
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return outputs

@@ -163,8 +163,8 @@ def hint_shapes(net: nn.Module, name: str, image_size: int) -> dict[str, tuple[i
             "choose another image_size, or a teacher such as resnet18"
         ) from None
     net.train()
-    found: dict[int, tuple[str, tuple[int, ...]]] = {}
+    last_of_size: dict[int, tuple[str, tuple[int, ...]]] = {}
     for path, _, (_, *shape) in answers:
-        if len(shape) == 3 and shape[1] == shape[2] > 1 and shape[2] <= min(found, default=shape[2]):
-            found[shape[2]] = path, tuple(shape)
-    return dict(found.values())
+        if len(shape) == 3 and shape[1] == shape[2] > 1 and shape[2] <= min(last_of_size, default=shape[2]):
+            last_of_size[shape[2]] = path, tuple(shape)
+    return dict(last_of_size.values())

@@ -111,13 +111,14 @@ def load_weights(net: nn.Module, weights: Mapping[str, Tensor], source: str) -> 
     wanted = net.state_dict()
     missing, unexpected = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
     if missing or unexpected:
-        told = [
+        differences = [
             f"{word} {listed(keys)}"
             for word, keys in (("lacks", missing), ("has unknown", unexpected))
             if keys
         ]
         raise TeacherError(
-            f"{source}: not this network: {'; '.join(told)}; set [teacher] model and head as in the file"
+            f"{source}: not this network: {'; '.join(differences)}; "
+            "set [teacher] model and head as in the file"
         )
     heads = [path for path, layer in net.named_modules() if isinstance(layer, nn.Linear)]
     for key, tensor in wanted.items():

@@ -1,4 +1,4 @@
-"""What made a result: commit, versions, device."""
+"""The provenance of a result: commit, versions, device."""
 
 import platform
 import shutil

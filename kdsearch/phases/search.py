@@ -104,16 +104,16 @@ def _continued(
 
 
 def is_audited(bench: Bench, run: Run) -> bool:
-    """Whether a run's trial goes on where it would be stopped; the run and the study's seed decide."""
+    """Whether a run's trial trains on after the pruner would stop it; the run and the study's seed decide."""
     return derived_seed(bench.study.seed, "audit", run.place, run.attempt) < bench.study.search.audit * 2**63
 
 
 class Stopping:
     """Reports a trial's epochs to Optuna, and says whether it should stop: diverged, or weak.
 
-    Baselines run to their end. The pruner is asked about the epochs `asked`, but not those whose question
-    was answered before the trial lost its worker. An audited trial is marked where it would stop,
-    and runs on without further questions.
+    Baselines train to their end. This asks the pruner after the epochs `asked`, except those after which a
+    lost worker of the same trial has asked it. An audited trial keeps the epoch at which it would stop, and
+    trains on without further questions.
     """
 
     def __init__(self, trial: Trial, held: StudyTrial, asked: range, is_audited: bool) -> None:

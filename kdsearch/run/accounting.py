@@ -1,4 +1,4 @@
-"""What a run took, part by part."""
+"""The time of a run, part by part."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A child process: how it starts, how it hears that it should stop, how it tells why it cannot go on."""
+"""A child process: its start, its stop, and the report of its error."""
 
 import logging
 import multiprocessing
@@ -60,7 +60,7 @@ class Child:
         self.process.terminate()
 
     def messages(self) -> Iterator[tuple[Any, ...]]:
-        """What the child has said since the last call."""
+        """The child's messages since the last call."""
         try:
             while self.connection.poll():
                 yield self.connection.recv()
@@ -69,7 +69,7 @@ class Child:
 
     @property
     def ended(self) -> bool:
-        """Whether the process is gone and all that it said has been read."""
+        """Whether the process is gone and all its messages have been read."""
         return self.silent and self.process.exitcode is not None
 
 
@@ -121,7 +121,7 @@ def quiet() -> None:
 def child(connection: Connection) -> Iterator[tuple[Channel, Callable[[], bool]]]:
     """The frame of a child's work: a channel to the supervisor, and whether it should stop.
 
-    SIGTERM, or the death of the supervisor, asks it to stop. A KdsearchError is told to the supervisor.
+    SIGTERM, or the death of the supervisor, asks it to stop. A KdsearchError is sent to the supervisor.
     """
     quiet()
     channel, stopping = Channel(connection), threading.Event()

@@ -1,4 +1,4 @@
-"""How many workers a machine takes."""
+"""The number of workers for a machine, and each worker's share."""
 
 from math import ceil
 from typing import Any
@@ -13,7 +13,7 @@ GIB = 2**30
 def share_of(
     index: int, workers: int, device: str, cuda_devices: int, *, cores: int | None = None
 ) -> dict[str, Any]:
-    """What one of so many workers has of this machine, by the fields of `Prepared`.
+    """The share of this machine for one of several workers, by the fields of `Prepared`.
 
     `device` is the study's; `cores` is how many may be used, by default those of this machine. On the CPU a
     worker has one thread, beside a GPU its part of the cores: it gathers batches.

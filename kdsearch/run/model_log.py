@@ -1,4 +1,4 @@
-"""The best model's way to MLflow: through a process that loads torch and MLflow, which no other one does."""
+"""Logs the best model to MLflow in a process that, unlike all others, loads both torch and MLflow."""
 
 import time
 from types import TracebackType
@@ -35,7 +35,7 @@ class ModelLog:
     def log(self, storage: str, study: str, uri: str, run_id: str, progress: Progress) -> float:
         """Logs the best model of `study` with the run `run_id`; returns the seconds that it took.
 
-        What goes wrong is said, not raised.
+        Errors become a line for the user; none is raised.
         """
         started = time.monotonic()
         progress.step("best model to MLflow", 0, 1)

@@ -49,9 +49,9 @@ from kdsearch.views.build import ViewBuilder, affordable_views, bank_folder, vie
 
 
 def prepare_process(connection: Connection, request: Request) -> None:
-    """The whole life of the preparing process.
+    """The main function of the preparing process.
 
-    Whatever it makes appears whole or not at all, so it may be stopped anywhere.
+    It makes each entry whole or not at all, so it may be stopped at any time.
     """
     with child(connection) as (channel, _):
         signal.signal(signal.SIGTERM, leave)
@@ -66,7 +66,7 @@ def leave(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def prepare(request: Request, channel: Channel) -> None:
-    """Tells the channel when the study exists and when workers can start. Raises what the user can mend."""
+    """Reports to the channel when the study exists and when workers can start. Raises KdsearchError."""
     study = _joined(request) if request.join else load_study(request.study, request.values)
     device = choose_device(study.run.device)
     _check_places(request, study.run, channel)
@@ -103,7 +103,7 @@ def prepare(request: Request, channel: Channel) -> None:
 
 
 def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
-    """Tries what is written to late: what cannot be is said before anything is trained."""
+    """Tests every place that later steps write to, so that an error comes before any training."""
     uri = tracking_uri(run.tracking_uri)
     check_cache()
     if request.views:
@@ -170,7 +170,7 @@ def views_folder(study: Study, images: str, teachers: Mapping[str, str], device:
 
 
 def builder_of(study: Study, sets: SearchSets, bank: ViewBank, ready: Mapping[str, Ready]) -> ViewBuilder:
-    """What makes these views."""
+    """The builder of these views."""
     augment = Augmentation(study.augmentation, sets.train.images.shape[-1])
     networks = {name: each.network for name, each in ready.items()}
     return ViewBuilder(bank, sets.train.images, augment, networks, study.seed)
@@ -204,7 +204,7 @@ def _keep_places(found: optuna.Study, study: Study, *, mirrored: bool) -> None:
 
 @contextmanager
 def spent(channel: Channel, part: str) -> Iterator[None]:
-    """Tells how long the block took."""
+    """Reports how long the block took."""
     started = time.perf_counter()
     yield
     channel.send(Spent(part, time.perf_counter() - started))

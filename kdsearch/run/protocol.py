@@ -1,4 +1,4 @@
-"""What child processes tell the supervisor, through a pipe each: a killed child takes no lock with it."""
+"""Messages of child processes to the supervisor, through a pipe each: a killed child holds no lock."""
 
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -61,7 +61,7 @@ class Spent(NamedTuple):
 
 
 class Request(Record):
-    """What `run`, `worker` and `init` ask of the preparing process."""
+    """The request of `run`, `worker` or `init` to the preparing process."""
 
     study: str  # a shipped name, a TOML file; with `join`, the name of a study that exists
     values: dict[str, Any] = Field(default_factory=dict)  # that replace the study file's, by table.key
@@ -70,7 +70,7 @@ class Request(Record):
 
 
 class Job(NamedTuple):
-    """What a worker process is told at its start."""
+    """The arguments of a worker process."""
 
     study: str
     storage: str
@@ -88,7 +88,7 @@ class Channel:
         self.connection = connection
 
     def send(self, message: tuple[Any, ...]) -> None:
-        """Tells the supervisor; a supervisor that is gone is told nothing."""
+        """Sends a message to the supervisor; does nothing if the supervisor is gone."""
         try:
             self.connection.send(message)
         except OSError:

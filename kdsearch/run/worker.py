@@ -1,4 +1,4 @@
-"""One worker: takes trials from the study's queue until all slots are finished."""
+"""One worker: trains the trials in the study's queue until all slots are finished."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ IDLE_SECONDS = 0.2
 
 
 def work_process(connection: Connection, job: Job) -> None:
-    """The whole life of a worker process."""
+    """The main function of a worker process."""
     with child(connection) as (channel, stop):
         stay_lean()
         prepared = Prepared.model_validate(job.prepared)
@@ -66,16 +66,16 @@ def work_process(connection: Connection, job: Job) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process at once, since all is stored and said.
+    """Ends the process at once, since everything is stored and reported.
 
-    A normal exit waits for the heartbeat's thread, and that for a database that is gone; and torch's CUDA
-    libraries fill 100 MiB to clean up after themselves where no GPU was used.
+    A normal exit waits for the heartbeat's thread, which may wait for a lost database; and torch's CUDA
+    libraries take 100 MiB for their clean-up even if no GPU was used.
     """
     os._exit(code)
 
 
 def give_up(channel: Channel, error: KdsearchError) -> NoReturn:
-    """Ends the process without its database, or without its study; what runs is saved."""
+    """Ends the process after its database or its study is lost; the running trial is saved."""
     channel.send(Failed(str(error), error.exit_code))
     leave(error.exit_code)
 
@@ -99,11 +99,11 @@ class Worker:
         study.pruner = make_pruner(bench.study.search.pruner, bench.study.max_epochs)
         self.recipes = phase.recipes(bench)
         self.latest: int | None = None  # the trial that it ran last, until that is settled
-        self.fatal: CacheClearedError | CacheDamagedError | None = None  # what no other trial would do better
+        self.fatal: CacheClearedError | CacheDamagedError | None = None  # an error that stops every trial
         self.told: set[int] = set()  # trials that the user knows are waited for
 
     def work(self) -> None:
-        """Until every slot is finished, or it is told to stop. Raises SearchError after too many failures."""
+        """Trains until all slots are finished or `stop()` is true. Raises SearchError after many failures."""
         trials = Trials([])
         while True:
             trials = Trials.of(self.study, trials)
@@ -118,7 +118,7 @@ class Worker:
                 return
 
     def _go_on(self, trials: Trials, target: int) -> bool:
-        """Runs a trial, or waits a little; False where nothing is left to do."""
+        """Runs a trial, or waits a little; False if nothing is left to do."""
         running = trials.in_state(TrialState.RUNNING)
         if trials.in_state(TrialState.WAITING):
             self._run_one(target, trials)
@@ -137,7 +137,7 @@ class Worker:
         return True
 
     def _wait_for(self, number: int) -> None:
-        """So that a single worker samples in the same order as if it had never been interrupted."""
+        """Waits, so that a single worker samples in the same order as an uninterrupted one."""
         if number not in self.told:
             self.told.add(number)
             seconds = round(self.take_over.patience)
@@ -173,7 +173,7 @@ class Worker:
         self.channel.send(Spent(OVERHEAD, time.perf_counter() - started - training))
 
     def _guarded(self, trial: Trial, target: int, trials: Trials) -> float:
-        """The one place where any exception is caught: the trial is FAIL, with its reason."""
+        """The only place that catches every exception: the trial becomes FAIL, with its reason."""
         try:
             return self.phase.train(trial, self.bench, target, trials)
         except (TrialPruned, SurplusTrialError, DuplicateTrialError, UpdateFinishedTrialError):
@@ -193,7 +193,7 @@ class Worker:
             raise
 
     def _settle(self, trials: Trials) -> None:
-        """Optuna has its answer: an interrupted trial waits again, an ended one needs no checkpoint."""
+        """Enqueues an interrupted trial again; removes the checkpoint of one whose result Optuna has."""
         if self.latest is None:
             return
         trial, self.latest = trials[self.latest], None

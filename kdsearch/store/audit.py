@@ -1,4 +1,4 @@
-"""The pruner audited: some weak trials run on to their end and show whether it was right."""
+"""The audit of the pruner: some weak trials train to their end, which shows whether it was right."""
 
 from kdsearch.config import Record
 from kdsearch.store.facts import Audited
@@ -6,14 +6,14 @@ from kdsearch.store.trials import Trials
 
 
 class Audit(Record):
-    """What the audit of a study has shown so far."""
+    """The result of a study's audit so far."""
 
     trials: int  # that were to be stopped, and ran on to their end
     wrong: int  # of these, above the best value of the time at which they would have stopped
 
 
 def audited(trials: Trials, epoch: int) -> Audited:
-    """What is kept with a trial that would stop now."""
+    """The facts kept with a trial that would stop now."""
     return Audited(epoch=epoch, best=max((trial.accuracy for trial in trials.ranked), default=0.0))
 
 

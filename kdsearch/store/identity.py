@@ -1,4 +1,4 @@
-"""What a study is: stored when it is created, compared whenever it is run again."""
+"""A study's identity: stored when the study is created, compared in each later run."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ FREE = {"run": None, "description": None, "published": None, "data": "path", "te
 
 
 def identity_of(study: Study) -> dict[str, Any]:
-    """The resolved study file, less what may differ between two runs."""
+    """The resolved study file without the settings that may differ between two runs."""
     kept = {}
     for name, table in study.tables.items():
         if name == "teachers":
@@ -50,22 +50,22 @@ def open_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 
 def is_whole(found: optuna.Study) -> bool:
-    """Whether the study has all that identifies it: its creator may have died between two writes."""
+    """Whether the study's identity is complete: its creator may have died between two writes."""
     return facts_in(found) is not None
 
 
 def stored_study(found: optuna.Study) -> Study:
-    """The study as it was when it was created."""
+    """The study with the settings with which it was created."""
     return Study(study_facts(found).study, f"study {found.study_name}")
 
 
 def study_at(found: optuna.Study, path: str | None) -> Study:
-    """The study as it was created, its images at `path`, or where they lay."""
+    """The study as it was created, with its images at `path`, or at their last known path."""
     return stored_study(found).replace("data.path", path or study_facts(found).data_path)
 
 
 def check_settings(found: optuna.Study, study: Study) -> None:
-    """Raises IdentityError where `study` is not what the study of its name was created as, or by others."""
+    """Raises IdentityError if the stored study has other settings, or another program created it."""
     if is_foreign(found):
         raise IdentityError(
             f"study {found.study_name!r} in this database was not created by kdsearch; give another name "
@@ -78,7 +78,7 @@ def check_settings(found: optuna.Study, study: Study) -> None:
 
 
 def check_data(found: optuna.Study, name: str, fingerprint: str) -> None:
-    """Raises IdentityError where the images are others than when the study was created."""
+    """Raises IdentityError if the images have changed since the study was created."""
     if is_whole(found) and study_facts(found).data.fingerprint != fingerprint:
         raise _changed(name, "the images of [data] (other content than when it was created)")
 

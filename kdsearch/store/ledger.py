@@ -1,4 +1,4 @@
-"""How often a study's teachers were asked, and would have been without views."""
+"""Counts the forward passes of a study's teachers, and those that it would take without views."""
 
 from collections.abc import Collection
 
@@ -9,7 +9,7 @@ from kdsearch.study.teachers import members
 
 
 class Ledger(Record):
-    """Images that teachers answered, their own training aside."""
+    """Numbers of images for which teachers ran, without their own training."""
 
     answered: int  # once for each view and teacher, and live for feature maps, which no view holds
     in_every_step: int  # had each step of each finished trial asked the trial's teachers

@@ -1,4 +1,4 @@
-"""How fast a study gets on while somebody works on it. Loads no torch."""
+"""The rate of a study while workers train it. Loads no torch."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""What waits in Optuna's queue: new attempts at a place, and trials that came to no end."""
+"""Enqueues trials in Optuna's queue: new attempts at a place, and interrupted trials."""
 
 from collections.abc import Sequence
 from copy import deepcopy

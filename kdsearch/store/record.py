@@ -1,4 +1,4 @@
-"""The record: what a study knows besides Optuna's trials, as rows of the study's own database."""
+"""The record: a study's epochs and weights, as tables beside Optuna's in the study's database."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""How a study stands, as the terminal shows it."""
+"""The state of a study, as the terminal shows it."""
 
 import math
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Which study a command means."""
+"""Finds the study that a command names."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -53,7 +53,7 @@ def study_of(study: optuna.Study, phase: str) -> optuna.Study:
 
 
 class Found(NamedTuple):
-    """A study, and what it wrote down."""
+    """A study and its record."""
 
     study: optuna.Study
     record: StudyRecord

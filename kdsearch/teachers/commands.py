@@ -1,4 +1,4 @@
-"""Teachers without a search: trained into the cache, brought in from a file, scored, listed."""
+"""Teachers without a search: train, import, score and list them."""
 
 import json
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ Values = Mapping[str, Any]  # of a study file, replaced on the command line, by 
 
 
 class TeacherReport(Record):
-    """A teacher, and how good it is."""
+    """A teacher and its accuracy."""
 
     name: str  # with its network, as a user knows it
     origin: str
@@ -69,7 +69,7 @@ class CachedTeacher(Record):
 
 
 class Teachers(Record):
-    """What `kdsearch teacher list` tells."""
+    """The result of `kdsearch teacher list`."""
 
     offered: tuple[OfferedTeacher, ...]
     cached: tuple[CachedTeacher, ...]
@@ -82,7 +82,7 @@ class Target(NamedTuple):
     force: bool  # replace what is there
 
     def check(self) -> None:
-        """Raises UsageError where it cannot be written as it is asked for; tries the folder."""
+        """Raises UsageError if the file cannot be written; writes a file to its folder as a test."""
         if self.path.suffix != SUFFIX:
             raise UsageError(f"--out {self.path}: the name must end in {SUFFIX}")
         if self.path.is_dir():
@@ -182,7 +182,7 @@ def _one_of(study: Study, name: str | None) -> str:
             raise UsageError(f"study {study.name!r} has several teachers: {names}; name one with --teacher")
         return next(iter(study.teachers))
     if name not in study.teachers:
-        raise UsageError(f"--teacher {name}: study {study.name!r} has no such teacher, only {names}")
+        raise UsageError(f"--teacher {name}: study {study.name!r} has no such teacher; known: {names}")
     return name
 
 

@@ -53,9 +53,9 @@ class ViewBank(Record):
 
     def shapes(self, names: Sequence[str]) -> Shapes:
         """The sizes of these teachers' common output, which losses see: an average has no hints."""
-        found = [self.teachers[name] for name in names]
-        hints = found[0].hints if len(found) == 1 else {}
-        return Shapes(self.classes, sum(each.embedding for each in found), hints)
+        sizes = [self.teachers[name] for name in names]
+        hints = sizes[0].hints if len(sizes) == 1 else {}
+        return Shapes(self.classes, sum(each.embedding for each in sizes), hints)
 
     def path(self, number: int) -> Path:
         """The folder of view `number`, which exists exactly when the view is whole."""

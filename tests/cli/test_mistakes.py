@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from kdsearch.cli import main
 from kdsearch.run.creating import create_study
 from kdsearch.store import identity
+from kdsearch.store.facts import DataFacts, keep
 from kdsearch.store.storage import open_storage
 from kdsearch.study.file import Study, load_study
 
@@ -32,12 +33,12 @@ def quiet_optuna():
 def untrained(tmp_path):
     """The URL of a database with a study that has no finished trial."""
     url = f"sqlite:///{tmp_path / 'untrained.db'}"
-    create(url, load_study("digits", {})).set_user_attr("target", 5)
+    keep(create(url, load_study("digits", {})), target=5)
     return url
 
 
 def create(url, study):
-    facts = identity.DataFacts(
+    facts = DataFacts(
         name="digits",
         fingerprint="f",
         train=1149,
@@ -187,7 +188,7 @@ def test_nothing_finished_is_nothing_to_export(untrained, tmp_path):
 def test_a_study_of_an_earlier_version_that_is_called_dot_dot_opens_and_exports_nowhere(tmp_path):
     url, before = f"sqlite:///{tmp_path / 'odd.db'}", load_study("digits", {})
     odd = Study({**before.tables, "name": ".."}, "odd.toml")
-    create(url, odd).set_user_attr("target", 5)
+    keep(create(url, odd), target=5)
     code, lines = told("export-best", "--storage", url, "--force")
     assert (code, lines) == (2, ["Error: study '..': no folder can have its name; name a folder with --out"])
     assert told("status", "--storage", url)[0] == 0

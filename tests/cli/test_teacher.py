@@ -85,7 +85,7 @@ def test_a_file_is_only_replaced_if_that_is_said():
 def test_of_several_teachers_each_is_trained_and_one_is_named_for_a_file():
     line = refused("train", "two.toml", "-q", "--out", "b.safetensors")
     assert line == "Error: study 'two' has several teachers: a, b; name one with --teacher"
-    assert "no such teacher, only a, b" in refused("train", "two.toml", "-q", "--teacher", "c")
+    assert "no such teacher; known: a, b" in refused("train", "two.toml", "-q", "--teacher", "c")
     told("train", "two.toml", "-q", "--teacher", "b", "--out", "b.safetensors")
     assert "the teacher a (mobilenet_v3_small) of two.toml has not" in refused("evaluate", "two.toml", "-q")
     lines = told("train", "two.toml", "-q").splitlines()

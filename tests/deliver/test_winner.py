@@ -184,7 +184,7 @@ def test_an_export_in_the_middle_of_a_search_says_so(study, running, state):
 def test_other_images_than_the_studys_judge_nothing(study, heard):
     (study.pictures / "training" / "0" / "0.png").unlink()
     for judge in (study.export, lambda: study.judge(heard)):
-        with pytest.raises(DataError, match="not the images that study 'pets' was created with; give --data"):
+        with pytest.raises(DataError, match="not the images that study 'pets' was created with; name"):
             judge()
     assert not (study.folder / "best").exists()
 

@@ -114,7 +114,7 @@ class Marker:
 
 def test_a_file_that_would_run_code_is_refused(path, tmp_path):
     path("resnet18").write_bytes(pickle.dumps({"fc.weight": Marker(tmp_path / "touched")}))
-    with pytest.raises(TeacherError, match="loading that could run code"):
+    with pytest.raises(TeacherError, match="loading it could run code"):
         start("resnet18")
     assert not (tmp_path / "touched").exists()
 

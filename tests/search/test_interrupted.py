@@ -141,7 +141,7 @@ def test_checkpoints_that_cannot_be_written_fail_no_trial_and_are_said_once(crea
     unsaved.work()
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
     assert lines(unsaved) == [
-        f"{prepared.checkpoints}: no checkpoint can be written (File exists); training goes on, unsaved"
+        f"{prepared.checkpoints}: no checkpoint can be written (File exists); training goes on without one"
     ]
 
 

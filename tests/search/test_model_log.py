@@ -178,7 +178,7 @@ def test_a_model_stays_one_of_an_older_version_or_cut_off_is_replaced(logged, ur
     theirs = client.create_logged_model(experiment, "student", other.info.run_id)
     nobodys = client.create_logged_model(experiment, "student")
     (said,) = log()
-    assert "an older version's: now it is models:/" in said
+    assert "of an older version: now it is models:/" in said
     left = {model.model_id for model in models(uri, run_id)}
     assert {theirs.model_id, nobodys.model_id} < left
     assert cut_off.model_id not in left

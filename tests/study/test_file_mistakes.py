@@ -53,7 +53,7 @@ MISTAKES = {
     ),
     "a teacher twice in a sum": (
         '[teachers.a]\n[distillation]\nteacher = "a+a"',
-        "mine.toml [distillation]: teacher = 'a+a': a teacher stands twice in the sum",
+        "mine.toml [distillation]: teacher = 'a+a': a teacher occurs twice in the sum",
     ),
     "a teacher that no trial has": (
         '[teachers.a]\n[teachers.b]\n[distillation]\nteacher = "a"',
@@ -106,7 +106,7 @@ MISTAKES = {
     ),
     "the same choice twice": (
         "[training]\nepochs = [3, 4, 3]",
-        "mine.toml [training]: epochs: 3 stands twice among the choices",
+        "mine.toml [training]: epochs: 3 occurs twice among the choices",
     ),
     "a range of text": (
         "[training]\noptimizer = { low = 1, high = 2 }",
@@ -150,11 +150,11 @@ MISTAKES = {
     ),
     "a sum twice, in two orders": (
         '[distillation]\nloss = ["kl+rkd", "rkd+kl"]',
-        "mine.toml [distillation]: loss: 'kl+rkd' stands twice among the choices",
+        "mine.toml [distillation]: loss: 'kl+rkd' occurs twice among the choices",
     ),
     "an average twice, in two orders": (
         '[teachers.a]\n[teachers.b]\n[distillation]\nteacher = ["a+b", "b+a"]',
-        "mine.toml [distillation]: teacher: 'a+b' stands twice among the choices",
+        "mine.toml [distillation]: teacher: 'a+b' occurs twice among the choices",
     ),
     "a last phase as long as the training": (
         "[training]\nepochs = [20, 40]\nfinish_epochs = 20",
@@ -162,16 +162,16 @@ MISTAKES = {
     ),
     "a map that the students do not have": (
         '[student]\nstages = 2\n[distillation]\nloss = "sp"\n[losses.sp]\nstudent_layer = "stage3"',
-        "mine.toml [losses.sp]: student_layer = 'stage3': not in every student; in all: middle, last, stem,",
+        "mine.toml [losses.sp]: student_layer = 'stage3': not every student has it; all have: middle, last, ",
     ),
     "a map that a published student does not have": (
         '[student]\nnetwork = ["searched", "s4"]\nstages = 4\n[distillation]\nloss = "sp"\n'
         '[losses.sp]\nstudent_layer = "stem"',
-        "mine.toml [losses.sp]: student_layer = 'stem': not in every student; in all: middle, last, stage1,",
+        "mine.toml [losses.sp]: student_layer = 'stem': not every student has it; all have: middle, last, ",
     ),
     "a loss twice in a sum": (
         '[distillation]\nloss = "kl+kl"',
-        "mine.toml [distillation]: loss = 'kl+kl': a loss stands twice in the sum",
+        "mine.toml [distillation]: loss = 'kl+kl': a loss occurs twice in the sum",
     ),
     "a table for a family that is not listed": (
         '[student]\nfamily = "plain"\n[families.dwsep]\nkernel = 3',
@@ -200,7 +200,7 @@ MISTAKES = {
     ),
     "workers that are no number": (
         '[run]\nworkers = "many"',
-        'mine.toml [run]: workers = \'many\': must be "auto", or a number from 1 on as text, such as "4"',
+        'mine.toml [run]: workers = \'many\': must be "auto", or a number of at least 1 as text, such as "4"',
     ),
     "a negative seed": ("seed = -1", "mine.toml: seed = -1: must be from 0 to 9223372036854775807"),
     "a seed beyond 63 bits": (f"seed = {2**63}", f"mine.toml: seed = {2**63}: must be from 0 to {2**63 - 1}"),

@@ -63,5 +63,5 @@ def test_a_store_that_cannot_be_opened_is_one_line(tmp_path):
 
 def test_a_port_that_is_taken_is_said(server):
     port = int(server.url.rpartition(":")[2])
-    with pytest.raises(UsageError, match=f"--port {port}: something else listens there"), serving("", port):
+    with pytest.raises(UsageError, match=f"--port {port}: another program uses this port"), serving("", port):
         pytest.fail("it started")

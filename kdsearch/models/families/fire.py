@@ -24,10 +24,10 @@ class Fire(nn.Module):
         super().__init__()
 
         def layers(inside: int, outside: int, kernel: int) -> nn.Sequential:
-            made = nn.Sequential(nn.Conv2d(inside, outside, kernel, 1, kernel // 2, bias=not norm))
+            block = nn.Sequential(nn.Conv2d(inside, outside, kernel, 1, kernel // 2, bias=not norm))
             if norm:
-                made.append(nn.BatchNorm2d(outside))
-            return made.append(activation())
+                block.append(nn.BatchNorm2d(outside))
+            return block.append(activation())
 
         few = max(1, int(ratio * c_out))
         self.pool = nn.MaxPool2d(3, 2, 1) if stride == 2 else nn.Identity()
