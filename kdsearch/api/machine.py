@@ -22,7 +22,7 @@ def views(
     from kdsearch.inspect.views import look_at_views
     from kdsearch.store.studies import find
 
-    found, record = find(study, storage)
+    found, record = find(study, storage, reading=False)
     return look_at_views(found, record, progress or Silence(), data=data, on=device)
 
 

@@ -123,23 +123,29 @@ def in_threads(work: Callable[[int], int], count: int) -> Generator[int]:
     A separate thread runs the pool: if a signal interrupts the main thread inside ThreadPoolExecutor, a lock
     stays held and the pool never ends. Reading a SimpleQueue can be interrupted anywhere.
     """
-    results: SimpleQueue[Future[int]] = SimpleQueue()
+    results: SimpleQueue[Future[int] | None] = SimpleQueue()
     left = False
 
     def unless_left(index: int) -> int:
         return 0 if left else work(index)
 
     def run() -> None:
-        with ThreadPoolExecutor() as pool:
-            for future in [pool.submit(unless_left, index) for index in range(count)]:
-                wait([future])
-                results.put(future)
+        try:
+            with ThreadPoolExecutor() as pool:
+                for future in [pool.submit(unless_left, index) for index in range(count)]:
+                    wait([future])
+                    results.put(future)
+        finally:
+            results.put(None)
 
     pooling = Thread(target=run, daemon=True)
     try:
         pooling.start()
         for _ in range(count):
-            yield results.get().result()
+            future = results.get()
+            if future is None:
+                raise DataError("no thread can be started; the system's limit of processes is reached")
+            yield future.result()
     finally:
         left = True
         if pooling.is_alive():

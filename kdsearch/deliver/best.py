@@ -45,5 +45,5 @@ def find_winner(study: optuna.Study, record: StudyRecord) -> Winner:
         raise StorageError(
             f"study {study.study_name!r}: the weights of trial {trial.number} are not in the database"
         )
-    config, state = read_config(facts.config["student"]), from_bytes(weights)
+    config, state = read_config(facts.network), from_bytes(weights)
     return Winner(trial.number, run, trial.accuracy, facts, trial.frozen.params, config, state)

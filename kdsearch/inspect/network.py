@@ -31,7 +31,7 @@ def of_trial(study: optuna.Study, number: int) -> NetworkTable:
     student = trials[number].facts.student if number < len(trials) else None
     if student is None:
         raise UsageError(f"study {study.study_name!r} has no trial {number} with a student")
-    config = read_config(student.config["student"])
+    config = read_config(student.network)
     name = f"trial {number} of study {study.study_name}"
     return _table(name, config, study_facts(study).data.image_size)
 

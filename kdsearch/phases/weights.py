@@ -6,7 +6,7 @@ from kdsearch.engine.training import Training
 from kdsearch.models.count import count_parameters
 from kdsearch.models.weights import to_bytes
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.runs import WEIGHTS, Run
+from kdsearch.store.runs import Run
 from kdsearch.store.trials import Trials
 
 KEPT = 10
@@ -26,5 +26,5 @@ def keep_weights(trial: Trial, record: StudyRecord, run: Run, training: Training
     rivals = trials.in_state(TrialState.RUNNING)  # they may have written theirs already
     keep = {run.weights, *(each.run.weights for each in (*best[: KEPT - 1], *rivals) if each.run)}
     for name in record.files():
-        if WEIGHTS.fullmatch(name) and name not in keep:
+        if run.has_weights(name) and name not in keep:
             record.delete_file(name)

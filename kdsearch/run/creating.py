@@ -7,8 +7,8 @@ from optuna.exceptions import DuplicatedStudyError
 
 from kdsearch.data.image_set import SearchSets
 from kdsearch.store.checkpoints import delete_checkpoints
-from kdsearch.store.facts import DataFacts, keep
-from kdsearch.store.identity import check_settings, identity_of, is_whole
+from kdsearch.store.facts import DataFacts, is_whole, keep
+from kdsearch.store.identity import check_settings, identity_of
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import StudyStorage
 from kdsearch.store.studies import load_study

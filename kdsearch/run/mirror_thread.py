@@ -30,7 +30,7 @@ End = Literal["FINISHED", "KILLED", "FAILED"]
 
 
 class Mirroring(Protocol):
-    """What `tracking.mirror.Mirror` does; it is passed in, since importing it loads MLflow."""
+    """What `mirror.mirror.Mirror` does; it is passed in, since importing it loads MLflow."""
 
     study: StudyRow
     moved: float  # when MLflow last took something, on the monotonic clock

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -23,18 +24,19 @@ from kdsearch.files import expanded
 from kdsearch.mirror.local import check_store
 from kdsearch.mirror.uri import tracking_uri
 from kdsearch.phases.bench import Prepared
+from kdsearch.phases.phase import PHASES
 from kdsearch.run.child import child
 from kdsearch.run.creating import create_study, data_facts
 from kdsearch.run.protocol import LATER_VIEWS, Channel, Created, Request, Spent
 from kdsearch.run.protocol import Ready as ViewsReady
 from kdsearch.store import identity
 from kdsearch.store.checkpoints import adopt_checkpoints, check_state, remove_abandoned, remove_spent
-from kdsearch.store.facts import DataFacts, keep, study_facts
+from kdsearch.store.facts import DataFacts, is_whole, keep, study_facts
 from kdsearch.store.liveness import this_process
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import StudyStorage, open_storage
-from kdsearch.store.studies import Found, choose_study
-from kdsearch.store.trials import Trials
+from kdsearch.store.studies import Found, choose_study, study_of, with_phases
+from kdsearch.store.trials import StudyTrial, Trials
 from kdsearch.study.budget import check_budget
 from kdsearch.study.file import Study, load_study
 from kdsearch.study.settings import RunConfig
@@ -80,7 +82,7 @@ def prepare(request: Request, channel: Channel) -> None:
         channel.say(line)
     if found is not None:
         identity.check_data(found, study.name, facts.fingerprint)
-    if found is None or not identity.is_whole(found):  # a mistake in a study that exists cannot be mended
+    if found is None or not is_whole(found):  # a mistake in a study that exists cannot be mended
         embeddings = check_teachers(study, sets, device, channel)
         found = _create(storage, study, facts, embeddings, channel)
     finished = len(Trials.of(found).finished)
@@ -92,8 +94,9 @@ def prepare(request: Request, channel: Channel) -> None:
     checkpoints = _clean_state(known, run.storage)
     cuda = torch.cuda.device_count() if str(device) == "cuda" else int(device.type == "cuda")
     where = run.storage, run.tracking_uri, run.workers
-    channel.send(Created(study.name, *where, target, finished, cuda, study.hint_losses))
-    if target <= finished:
+    left = any(phase.target(found) > len(_finished(found, phase.name)) for phase in PHASES)
+    channel.send(Created(study.name, *where, target, finished, left, cuda, study.hint_losses))
+    if not left:
         return
     ready = _teach(study, known, sets, device, channel)
     if request.views:
@@ -120,10 +123,14 @@ def _is_mirrored(request: Request) -> bool:
     return request.views and not request.join
 
 
+def _finished(study: optuna.Study, phase: str) -> list[StudyTrial]:
+    return Trials.of(study_of(study, phase)).finished
+
+
 def _clean_state(known: Found, storage: str) -> Path:
     """The folder of the study's checkpoints, without those that killed workers left for nobody."""
     folder = adopt_checkpoints(known.record, storage)
-    remove_spent(folder, Trials.of(known.study))
+    remove_spent(folder, chain.from_iterable(map(Trials.of, with_phases(known.study))))
     remove_abandoned(folder)
     return folder
 

@@ -43,6 +43,7 @@ class Created(NamedTuple):
     workers: str
     target: int
     finished: int
+    left: bool  # whether a phase still wants trainings
     cuda_devices: int  # that the workers share; 0 where the study runs on the CPU
     hint_losses: tuple[str, ...]  # those that read feature maps
 

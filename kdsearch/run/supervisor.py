@@ -156,7 +156,7 @@ class Supervisor:
             where = created.tracking_uri, self.storage, created.name
             self.mirror = MirrorThread(self.open_mirror, *where, self._say)
             self.mirror.start()
-        if self.request.views and created.finished < created.target:  # what they load takes seconds
+        if self.request.views and created.left:  # what they load takes seconds
             size = count_workers(created.workers, created.cuda_devices)
             self.workers = [None] * size
             for index in range(size):
@@ -242,7 +242,7 @@ class Supervisor:
         now = time.monotonic()
         seconds = {**self.seconds, "MLflow after the last trial": now - last_trial, "all": now - self.started}
         notes = []
-        if self.created.finished >= self.created.target:
+        if not self.created.left:
             notes.append(self._nothing_to_do())
         if behind:
             notes.append("MLflow lacks some results; 'kdsearch sync' adds them")

@@ -34,7 +34,7 @@ from kdsearch.store.failures import check_failures
 from kdsearch.store.identity import open_study, stored_study
 from kdsearch.store.queue import enqueue_place, retry
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.runs import Run
+from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.slots import SurplusTrialError
 from kdsearch.store.storage import open_storage
 from kdsearch.store.studies import study_of
@@ -58,6 +58,8 @@ def work_process(connection: Connection, job: Job) -> None:
         channel.send(Spent("start-up of workers", time.time() - job.told))
         try:
             for phase in PHASES:
+                if stop():
+                    break
                 own = study_of(study, phase.name)
                 Worker(own, bench, job, channel, Takeover(own, storage), phase=phase, search=study).work()
         except (StorageError, StudyDeletedError) as error:
@@ -96,6 +98,7 @@ class Worker:
     ) -> None:
         self.study, self.bench, self.job, self.channel, self.take_over = study, bench, job, channel, take_over
         self.phase, self.search = phase, search or study
+        self.since = job.since if phase.name == SEARCH else len(study.get_trials(deepcopy=False))
         study.pruner = make_pruner(bench.study.search.pruner, bench.study.max_epochs)
         self.recipes = phase.recipes(bench)
         self.latest: int | None = None  # the trial that it ran last, until that is settled
@@ -113,7 +116,7 @@ class Worker:
             if self.bench.stop():
                 return
             target = self.phase.target(self.search)
-            check_failures(trials, self.job.since, target)
+            check_failures(trials, self.since, target)
             if not self._go_on(trials, target):
                 return
 

@@ -56,13 +56,13 @@ def remove_spent(folder: Path, trials: Iterable[StudyTrial]) -> None:
     was taken for dead still writes one.
     """
     known = [(run, trial) for trial in trials if (run := trial.run)]
-    latest = {run.place: run.attempt for run, _ in sorted(known, key=lambda pair: pair[0])}
-    finished = {run.place for run, trial in known if trial.state in FINISHED}
+    latest = {run[:2]: run.attempt for run, _ in sorted(known, key=lambda pair: pair[0])}
+    finished = {run[:2] for run, trial in known if trial.state in FINISHED}
     failed = {run for run, trial in known if trial.facts.mark == End.FAILED}
     spent = {
         Path(run.checkpoint).stem  # the next file, half written, is called so as well
         for run, _ in known
-        if run.place in finished or run in failed or run.attempt < latest[run.place]
+        if run[:2] in finished or run in failed or run.attempt < latest[run[:2]]
     }
     with suppress(OSError):  # no folder yet; or a share that is gone: the next run cleans up
         for file in list(folder.iterdir()):

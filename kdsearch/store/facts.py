@@ -16,6 +16,7 @@ from pydantic_core import to_jsonable_python
 
 from kdsearch.config import Record
 from kdsearch.epoch import EpochResult
+from kdsearch.errors import StorageError
 from kdsearch.store.runs import SEARCH, Run
 
 ONLY_KNOWN = ConfigDict(extra="ignore")  # a newer version, or the user, may keep more
@@ -36,6 +37,8 @@ class End(StrEnum):
 
 class WorkerMark(Record):
     """The process that works on a trial or prepares a run."""
+
+    model_config = ONLY_KNOWN
 
     host: str
     processes: str  # names the process table that has the process
@@ -60,10 +63,15 @@ class StudentFacts(Record):
     data_fingerprint: str | None = None
 
     @property
+    def network(self) -> dict[str, Any]:
+        """The config of the student alone."""
+        network: dict[str, Any] = self.config["student"]
+        return network
+
+    @property
     def family(self) -> str:
         """The student's family, or the name of the published network."""
-        network = self.config["student"]
-        family: str = network.get("network") or network["family"]
+        family: str = self.network.get("network") or self.network["family"]
         return family
 
     @property
@@ -82,6 +90,8 @@ class StudentFacts(Record):
 
 class Audited(Record):
     """When the pruner would have stopped a trial that runs on, and the best accuracy of that time."""
+
+    model_config = ONLY_KNOWN
 
     epoch: int
     best: float
@@ -121,6 +131,8 @@ class TrialFacts(Record):
 class DataFacts(Record):
     """The images that a study was created with."""
 
+    model_config = ONLY_KNOWN
+
     name: str
     fingerprint: str
     train: int
@@ -133,6 +145,8 @@ class DataFacts(Record):
 class TeacherFacts(Record):
     """What is known of a teacher besides its weights."""
 
+    model_config = ONLY_KNOWN
+
     model: str
     origin: str  # trained, from what, or the checkpoint's file name
     parameters: int
@@ -143,6 +157,8 @@ class TeacherFacts(Record):
 
 class ModelPlace(Record):
     """Where MLflow has the best trial's model."""
+
+    model_config = ONLY_KNOWN
 
     trial: int
     tracking_uri: str  # without its password
@@ -181,36 +197,63 @@ class StudyFacts(Record):
     model: ModelPlace | None = None
 
 
-CREATING = {"data", "views", "params", "study", "given_teachers"}  # all that a study has before its first run
+CREATED = ("data", "views", "params", "study")  # what a study has once it is created whole
+CREATING = {*CREATED, "given_teachers"}
 CREATOR = "kdsearch"  # the first fact that is written
+PHASE_OF = "phase_of"  # with a phase's own study: the name of the study that it belongs to
 
 
 def trial_facts(trial: FrozenTrial) -> TrialFacts:
-    """What is kept with a trial."""
-    return TrialFacts.model_validate(trial.user_attrs)
+    """What is kept with a trial; nothing where its attributes are not kdsearch's."""
+    try:
+        return TrialFacts.model_validate(trial.user_attrs)
+    except ValidationError:
+        return TrialFacts()
 
 
 def study_facts(study: optuna.Study) -> StudyFacts:
-    """What is kept with a study that kdsearch created whole."""
-    return StudyFacts.model_validate(study.user_attrs)
-
-
-def facts_in(study: optuna.Study | FrozenStudy) -> StudyFacts | None:
-    """The facts of a study; None where kdsearch did not create it, or not yet whole."""
+    """What is kept with a study that kdsearch created whole. Raises StorageError if somebody changed it."""
     try:
         return StudyFacts.model_validate(study.user_attrs)
-    except ValidationError:
-        return None
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise StorageError(
+            f"study {study.study_name!r}: its attribute {where} in the database is not what kdsearch wrote; "
+            "restore it, or use the version of kdsearch that wrote it"
+        ) from None
+
+
+def is_whole(study: optuna.Study | FrozenStudy) -> bool:
+    """Whether the study has all that kdsearch creates one with: its creator may have died too early."""
+    return all(name in study.user_attrs for name in CREATED)
+
+
+def last_run(study: FrozenStudy) -> float:
+    """When the study was last run, in seconds since 1970."""
+    kept = study.user_attrs.get("last_run")
+    return kept if isinstance(kept, float) else 0.0
 
 
 def is_foreign(study: optuna.Study) -> bool:
     """Whether another program created the study; not so where our own creator died between two writes."""
     attributes = study.user_attrs
-    if CREATOR in attributes or facts_in(study):
+    if CREATOR in attributes or is_whole(study):
         return False
     if attributes.keys() - CREATING or study.directions != [StudyDirection.MAXIMIZE]:
         return True
     return bool(study.get_trials(deepcopy=False))
+
+
+def parent_of(study: optuna.Study | FrozenStudy) -> str | None:
+    """The name of the study whose phase this one holds."""
+    name: str | None = study.user_attrs.get(PHASE_OF)
+    return name
+
+
+def keep_parent(study: optuna.Study, name: str) -> None:
+    """Keeps it with a study in which there is nothing yet."""
+    if not study.user_attrs and not study.get_trials(deepcopy=False):
+        study.set_user_attr(PHASE_OF, name)
 
 
 def attributes_of(facts: TrialFacts) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import optuna
 from optuna.storages import BaseStorage
 
 from kdsearch.errors import IdentityError, UsageError
-from kdsearch.store.facts import facts_in, is_foreign, keep, study_facts
+from kdsearch.store.facts import is_foreign, is_whole, keep, study_facts
 from kdsearch.study.file import Study
 
 # What may differ between two runs: whole tables and keys, or one key of a table.
@@ -47,11 +47,6 @@ def open_study(storage: BaseStorage, name: str) -> optuna.Study:
             f"no study {name!r} here; 'kdsearch run' creates one, 'kdsearch status' lists those there are"
         )
     return found
-
-
-def is_whole(found: optuna.Study) -> bool:
-    """Whether the study's identity is complete: its creator may have died between two writes."""
-    return facts_in(found) is not None
 
 
 def stored_study(found: optuna.Study) -> Study:

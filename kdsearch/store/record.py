@@ -52,14 +52,21 @@ class StudyRecord:
     is written for a study that Optuna's tables, where they are, do not have: StudyDeletedError.
     """
 
-    def __init__(self, storage: str | Engine, study: str, *, patience: float = OUTAGE_SECONDS) -> None:
+    def __init__(
+        self,
+        storage: str | Engine,
+        study: str,
+        *,
+        patience: float = OUTAGE_SECONDS,
+        reading: bool = False,
+    ) -> None:
         self.study = study
         self.retrying = retrying(patience)
         self.engine = open_engine(storage) if isinstance(storage, str) else storage
         self._reader, self._writer = to_read(self.engine), to_write(self.engine)
         self._insert = INSERT[self.engine.dialect.name]
         self._insert_epoch = self._insert(epochs).on_conflict_do_nothing()
-        self._guarded = self._repeat(self._prepare)
+        self._guarded = reading or self._repeat(self._prepare)
 
     def _prepare(self) -> bool:
         """Makes the tables where they are missing or older; whether the study is a row of Optuna's tables."""

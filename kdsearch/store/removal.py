@@ -11,6 +11,7 @@ from kdsearch.store.facts import study_facts
 from kdsearch.store.liveness import is_alive, living, worker_of
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import grace_seconds
+from kdsearch.store.studies import with_phases
 from kdsearch.store.trials import Trials
 
 ATTEMPTS = 5  # a row that a worker adds in the same moment makes PostgreSQL refuse
@@ -19,7 +20,7 @@ ATTEMPTS = 5  # a row that a worker adds in the same moment makes PostgreSQL ref
 def check_idle(study: optuna.Study) -> None:
     """Raises UsageError where a process works on the study, or may do so on another machine."""
     facts = study_facts(study)
-    workers = [worker_of(trial) for trial in living(study, Trials.of(study))]
+    workers = [worker_of(trial) for own in with_phases(study) for trial in living(own, Trials.of(own))]
     silence = time.time() - facts.last_run
     if facts.preparing and is_alive(facts.preparing, silent=silence > grace_seconds()):
         workers.append(facts.preparing)
@@ -37,9 +38,7 @@ def remove_study(study: optuna.Study, record: StudyRecord) -> None:
     refused = Retrying(
         retry=retry_if_exception_type(StorageError), stop=stop_after_attempt(ATTEMPTS), reraise=True
     )
-    names = (each.study_name for each in study._storage.get_all_studies())
-    phases = [name for name in names if name.startswith(f"{study.study_name}/")]
-    for name in (*phases, study.study_name):
+    for name in (*(each.study_name for each in with_phases(study)[1:]), study.study_name):
         with suppress(KeyError, StudyDeletedError):  # another removal was faster
             refused(optuna.delete_study, study_name=name, storage=study._storage)
     record.delete()  # what a worker wrote in between: from now on it cannot

@@ -3,8 +3,7 @@
 import re
 from typing import NamedTuple
 
-SEARCH = "search"  # the phase of Optuna's trials
-WEIGHTS = re.compile(r"weights-\d+-\d+\.safetensors")  # of runs of the search, in the record
+SEARCH = "search"  # the first phase
 TEACHER = "teacher"  # of teachers' own trainings; the place is the teacher's among the study's
 
 
@@ -37,6 +36,11 @@ class Run(NamedTuple):
     def weights(self) -> str:
         """The name of its weights' file in the record."""
         return f"weights-{'-'.join(self.words)}.safetensors"
+
+    def has_weights(self, name: str) -> bool:
+        """Whether a file of the record has the weights of a run of this phase."""
+        phase = "" if self.phase == SEARCH else re.escape(f"{self.phase}-")
+        return re.fullmatch(rf"weights-{phase}\d+-\d+\.safetensors", name) is not None
 
     @property
     def seed_parts(self) -> tuple[str | int, ...]:

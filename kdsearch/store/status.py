@@ -125,7 +125,7 @@ def standing(target: int, trials: Trials, before: int = 0, seconds: float = 0.0)
         pruned=pruned,
         failed=len(trials.failures),
         running=len(trials.in_state(TrialState.RUNNING)),
-        best=max((t.accuracy for t in trials.finished if t.frozen.value is not None), default=None),
+        best=trials.best.accuracy if trials.best else None,
         per_hour=3600 * rate if rate else None,
         seconds_left=(target - complete - pruned) / rate if rate else None,
     )

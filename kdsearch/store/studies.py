@@ -1,23 +1,21 @@
 """Finds the study that a command names."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import optuna
 from optuna.storages import BaseStorage
 
-from kdsearch.errors import StudyDeletedError, UsageError
-from kdsearch.store.facts import StudyFacts, facts_in
+from kdsearch.errors import IdentityError, StudyDeletedError, UsageError
+from kdsearch.store.facts import is_whole, keep_parent, last_run, parent_of
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH
 from kdsearch.store.storage import open_existing
 
 
-def studies_in(storage: BaseStorage) -> Mapping[str, StudyFacts]:
-    """The studies that kdsearch created, by name; the most recently run comes first."""
-    stored = ((each.study_name, facts_in(each)) for each in storage.get_all_studies())
-    ours = {name: facts for name, facts in stored if facts}
-    return dict(sorted(ours.items(), key=lambda pair: -pair[1].last_run))
+def studies_in(storage: BaseStorage) -> list[str]:
+    """The names of the studies that kdsearch created; the most recently run comes first."""
+    ours = [each for each in storage.get_all_studies() if is_whole(each)]
+    return [each.study_name for each in sorted(ours, key=last_run, reverse=True)]
 
 
 def choose_study(storage: BaseStorage, name: str | None) -> optuna.Study:
@@ -26,7 +24,7 @@ def choose_study(storage: BaseStorage, name: str | None) -> optuna.Study:
     if not known:
         raise UsageError("no study here yet; 'kdsearch run' creates one, --storage names another database")
     if name is None:
-        name = next(iter(known))
+        name = known[0]
     if name not in known:
         raise UsageError(f"no study {name!r} here; there are: {', '.join(known)}")
     return load_study(storage, name)
@@ -41,15 +39,29 @@ def load_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 
 def study_of(study: optuna.Study, phase: str) -> optuna.Study:
-    """The Optuna study that holds a phase's trials, made where it is missing; the search's is `study`."""
+    """The Optuna study that holds a phase's trials, made where it is missing; the search's is `study`.
+
+    Raises IdentityError where that name is another program's.
+    """
     if phase == SEARCH:
         return study
-    return optuna.create_study(
-        study_name=f"{study.study_name}/{phase}",
-        storage=study._storage,
-        direction="maximize",
-        load_if_exists=True,
+    name, parent = f"{study.study_name}/{phase}", study.study_name
+    own = optuna.create_study(
+        study_name=name, storage=study._storage, direction="maximize", load_if_exists=True
     )
+    keep_parent(own, parent)
+    if parent_of(own) != parent:
+        raise IdentityError(
+            f"study {name!r} in this database was not created by kdsearch; rename one of them"
+        )
+    return own
+
+
+def with_phases(study: optuna.Study) -> list[optuna.Study]:
+    """The study, and those that hold its other phases."""
+    storage = study._storage
+    phases = [each for each in storage.get_all_studies() if parent_of(each) == study.study_name]
+    return [study, *(load_study(storage, each.study_name) for each in phases)]
 
 
 class Found(NamedTuple):
@@ -66,4 +78,4 @@ def find(name: str | None, storage: str, *, reading: bool = True) -> Found:
     """
     opened = open_existing(storage, reading=reading)
     study = choose_study(opened, name)
-    return Found(study, StudyRecord(opened.engine, study.study_name))
+    return Found(study, StudyRecord(opened.engine, study.study_name, reading=reading))

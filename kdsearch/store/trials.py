@@ -47,7 +47,7 @@ class StudyTrial:
     @property
     def accuracy(self) -> float:
         """Of a complete trial, on the validation images at the last epoch, 0 to 1; else 0."""
-        return self.frozen.value or 0.0
+        return (self.frozen.value or 0.0) if self.state == TrialState.COMPLETE else 0.0
 
     @property
     def is_finished(self) -> bool:
@@ -120,7 +120,7 @@ class Trials:
                 front.append(trial)
         return front
 
-    @property
+    @cached_property
     def failures(self) -> list[StudyTrial]:
         """Those that failed by an exception, or lost their workers once more than they are retried."""
         return [t for t in self if t.facts.mark == End.FAILED or self.died_too_often(t)]

@@ -17,7 +17,7 @@ from kdsearch.models.weights import from_bytes, load_weights, open_weights
 from kdsearch.places import cache_root, check_writable
 from kdsearch.progress import Progress
 from kdsearch.store import identity
-from kdsearch.store.facts import TeacherFacts
+from kdsearch.store.facts import TeacherFacts, is_whole
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import open_existing
 from kdsearch.study.file import Study, load_study
@@ -229,7 +229,7 @@ def _kept(lesson: Lesson) -> bytes | None:
     except UsageError:
         return None
     found = identity.find_study(storage, study.name)
-    if found is None or not identity.is_whole(found):
+    if found is None or not is_whole(found):
         return None
     try:
         identity.check_settings(found, study)

@@ -1,6 +1,7 @@
 import io
 import os
 import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -209,6 +210,26 @@ def test_a_signal_ends_the_decoding_at_the_images_it_is_at(tmp_path, progress, a
     finally:
         signal.signal(signal.SIGTERM, before)
     assert at <= files.asked < at + 100
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="root alone can become a user who may have two threads")
+def test_where_no_thread_can_be_started_it_is_said():
+    script = """
+import os, resource
+from kdsearch.data.decode import in_threads
+from kdsearch.errors import DataError
+os.setuid(54321)
+limit = len(os.listdir("/proc/self/task")) + 1  # these, and the one that runs the pool
+resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+try:
+    list(in_threads(lambda index: index, 3))
+except DataError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout == "no thread can be started; the system's limit of processes is reached\n"
 
 
 def test_a_missing_file_is_not_a_corrupt_one(tmp_path):

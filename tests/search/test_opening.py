@@ -22,7 +22,7 @@ def opening():
 
 
 def created(url):
-    given = {"name": "small", "storage": url, "target": 2, "finished": 0, "hint_losses": ()}
+    given = {"name": "small", "storage": url, "target": 2, "finished": 0, "left": True, "hint_losses": ()}
     fields = dict.fromkeys(Created._fields) | given
     return Created(**fields)
 

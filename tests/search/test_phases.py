@@ -2,16 +2,20 @@
 
 from functools import partial
 
+import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
+from kdsearch.errors import IdentityError
 from kdsearch.phases.phase import PHASES
+from kdsearch.phases.weights import keep_weights
 from kdsearch.run.worker import Worker
 from kdsearch.store.facts import TrialFacts, attributes_of, keep, study_facts
+from kdsearch.store.record import StudyRecord
 from kdsearch.store.removal import remove_study
 from kdsearch.store.runs import Run
 from kdsearch.store.slots import claim_run
-from kdsearch.store.studies import studies_in, study_of
+from kdsearch.store.studies import studies_in, study_of, with_phases
 from kdsearch.store.takeover import Takeover
 from kdsearch.store.trials import Trials
 from kdsearch.study.trial_config import TrialConfig
@@ -86,6 +90,33 @@ def test_it_continues_what_was_interrupted(searched):
     worker.work()
     assert worker.bench.record.epochs(Run("again", 0, 0))[: len(before)] == before
     assert [trial.run.place for trial in Trials.of(worker.study).finished] == [0, 1]
+
+
+def test_its_weights_and_the_search_s_are_none_of_each_other_s_business(searched):
+    study, worker = searched
+    record, run = worker.bench.record, Run("again", 0, 0)
+    before = record.files()
+    assert [name for name in before if Run("search", 0, 0).has_weights(name)] != []
+    again = study_of(study, "again")
+    again._thread_local.in_optimize_loop = True
+    trial = again.ask()
+    training = worker.bench.training(TrialConfig.model_validate(worker.phase.best.config), run)
+    list(training)
+    record.put_file(Run("again", 7, 0).weights, b"of a trial that is no longer there")
+    keep_weights(trial, record, run, training, Trials([]))
+    assert record.files() == sorted([*before, run.weights])
+
+
+def test_a_study_of_another_program_is_no_phase(create, url):
+    study = create()
+    storage = study._storage
+    theirs = optuna.create_study(study_name="small/mine", storage=storage, direction="maximize")
+    theirs.add_trial(create_trial(value=0.5))
+    with pytest.raises(IdentityError, match="'small/mine' in this database was not created by kdsearch"):
+        study_of(study, "mine")
+    assert with_phases(study) == [study]
+    remove_study(study, StudyRecord(url, "small"))
+    assert optuna.get_all_study_names(storage) == ["small/mine"]
 
 
 def test_it_is_no_study_of_the_users_and_goes_with_its_search(searched, rows_of):

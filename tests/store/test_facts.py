@@ -8,6 +8,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 import kdsearch
+from kdsearch.errors import StorageError
 from kdsearch.store.facts import (
     Audited,
     End,
@@ -16,8 +17,10 @@ from kdsearch.store.facts import (
     TrialFacts,
     attributes_of,
     final_test,
+    is_whole,
     keep,
     keep_final_test,
+    study_facts,
     trial_facts,
 )
 from kdsearch.store.runs import SEARCH, Run
@@ -52,6 +55,21 @@ def test_what_is_kept_one_by_one_is_what_is_kept_at_once():
 def test_a_fact_that_no_record_has_is_refused():
     with pytest.raises(AssertionError, match="colour"):
         keep(optuna.create_study(), colour="red")
+
+
+@pytest.mark.parametrize("attributes", [{"worker": "alice"}, {"mark": "tired", "slot": 0, "attempt": 0}])
+def test_attributes_that_are_not_kdsearch_s_are_no_facts(attributes):
+    trial = create_trial(state=TrialState.RUNNING, user_attrs=attributes)
+    assert trial_facts(trial) == TrialFacts()
+
+
+def test_a_study_whose_facts_were_changed_is_said_in_one_line():
+    study = optuna.create_study(study_name="mine")
+    for name in ("data", "views", "params", "study"):
+        study.set_user_attr(name, {})
+    assert is_whole(study)
+    with pytest.raises(StorageError, match=r"^study 'mine': its attribute data\.name in the database is not"):
+        study_facts(study)
 
 
 def test_the_test_split_is_kept_for_each_trial():

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import inspect
 
 from kdsearch import api
 from kdsearch.cli import main
+from kdsearch.database import open_engine
 from kdsearch.errors import StorageError
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, TEACHER, Run
 from kdsearch.store.studies import find
 from kdsearch.store.trials import Trials
+from tests.servers import postgres_server
 
 STUDY = """
 name = "old"
@@ -52,6 +55,57 @@ def test_its_epochs_are_those_of_runs(url):
     best = Trials.of(find("old", url).study).best
     assert found[best.run][-1].val_accuracy == best.accuracy
     assert StudyRecord(url, "old").all_epochs() == found
+
+
+def test_who_only_reads_leaves_its_tables_alone(url):
+    assert api.status("old", storage=url).finished == 2
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(kdsearch_epochs)")]
+    assert "slot" in columns
+
+
+def test_on_postgresql_a_migrated_table_is_as_one_that_is_made_anew():
+    with postgres_server() as server:
+        new, old = server.new_database(), server.new_database()
+        StudyRecord(new, "old").engine.dispose()
+        engine = open_engine(old)
+        with engine.begin() as connection:
+            for statement in (OLD_EPOCHS, *OLD_ROWS):
+                connection.exec_driver_sql(statement)
+        record = StudyRecord(old, "old")
+        assert {run: results[0].val_accuracy for run, results in record.all_epochs().items()} == {
+            Run(SEARCH, 3, 1): 0.5,
+            Run(TEACHER, 2, 0): 0.75,
+        }
+        assert keys_of(old) == keys_of(new) != []
+        for each in (engine, record.engine):
+            each.dispose()
+
+
+OLD_EPOCHS = """CREATE TABLE kdsearch_epochs (study VARCHAR(255) NOT NULL, slot INTEGER NOT NULL,
+attempt INTEGER NOT NULL, epoch INTEGER NOT NULL, train_loss DOUBLE PRECISION, parts TEXT NOT NULL,
+val_loss DOUBLE PRECISION, val_accuracy DOUBLE PRECISION, learning_rate DOUBLE PRECISION,
+images_per_second DOUBLE PRECISION, seconds DOUBLE PRECISION, finished_at DOUBLE PRECISION,
+PRIMARY KEY (study, slot, attempt, epoch))"""
+OLD_ROWS = (
+    "INSERT INTO kdsearch_epochs VALUES ('old', 3, 1, 0, 1, '{}', 1, 0.5, 1, 1, 1, 1)",
+    "INSERT INTO kdsearch_epochs VALUES ('old', -1, 2, 0, 1, '{}', 1, 0.75, 1, 1, 1, 1)",
+)
+
+
+def keys_of(url):
+    """Name and columns of the key of each of the record's tables, and all their columns."""
+    engine = open_engine(url)
+    found = []
+    for table in ("kdsearch_epochs", "kdsearch_alembic_version"):
+        look = inspect(engine)
+        columns = sorted(
+            (each["name"], str(each["type"]), each["nullable"]) for each in look.get_columns(table)
+        )
+        key = look.get_pk_constraint(table)
+        found.append((table, key["name"], key["constrained_columns"], columns))
+    engine.dispose()
+    return found
 
 
 def test_tables_of_a_newer_version_are_refused(url):

@@ -39,3 +39,5 @@ def upgrade() -> None:
     op.execute(new.insert().from_select([*values], sa.select(*values.values())))
     op.drop_table("kdsearch_epochs")
     op.rename_table("kdsearch_epochs_0001", "kdsearch_epochs")
+    if op.get_bind().dialect.name == "postgresql":  # the key's name, as in a table that is made anew
+        op.execute("ALTER INDEX kdsearch_epochs_0001_pkey RENAME TO kdsearch_epochs_pkey")
