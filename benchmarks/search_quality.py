@@ -46,7 +46,8 @@ from kdsearch.search.child import quiet
 from kdsearch.search.identity import stored_study
 from kdsearch.search.loop import Worker
 from kdsearch.search.messages import Job
-from kdsearch.search.samplers import STARTUP_TRIALS, warmup_epochs
+from kdsearch.search.pruners import warmup_epochs
+from kdsearch.search.samplers import STARTUP_TRIALS
 from kdsearch.search.suggest import suggest_config
 from kdsearch.store.facts import End, keep, trial_facts
 from kdsearch.store.record import StudyRecord

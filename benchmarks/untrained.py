@@ -30,6 +30,7 @@ from kdsearch.search import loop, trial
 from kdsearch.search.identity import open_study, stored_study
 from kdsearch.search.messages import Channel, Job, Request
 from kdsearch.search.preparing import prepare
+from kdsearch.search.pruners import Median
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
 from kdsearch.store.storage import StudyStorage, open_storage
@@ -62,7 +63,7 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (Bench, "checkpoint", "checkpoint"),
     (Checkpoint, "save", "checkpoint"),
     (optuna.Trial, "report", "report"),
-    (optuna.Trial, "should_prune", "prune"),
+    (Median, "__call__", "prune"),
     (trial, "keep_weights", "weights"),
     (_optimize, "_tell_with_warning", "tell"),
 )

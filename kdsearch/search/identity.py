@@ -77,13 +77,15 @@ def is_whole(found: optuna.Study) -> bool:
 
 
 def stored_study(found: optuna.Study) -> Study:
-    """The study as it was when it was created."""
+    """The study as it was when it was created. Raises StudyFileError where it cannot be searched any more."""
     return Study(study_facts(found).study, f"study {found.study_name}")
 
 
 def study_at(found: optuna.Study, path: str | None) -> Study:
-    """The study as it was created, its images at `path`, or where they lay."""
-    return stored_study(found).replace("data.path", path or study_facts(found).data_path)
+    """The study as it was created, however it searched, its images at `path`, or where they lay."""
+    facts = study_facts(found)
+    tables = {name: table for name, table in facts.study.items() if name != "search"}
+    return Study(tables, f"study {found.study_name}").replace("data.path", path or facts.data_path)
 
 
 def check_settings(found: optuna.Study, study: Study) -> None:

@@ -26,8 +26,8 @@ from kdsearch.prepare.bench import Bench, Prepared
 from kdsearch.search.child import child
 from kdsearch.search.identity import open_study, stored_study
 from kdsearch.search.messages import OVERHEAD, Channel, Failed, Job, Spent
+from kdsearch.search.pruners import PRUNERS
 from kdsearch.search.recipes import baselines
-from kdsearch.search.samplers import make_pruner
 from kdsearch.search.trial import run_trial
 from kdsearch.store.checkpoints import remove_spent
 from kdsearch.store.duplicates import DuplicateTrialError
@@ -84,7 +84,7 @@ class Worker:
         self, study: optuna.Study, bench: Bench, job: Job, channel: Channel, take_over: Takeover
     ) -> None:
         self.study, self.bench, self.job, self.channel, self.take_over = study, bench, job, channel, take_over
-        study.pruner = make_pruner(bench.study.search.pruner, bench.study.max_epochs)
+        self.pruner = PRUNERS[bench.study.search.pruner](bench.record)
         self.recipes = baselines(bench.study)
         self.latest: int | None = None  # the trial that it ran last, until that is settled
         self.fatal: CacheClearedError | CacheDamagedError | None = None  # what no other trial would do better
@@ -162,7 +162,7 @@ class Worker:
     def _guarded(self, trial: Trial, target: int, trials: Trials) -> float:
         """The one place where any exception is caught: the trial is FAIL, with its reason."""
         try:
-            return run_trial(trial, self.bench, target, trials)
+            return run_trial(trial, self.bench, self.pruner, target, trials)
         except (TrialPruned, SurplusTrialError, DuplicateTrialError, UpdateFinishedTrialError):
             raise
         except InterruptedTrainingError:

@@ -19,7 +19,6 @@ from kdsearch.epoch import EpochResult
 from kdsearch.store.runs import SEARCH, Run
 
 ONLY_KNOWN = ConfigDict(extra="ignore")  # a newer version, or the user, may keep more
-AUDITED = "audited"
 TEST_READ = "test_read."  # and a trial's number
 
 

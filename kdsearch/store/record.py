@@ -6,17 +6,20 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from optuna.exceptions import UpdateFinishedTrialError
 from sqlalchemy import (
     Connection,
     Engine,
     Select,
     Table,
+    TextualSelect,
     bindparam,
     column,
     delete,
     inspect,
     select,
     table,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -39,6 +42,19 @@ HELD = (
     .where(studies.c.study_name == bindparam("study"))
     .with_for_update(read=True, key_share=True)
 )
+RUNNING = text("SELECT trial_id FROM trials WHERE trial_id = :trial AND state = 'RUNNING'")
+# What each complete trial of a search had reached after an epoch; NULL where it has no such epoch.
+COMPLETE_AT = text("""
+    SELECT reached.epoch, reached.val_accuracy
+    FROM studies
+    JOIN trials ON trials.study_id = studies.study_id AND trials.state = 'COMPLETE'
+    JOIN trial_user_attributes slot ON slot.trial_id = trials.trial_id AND slot.key = 'slot'
+    JOIN trial_user_attributes attempt ON attempt.trial_id = trials.trial_id AND attempt.key = 'attempt'
+    LEFT JOIN kdsearch_epochs reached ON reached.study = studies.study_name AND reached.phase = 'search'
+        AND reached.place = CAST(slot.value_json AS INTEGER)
+        AND reached.attempt = CAST(attempt.value_json AS INTEGER) AND reached.epoch = :epoch
+    WHERE studies.study_name = :study
+""").columns(epochs.c.epoch, epochs.c.val_accuracy)
 INSERT: dict[str, Callable[[Table], Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -74,10 +90,20 @@ class StudyRecord:
             create_tables(self._writer)
         return studies.name in names
 
-    def epoch(self, run: Run, result: EpochResult) -> None:
-        """Keeps `result`, unless the epoch is there already."""
+    def epoch(self, run: Run, result: EpochResult, trial: int | None = None) -> None:
+        """Keeps `result`, unless the epoch is there already.
+
+        Raises UpdateFinishedTrialError where `trial`, an id of Optuna's, does not run any more: another
+        worker has taken it over.
+        """
         row = self._epoch_row(run, result)
-        self._write(lambda connection: connection.execute(self._insert_epoch, row))
+
+        def insert(connection: Connection) -> None:
+            if trial is not None and connection.execute(RUNNING, {"trial": trial}).first() is None:
+                raise UpdateFinishedTrialError(f"trial with id {trial} does not run any more")
+            connection.execute(self._insert_epoch, row)
+
+        self._write(insert)
 
     def replace_epochs(self, run: Run, results: Sequence[EpochResult]) -> None:
         """Keeps `results`, and no other epochs, of this run; all or none of them."""
@@ -94,6 +120,11 @@ class StudyRecord:
         """The recorded epochs of a run, in order."""
         query = select(epochs).where(*self._of_run(run)).order_by(epochs.c.epoch)
         return [_result(row) for row in self._read(query)]
+
+    def complete_at(self, epoch: int) -> list[float | None]:
+        """Each complete trial's accuracy after `epoch`, which may be NaN; None for one without that epoch."""
+        rows = self._read(COMPLETE_AT.params(study=self.study, epoch=epoch))
+        return [None if row["epoch"] is None else row["val_accuracy"] for row in rows]
 
     def all_epochs(self) -> dict[Run, list[EpochResult]]:
         """Every recorded epoch of the study, in order, by run."""
@@ -191,7 +222,7 @@ class StudyRecord:
 
         return self._repeat(write)
 
-    def _read(self, query: Select[Any]) -> list[dict[str, Any]]:
+    def _read(self, query: Select[Any] | TextualSelect) -> list[dict[str, Any]]:
         def read() -> list[dict[str, Any]]:
             with self._reader.begin() as connection:
                 return [dict(row) for row in connection.execute(query).mappings()]

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Delete, Row, Select, Table, bindparam, delete, exists, or_, select
+from sqlalchemy import Connection, Row, Select, Table, bindparam, exists, or_, select
 
-from kdsearch.store.facts import AUDITED
 from kdsearch.store.record import INSERT, Insert
 
 FEW = 500  # trials whose numbers are written into a query; of more, all the study's rows are read
@@ -47,19 +46,6 @@ def writing(dialect: str, table: Table) -> Insert:
     changed = {name: statement.excluded[name] for name in names if name not in unique}
     return statement.on_conflict_do_update(index_elements=unique, set_=changed)
 
-
-def _of_open(table: Table) -> Delete:
-    unfinished = trials.c.state.in_((TrialState.RUNNING, TrialState.WAITING))
-    whose = select(trials.c.trial_id).where(trials.c.trial_id == bindparam("trial_id"), unfinished)
-    return delete(table).where(table.c.trial_id.in_(whose))
-
-
-# What a trial owes to the epochs that it reported: these, the rungs of Optuna's hyperband, and its audit.
-FORGETTING = (
-    _of_open(intermediate_values),
-    _of_open(system_attributes).where(system_attributes.c.key.startswith("completed_rung", autoescape=True)),
-    _of_open(user_attributes).where(user_attributes.c.key == AUDITED),
-)
 
 # What a cache lacks that has all trials up to the id `newer_than`, but for some `besides`.
 LACKED = select(trials).where(

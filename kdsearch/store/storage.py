@@ -35,7 +35,6 @@ from kdsearch.errors import OutageError, StorageError, StudyDeletedError, UsageE
 from kdsearch.outages import OUTAGE_SECONDS, is_busy, is_passing, reason, retrying
 from kdsearch.store.queue import retry
 from kdsearch.store.rows import (
-    FORGETTING,
     KEYS,
     from_intermediate,
     intermediate_values,
@@ -136,18 +135,6 @@ class StudyStorage(RDBStorage):
         row = {"step": step, "intermediate_value": value, "intermediate_value_type": kind}
         if not self._write(intermediate_values, trial_id=trial_id, **row):
             super().set_trial_intermediate_value(trial_id, step, intermediate_value)
-
-    def forget_curve(self, trial_id: int) -> None:
-        """Removes the values that a trial reported, the rungs that it reached by them, and its audit.
-
-        Optuna can only add such rows. Nothing happens to a trial that has ended.
-        """
-        self._repeat(self._forget_curve, trial_id)
-
-    def _forget_curve(self, trial_id: int) -> None:
-        with self.engine.begin() as connection:
-            for statement in FORGETTING:
-                connection.execute(statement, {"trial_id": trial_id})
 
     def _set_trial_param(
         self,

@@ -6,8 +6,8 @@ from time import monotonic
 
 import pytest
 
-from kdsearch.store.facts import trial_facts
 from kdsearch.store.liveness import worker_of
+from kdsearch.store.trials import Trials
 from tests.servers import postgres_server, wait_until
 
 TARGET = 12
@@ -39,6 +39,6 @@ def test_two_workers_outlive_a_crash_of_the_database_and_finish_every_slot_once(
         crashed.result()
     assert summary.finished == TARGET
     assert Counter(slot.place for slot in small.finished) == Counter(range(TARGET))
-    workers = [worker_of(trial) for trial in small.study.trials if trial_facts(trial).run]
-    assert len({worker["pid"] for worker in workers if worker}) == 2, "a worker ended"
+    workers = [worker_of(trial) for trial in Trials.of(small.study) if trial.run]
+    assert len({worker.pid for worker in workers if worker}) == 2, "a worker ended"
     assert not [text for text in watched.said if "database" in text]

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from kdsearch.errors import ReportedError
 from kdsearch.store.facts import trial_facts
 from kdsearch.store.liveness import worker_of
+from kdsearch.store.trials import StudyTrial
 from tests.servers import wait_until
 
 
@@ -32,7 +33,7 @@ def test_interrupted_equals_undisturbed(small, undisturbed):
 
     run = small.start()
     wait_until(lambda: len(small.finished) == 2 and small.training, "the last trial")
-    os.kill(worker_of(small.training[0])["pid"], signal.SIGKILL)
+    os.kill(worker_of(StudyTrial.of(small.training[0])).pid, signal.SIGKILL)
     assert (run.communicate()[0], run.returncode) == ("", 0)
 
     assert small.finished == undisturbed.finished

@@ -11,14 +11,16 @@ import threading
 import pytest
 from sqlalchemy import event
 
-AN_EPOCH = 5  # the record and Optuna's report, each a transaction's begin and a row, and the study's
-A_QUESTION = 7  # to the pruner: a begin, the trials that had not ended, and five kinds of rows of theirs
-A_TRIAL = 145  # of 3 epochs and 8 parameters, which cost 5 statements each
+from kdsearch.store.facts import trial_facts
+
+AN_EPOCH = 4  # a transaction's begin, the study's row, the trial's state, and the epoch's row
+A_QUESTION = 2  # to the pruner: a begin, and what the complete trials had reached
+A_TRIAL = 144  # of 3 epochs and 8 parameters, which cost 5 statements each
 ADVICE = "a worker makes a new call of the database: see the head of this file"
 
 
 @pytest.fixture
-def cost(create, worker):
+def cost(create, worker, curves):
     """The statements of the third trial of a study of its own, and its parameters; not the heartbeat's."""
 
     def counted(epochs, pruner):
@@ -35,7 +37,7 @@ def cost(create, worker):
         study.set_user_attr("target", 3)
         made.work()
         last = study.trials[-1]
-        assert (last.number, len(last.intermediate_values)) == (2, epochs)
+        assert (last.number, len(curves(study)[trial_facts(last).run])) == (2, epochs)
         return len(heard), len(last.params)
 
     return counted

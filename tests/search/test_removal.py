@@ -84,7 +84,7 @@ def test_a_study_that_is_being_prepared_is_not_deleted(create):
 
 
 def test_a_worker_whose_study_is_deleted_says_so_in_one_line_and_leaves_no_row(
-    create, url, prepared, rows_of
+    create, url, prepared, rows_of, curves
 ):
     study = create(3, training={"epochs": 200, "batch_size": 20})
     child = Child("kdsearch.search.loop:work_process")
@@ -96,7 +96,7 @@ def test_a_worker_whose_study_is_deleted_says_so_in_one_line_and_leaves_no_row(
         return child.ended
 
     try:
-        wait_until(lambda: study.trials and study.trials[-1].intermediate_values, "an epoch")
+        wait_until(lambda: study.trials and curves(study), "an epoch")
         told = CliRunner().invoke(main, ["delete", "small", "--yes", "--storage", url])
         assert told.exit_code == 2, told.output
         told = CliRunner().invoke(main, ["delete", "small", "--yes", "--force", "--storage", url])
