@@ -23,19 +23,21 @@ class Median:
     """The median stopping rule of Google Vizier (KDD 2017, section 3.2), as Optuna's MedianPruner has it.
 
     A trial stops where its best accuracy so far is below the median of what the complete trials had after
-    the same epoch. A question is one statement.
+    the same epoch. It remembers their curves, so that a question is one statement.
     """
 
     def __init__(self, record: StudyRecord) -> None:
         self.record = record
+        self.complete: dict[int, dict[int, float]] = {}  # accuracies by epoch, by Optuna's id of the trial
 
     def __call__(self, curve: Sequence[float]) -> bool:
         """Whether the trial of this curve should stop."""
-        complete = self.record.complete_at(len(curve) - 1)
-        if len(complete) < STARTUP_TRIALS:
+        self.complete |= self.record.complete_curves(self.complete.keys())
+        if len(self.complete) < STARTUP_TRIALS:
             return False
+        epoch = len(curve) - 1
         own = [accuracy for accuracy in curve if not math.isnan(accuracy)]
-        others = [accuracy for accuracy in complete if accuracy is not None]
+        others = [other[epoch] for other in self.complete.values() if epoch in other]
         known = [accuracy for accuracy in others if not math.isnan(accuracy)]
         if not own or len(others) < MIN_TRIALS or not known:
             return not own

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -10,9 +10,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from sqlalchemy import (
     Connection,
     Engine,
-    Select,
+    Executable,
     Table,
-    TextualSelect,
     bindparam,
     column,
     delete,
@@ -43,18 +42,24 @@ HELD = (
     .with_for_update(read=True, key_share=True)
 )
 RUNNING = text("SELECT trial_id FROM trials WHERE trial_id = :trial AND state = 'RUNNING'")
-# What each complete trial of a search had reached after an epoch; NULL where it has no such epoch.
-COMPLETE_AT = text("""
-    SELECT reached.epoch, reached.val_accuracy
-    FROM studies
-    JOIN trials ON trials.study_id = studies.study_id AND trials.state = 'COMPLETE'
-    JOIN trial_user_attributes slot ON slot.trial_id = trials.trial_id AND slot.key = 'slot'
-    JOIN trial_user_attributes attempt ON attempt.trial_id = trials.trial_id AND attempt.key = 'attempt'
-    LEFT JOIN kdsearch_epochs reached ON reached.study = studies.study_name AND reached.phase = 'search'
-        AND reached.place = CAST(slot.value_json AS INTEGER)
-        AND reached.attempt = CAST(attempt.value_json AS INTEGER) AND reached.epoch = :epoch
-    WHERE studies.study_name = :study
-""").columns(epochs.c.epoch, epochs.c.val_accuracy)
+COMPLETE = """
+    FROM trials JOIN studies ON studies.study_id = trials.study_id
+    WHERE study_name = :study AND state = 'COMPLETE'
+"""
+COUNT, COMPLETE_IDS = text(f"SELECT count(*) AS trials {COMPLETE}"), text(f"SELECT trial_id {COMPLETE}")
+CURVES = (
+    text("""
+        SELECT slot.trial_id, reached.epoch, reached.val_accuracy
+        FROM trial_user_attributes slot
+        JOIN trial_user_attributes attempt ON attempt.trial_id = slot.trial_id AND attempt.key = 'attempt'
+        JOIN kdsearch_epochs reached ON reached.study = :study AND reached.phase = 'search'
+            AND reached.place = CAST(slot.value_json AS INTEGER)
+            AND reached.attempt = CAST(attempt.value_json AS INTEGER)
+        WHERE slot.key = 'slot' AND slot.trial_id IN :trials
+    """)
+    .bindparams(bindparam("trials", expanding=True))
+    .columns(column("trial_id"), epochs.c.epoch, epochs.c.val_accuracy)
+)
 INSERT: dict[str, Callable[[Table], Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -121,10 +126,18 @@ class StudyRecord:
         query = select(epochs).where(*self._of_run(run)).order_by(epochs.c.epoch)
         return [_result(row) for row in self._read(query)]
 
-    def complete_at(self, epoch: int) -> list[float | None]:
-        """Each complete trial's accuracy after `epoch`, which may be NaN; None for one without that epoch."""
-        rows = self._read(COMPLETE_AT.params(study=self.study, epoch=epoch))
-        return [None if row["epoch"] is None else row["val_accuracy"] for row in rows]
+    def complete_curves(self, known: Collection[int]) -> dict[int, dict[int, float]]:
+        """The accuracies by epoch of the complete trials of a search, by Optuna's id, less those `known`.
+
+        One statement, which counts them, where there are no others: what has ended does not change.
+        """
+        if self._read(COUNT.bindparams(study=self.study)) == [{"trials": len(known)}]:
+            return {}
+        complete = {row["trial_id"] for row in self._read(COMPLETE_IDS.bindparams(study=self.study))}
+        curves: dict[int, dict[int, float]] = {trial: {} for trial in sorted(complete.difference(known))}
+        for row in self._read(CURVES.params(study=self.study, trials=list(curves))):
+            curves[row["trial_id"]][row["epoch"]] = row["val_accuracy"]
+        return curves
 
     def all_epochs(self) -> dict[Run, list[EpochResult]]:
         """Every recorded epoch of the study, in order, by run."""
@@ -222,7 +235,7 @@ class StudyRecord:
 
         return self._repeat(write)
 
-    def _read(self, query: Select[Any] | TextualSelect) -> list[dict[str, Any]]:
+    def _read(self, query: Executable) -> list[dict[str, Any]]:
         def read() -> list[dict[str, Any]]:
             with self._reader.begin() as connection:
                 return [dict(row) for row in connection.execute(query).mappings()]

@@ -14,8 +14,10 @@ from sqlalchemy import event
 from kdsearch.store.facts import trial_facts
 
 AN_EPOCH = 4  # a transaction's begin, the study's row, the trial's state, and the epoch's row
-A_QUESTION = 2  # to the pruner: a begin, and what the complete trials had reached
-A_TRIAL = 144  # of 3 epochs and 8 parameters, which cost 5 statements each
+A_QUESTION = (
+    3  # to the pruner: a begin and a count; once in four questions also which trials, and their curves
+)
+A_TRIAL = 161  # of 3 epochs and 8 parameters, which cost 6 statements each
 ADVICE = "a worker makes a new call of the database: see the head of this file"
 
 
@@ -28,7 +30,7 @@ def cost(create, worker, curves):
         study = create(2, name=name, training={"epochs": epochs}, search={"pruner": pruner})
         made, thread, heard = worker(name=name), threading.get_ident(), []
         made.work()
-        for engine in (made.study._storage._backend.engine, made.bench.record.engine):
+        for engine in (made.study._storage.engine, made.bench.record.engine):
             event.listen(
                 engine,
                 "before_cursor_execute",
