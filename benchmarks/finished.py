@@ -8,19 +8,25 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
-from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialValueModel
+from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Table, insert, select
 from untrained import EPOCHS, Untaught
 
-from kdsearch.store import rows
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.tables import epochs
 
 Made = tuple[Any, dict[str, Any]]  # a table and a row of it
 PRUNED_EPOCHS = 12
-FINITE = TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
-FINITE_VALUE = TrialValueModel.TrialValueType.FINITE
+FINITE = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
+FINITE_VALUE = models.TrialValueModel.TrialValueType.FINITE
+trials: Table = models.TrialModel.__table__
+params: Table = models.TrialParamModel.__table__
+values: Table = models.TrialValueModel.__table__
+user_attributes: Table = models.TrialUserAttributeModel.__table__
+system_attributes: Table = models.TrialSystemAttributeModel.__table__
+intermediate_values: Table = models.TrialIntermediateValueModel.__table__
+TABLES = (params, values, user_attributes, system_attributes, intermediate_values, epochs)
 
 
 def fill(untaught: Untaught, count: int) -> None:
@@ -36,7 +42,7 @@ def fill(untaught: Untaught, count: int) -> None:
         made = [
             row for number in numbers for row in _rows(draw, real[number % len(real)], number, ids[number])
         ]
-        for table in (*rows.ROWS.values(), epochs):
+        for table in TABLES:
             connection.execute(insert(table), [row for where, row in made if where is table])
 
 
@@ -44,11 +50,9 @@ def _trials(connection: Connection, study: int, numbers: Sequence[int]) -> Seque
     now = datetime.now(UTC).replace(tzinfo=None)
     times = {"datetime_start": now - timedelta(seconds=10), "datetime_complete": now}
     made = [{"study_id": study, "number": n, "state": _state(n), **times} for n in numbers]
-    connection.execute(insert(rows.trials), made)
-    theirs = rows.trials.c.study_id == study, rows.trials.c.number >= numbers[0]
-    return connection.scalars(
-        select(rows.trials.c.trial_id).where(*theirs).order_by(rows.trials.c.number)
-    ).all()
+    connection.execute(insert(trials), made)
+    theirs = trials.c.study_id == study, trials.c.number >= numbers[0]
+    return connection.scalars(select(trials.c.trial_id).where(*theirs).order_by(trials.c.number)).all()
 
 
 def _state(number: int) -> TrialState:
@@ -59,18 +63,20 @@ def _rows(draw: random.Random, like: FrozenTrial, number: int, trial: int) -> It
     accuracy = draw.uniform(0.5, 0.85)
     for name, distribution in like.distributions.items():
         row = {"param_name": name, "param_value": _drawn(draw, distribution)}
-        yield rows.params, {"trial_id": trial, **row, "distribution_json": distribution_to_json(distribution)}
+        yield params, {"trial_id": trial, **row, "distribution_json": distribution_to_json(distribution)}
     own = {"slot": number, "attempt": 0, "key": f"{draw.getrandbits(256):064x}", "val_loss": draw.random()}
     for key, value in {**like.user_attrs, **own}.items():
-        yield rows.user_attributes, {"trial_id": trial, "key": key, "value_json": json.dumps(value)}
+        yield user_attributes, {"trial_id": trial, "key": key, "value_json": json.dumps(value)}
     for key, value in like.system_attrs.items():
-        yield rows.system_attributes, {"trial_id": trial, "key": key, "value_json": json.dumps(value)}
-    yield rows.values, {"trial_id": trial, "objective": 0, "value": accuracy, "value_type": FINITE_VALUE}
-    for step in range(PRUNED_EPOCHS if _state(number) == TrialState.PRUNED else EPOCHS):
+        yield system_attributes, {"trial_id": trial, "key": key, "value_json": json.dumps(value)}
+    yield values, {"trial_id": trial, "objective": 0, "value": accuracy, "value_type": FINITE_VALUE}
+    pruned = _state(number) == TrialState.PRUNED
+    for step in range(PRUNED_EPOCHS if pruned else EPOCHS):
         reached = accuracy * (1 - 0.9 ** (step + 1))
-        value = {"intermediate_value": reached, "intermediate_value_type": FINITE}
-        yield rows.intermediate_values, {"trial_id": trial, "step": step, **value}
         yield epochs, _epoch(number, step, reached)
+    if pruned:
+        value = {"intermediate_value": reached, "intermediate_value_type": FINITE}
+        yield intermediate_values, {"trial_id": trial, "step": step, **value}
 
 
 def _epoch(slot: int, epoch: int, accuracy: float) -> dict[str, Any]:

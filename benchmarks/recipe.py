@@ -23,6 +23,7 @@ from kdsearch.models.weights import load_weights, read_weights
 from kdsearch.phases.bench import Bench
 from kdsearch.phases.suggest import suggest_config
 from kdsearch.run.child import quiet
+from kdsearch.store.trials import StudyTrial
 from kdsearch.study.file import load_study
 from kdsearch.study.trial_config import TrialConfig
 
@@ -98,7 +99,7 @@ def finished(study: optuna.Study) -> list[dict[str, Any]]:
             "ended": trial.datetime_complete.timestamp(),
             "state": trial.state.name,
             "value": round(trial.value, 5) if trial.state == TrialState.COMPLETE else None,
-            "epochs": len(trial.intermediate_values),
+            "epochs": StudyTrial.of(trial).epochs,
         }
         for trial in study.trials
         if trial.datetime_complete and trial.state in (TrialState.COMPLETE, TrialState.PRUNED)

@@ -27,6 +27,7 @@ from kdsearch.engine.training import Training
 from kdsearch.epoch import EpochResult
 from kdsearch.phases import search as trial
 from kdsearch.phases.bench import Bench, Prepared
+from kdsearch.phases.pruners import Median
 from kdsearch.run import worker as loop
 from kdsearch.run.preparing import prepare
 from kdsearch.run.protocol import Channel, Job, Request
@@ -63,7 +64,7 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (Bench, "checkpoint", "checkpoint"),
     (Checkpoint, "save", "checkpoint"),
     (optuna.Trial, "report", "report"),
-    (optuna.Trial, "should_prune", "prune"),
+    (Median, "__call__", "prune"),
     (trial, "keep_weights", "weights"),
     (_optimize, "_tell_with_warning", "tell"),
 )

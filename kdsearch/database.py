@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from kdsearch.errors import OutageError, StorageError, UsageError
 from kdsearch.outages import cure, driver_error, is_passing, reason
 from kdsearch.urls import cleaned, masked
 
+READING: ContextVar[bool] = ContextVar("reading", default=False)
 KNOWN = ("sqlite", "postgresql")
 LOCK = "kdsearch_lock"  # execution option: whether a transaction takes SQLite's write lock at its start
 
@@ -63,8 +65,8 @@ def engine_options(url: str) -> dict[str, Any]:
 def make_atomic(engine: Engine, *, reading: bool = False) -> None:
     """Makes each SQLite transaction take the write lock first: otherwise two workers pop one waiting trial.
 
-    This does not hold for transactions of `to_read`, nor for any if `reading`: a reader waits for no writer.
-    Other databases are not changed, since their transactions are atomic anyway.
+    This does not hold for transactions of `to_read` or in `reading_only`, nor for any if `reading`: a reader
+    waits for no writer. Other databases are not changed, since their transactions are atomic anyway.
     """
     if engine.dialect.name != "sqlite":
         return
@@ -79,8 +81,18 @@ def make_atomic(engine: Engine, *, reading: bool = False) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        locking = connection.get_execution_options().get(LOCK, not reading)
+        locking = connection.get_execution_options().get(LOCK, not (reading or READING.get()))
         connection.exec_driver_sql("BEGIN IMMEDIATE" if locking else "BEGIN")
+
+
+@contextmanager
+def reading_only() -> Iterator[None]:
+    """No transaction that begins in the block takes SQLite's write lock, unless it is one of `to_write`."""
+    token = READING.set(True)
+    try:
+        yield
+    finally:
+        READING.reset(token)
 
 
 def to_read(engine: Engine) -> Engine:

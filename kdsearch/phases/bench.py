@@ -23,6 +23,7 @@ from kdsearch.errors import CacheClearedError, CacheDamagedError, KdsearchError
 from kdsearch.models.published import PublishedConfig
 from kdsearch.models.student import StudentConfig, build_student
 from kdsearch.models.width import solve_width
+from kdsearch.phases.pruners import PRUNERS, Pruner
 from kdsearch.progress import Silence
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
@@ -131,6 +132,11 @@ class Bench:
         """
         path = self.checkpoints / run.checkpoint
         return Checkpoint(path, f"{self.identity} {key}", self.say, every=self.save_every)
+
+    @cached_property
+    def pruner(self) -> Pruner:
+        """The study's; it remembers the curves that it has read."""
+        return PRUNERS[self.study.search.pruner](self.record)
 
     @cached_property
     def identity(self) -> str:

@@ -1,9 +1,7 @@
 """One trial, from its slot to its accuracy."""
 
 import math
-from collections.abc import Sequence
 from contextlib import suppress
-from copy import copy
 from functools import partial
 from itertools import chain
 
@@ -16,12 +14,14 @@ from kdsearch.errors import CacheClearedError, CacheDamagedError, StorageError, 
 from kdsearch.models.count import count_parameters, macs_of
 from kdsearch.phases.bench import Bench
 from kdsearch.phases.provenance import provenance
-from kdsearch.phases.samplers import make_sampler, warmup_epochs
+from kdsearch.phases.pruners import Pruner, warmup_epochs
+from kdsearch.phases.samplers import SAMPLERS
 from kdsearch.phases.suggest import suggest_config
 from kdsearch.phases.weights import keep_weights
 from kdsearch.store.audit import audited
 from kdsearch.store.duplicates import refuse_duplicate
 from kdsearch.store.facts import End, StudentFacts, keep
+from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
 from kdsearch.store.slots import claim_run
 from kdsearch.store.trials import StudyTrial, Trials
@@ -39,7 +39,7 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
     trials = Trials.of(trial.study, before)
     held = trials[trial.number]  # with all that it inherited from the trial that it continues
     run = claim_run(trial, trials, target)
-    trial.study.sampler = make_sampler(bench.study.search.sampler, bench.seed(run))
+    trial.study.sampler = SAMPLERS[bench.study.search.sampler](bench.seed(run))
     config = suggest_config(trial, bench)
     refuse_duplicate(trial, run, config.key, trials)
     checkpoint = bench.checkpoint(run, config.key)
@@ -50,15 +50,17 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
         trial.set_constraint("params", params - bench.study.max_params)
         keep(trial, student=_facts(bench, config, run, params))
 
-    asked = range(warmup_epochs(config.training.epochs), config.training.epochs - 1)
+    done, epochs = list(training.results), config.training.epochs
+    # Of the epochs that are done only the last one's question may be open.
+    asked = range(max(warmup_epochs(epochs), len(done) - 1), epochs - 1)
     try:
-        if held.frozen.intermediate_values:
-            held = _continued(trial, held, bench, run, training.results)
-        stopping = Stopping(trial, held, asked, is_audited(bench, run))
-        for result in chain(tuple(training.results), bench.timed(training)):
-            bench.record.epoch(run, result)
+        spared = _settle_audit(trial, held, bench.record, run, done) or held.facts.baseline
+        stopping = Stopping(trial, bench.pruner, asked, spared, is_audited(bench, run))
+        for result in chain(done, bench.timed(training)):
+            bench.record.epoch(run, result, trial._trial_id)
             checkpoint.save(training)
             if stopping(result):
+                trial.report(stopping.curve[-1], result.epoch)  # TPE ranks the trials that were stopped by it
                 raise TrialPruned(f"epoch {result.epoch}, accuracy {result.val_accuracy:.3f}")
         keep(trial, val_loss=training.last.val_loss)
         keep_weights(trial, bench.record, run, training, trials)
@@ -82,25 +84,22 @@ def _facts(bench: Bench, config: TrialConfig, run: Run, params: int) -> StudentF
     )
 
 
-def _continued(
-    trial: Trial, held: StudyTrial, bench: Bench, run: Run, results: Sequence[EpochResult]
-) -> StudyTrial:
-    """`held` where it is the curve of `results`; else as before its first epoch, and so is the storage.
+def _settle_audit(
+    trial: Trial, held: StudyTrial, record: StudyRecord, run: Run, results: list[EpochResult]
+) -> bool:
+    """Whether the trial has been audited in one of these epochs; all other epochs go, with their audit.
 
     A training that began anew, or from an older checkpoint, is judged by its own epochs alone; so are
     others by it. On the same device its numbers are the same again.
     """
-    if bench.record.epochs(run) != results:
-        bench.record.replace_epochs(run, results)
-    own = {result.epoch: result.val_accuracy for result in results}
-    if held.frozen.intermediate_values.items() <= own.items():
-        return held
-    backend = trial.storage._backend  # type: ignore[attr-defined]  # below Optuna's cache
-    backend.forget_curve(trial._trial_id)
-    frozen = copy(held.frozen)
-    frozen.intermediate_values = {}
-    trial._cached_frozen_trial = trial.storage.get_trial(trial._trial_id)  # else reports are ignored
-    return StudyTrial(frozen, held.facts.model_copy(update={"audited": None}))
+    recorded, audit = record.epochs(run), held.facts.audited
+    until = audit.epoch + 1 if audit else 0
+    stays = 0 < until <= len(results) and recorded[:until] == results[:until]
+    if audit and not stays:
+        keep(trial, audited=None)
+    if recorded != results:
+        record.replace_epochs(run, results)
+    return stays
 
 
 def is_audited(bench: Bench, run: Run) -> bool:
@@ -109,32 +108,26 @@ def is_audited(bench: Bench, run: Run) -> bool:
 
 
 class Stopping:
-    """Reports a trial's epochs to Optuna, and says whether it should stop: diverged, or weak.
+    """Says whether a trial should stop: diverged, or weak.
 
-    Baselines train to their end. This asks the pruner after the epochs `asked`, except those after which a
-    lost worker of the same trial has asked it. An audited trial keeps the epoch at which it would stop, and
-    trains on without further questions.
+    The pruner is asked about the epochs `asked`, unless the trial is `spared`. An audited trial is marked
+    where it would stop, and runs on without further questions.
     """
 
-    def __init__(self, trial: Trial, held: StudyTrial, asked: range, is_audited: bool) -> None:
-        self.trial, self.asked, self.is_audited = trial, asked, is_audited
-        self.reported = held.frozen.intermediate_values
-        self.spared = held.facts.baseline or held.facts.audited is not None
+    def __init__(self, trial: Trial, pruner: Pruner, asked: range, spared: bool, is_audited: bool) -> None:
+        self.trial, self.pruner, self.asked = trial, pruner, asked
+        self.spared, self.is_audited = spared, is_audited
+        self.curve: list[float] = []
 
     def __call__(self, result: EpochResult) -> bool:
         """Whether the trial should stop after this epoch."""
         diverged = not math.isfinite(result.train_loss + result.val_loss)
-        if result.epoch not in self.reported:
-            self.trial.report(math.nan if diverged else result.val_accuracy, result.epoch)
+        self.curve.append(math.nan if diverged else result.val_accuracy)
         if diverged:
             keep(self.trial, mark=End.DIVERGED)
             return True
-        weak = self._is_asked(result.epoch) and self.trial.should_prune()
+        weak = not self.spared and result.epoch in self.asked and self.pruner(self.curve)
         if weak and self.is_audited:
             keep(self.trial, audited=audited(Trials.of(self.trial.study), result.epoch))
             self.spared = True
         return weak and not self.spared
-
-    def _is_asked(self, epoch: int) -> bool:
-        answered = epoch < max(self.reported, default=0)
-        return not self.spared and not answered and epoch in self.asked

@@ -223,7 +223,9 @@ def _joined(request: Request) -> Study:
     table = {key.removeprefix("run."): value for key, value in values.items() if key.startswith("run.")}
     run = read_record(Place("worker", "run"), table, RunConfig)
     storage = open_storage(run.storage, create=True)
-    study = identity.study_at(choose_study(storage, request.study), values.get("data.path"))
+    found = choose_study(storage, request.study)
+    path = values.get("data.path") or study_facts(found).data_path
+    study = identity.stored_study(found).replace("data.path", path)
     storage.engine.dispose()  # two connections are all that a process has
     return study.replace("run", run.model_dump())
 

@@ -24,7 +24,6 @@ from kdsearch.errors import (
 )
 from kdsearch.phases.bench import Bench, Prepared
 from kdsearch.phases.phase import PHASES, Phase
-from kdsearch.phases.samplers import make_pruner
 from kdsearch.run.child import child
 from kdsearch.run.protocol import OVERHEAD, Channel, Failed, Job, Spent
 from kdsearch.store.checkpoints import remove_spent
@@ -99,7 +98,6 @@ class Worker:
         self.study, self.bench, self.job, self.channel, self.take_over = study, bench, job, channel, take_over
         self.phase, self.search = phase, search or study
         self.since = job.since if phase.name == SEARCH else len(study.get_trials(deepcopy=False))
-        study.pruner = make_pruner(bench.study.search.pruner, bench.study.max_epochs)
         self.recipes = phase.recipes(bench)
         self.latest: int | None = None  # the trial that it ran last, until that is settled
         self.fatal: CacheClearedError | CacheDamagedError | None = None  # an error that stops every trial

@@ -20,7 +20,6 @@ from kdsearch.errors import StorageError
 from kdsearch.store.runs import SEARCH, Run
 
 ONLY_KNOWN = ConfigDict(extra="ignore")  # a newer version, or the user, may keep more
-AUDITED = "audited"
 TEST_READ = "test_read."  # and a trial's number
 
 

@@ -50,13 +50,15 @@ def open_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 
 def stored_study(found: optuna.Study) -> Study:
-    """The study with the settings with which it was created."""
+    """The study as it was created. Raises StudyFileError if it cannot be searched any more."""
     return Study(study_facts(found).study, f"study {found.study_name}")
 
 
 def study_at(found: optuna.Study, path: str | None) -> Study:
-    """The study as it was created, with its images at `path`, or at their last known path."""
-    return stored_study(found).replace("data.path", path or study_facts(found).data_path)
+    """The study as it was created, but for how it searched, with its images at `path` or their last path."""
+    facts = study_facts(found)
+    tables = {name: table for name, table in facts.study.items() if name != "search"}
+    return Study(tables, f"study {found.study_name}").replace("data.path", path or facts.data_path)
 
 
 def check_settings(found: optuna.Study, study: Study) -> None:

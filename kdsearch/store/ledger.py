@@ -25,7 +25,7 @@ def ledger(study: StudyFacts, trials: Trials, hint_losses: Collection[str]) -> L
         if trial.facts.student is None:
             continue
         config = trial.facts.student.config
-        seen = study.data.train * len(trial.frozen.intermediate_values)
+        seen = study.data.train * trial.epochs
         if config["losses"]:
             steps += seen * len(members(config["teacher"]))
         if any(loss in hint_losses for loss in config["losses"]):

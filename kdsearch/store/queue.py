@@ -15,9 +15,9 @@ from kdsearch.store.trials import StudyTrial, Trials
 def retry(study: optuna.Study, trial: FrozenTrial) -> None:
     """Enqueues a failed trial again for its run, where it did not fail by an exception.
 
-    Optuna calls it for trials without a heartbeat. The values so far are inherited, the mark is not.
-    Parameters are inherited once all are drawn; before that they are drawn anew from the same seed, since the
-    rest of a draw that was broken off would differ.
+    Optuna calls it for trials without a heartbeat. All facts are inherited, but not the mark. Parameters
+    are inherited once all are drawn; before that they are drawn anew from the same seed, since the rest of a
+    draw that was broken off would differ.
     """
     failed = StudyTrial.of(trial)
     if failed.run is None or Trials.of(study).needs_new_attempt(failed):
@@ -29,7 +29,6 @@ def retry(study: optuna.Study, trial: FrozenTrial) -> None:
         distributions=trial.distributions if drawn else {},
         user_attrs=inherited(trial),
         system_attrs=deepcopy(trial.system_attrs),
-        intermediate_values=trial.intermediate_values,
     )
     study.add_trial(waiting)
 

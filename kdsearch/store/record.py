@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from optuna.exceptions import UpdateFinishedTrialError
 from sqlalchemy import (
     Connection,
     Engine,
-    Select,
+    Executable,
     Table,
     bindparam,
     column,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     inspect,
     select,
     table,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -38,6 +40,25 @@ HELD = (
     select(studies.c.study_name)
     .where(studies.c.study_name == bindparam("study"))
     .with_for_update(read=True, key_share=True)
+)
+RUNNING = text("SELECT trial_id FROM trials WHERE trial_id = :trial AND state = 'RUNNING'")
+COMPLETE = """
+    FROM trials JOIN studies ON studies.study_id = trials.study_id
+    WHERE study_name = :study AND state = 'COMPLETE'
+"""
+COUNT, COMPLETE_IDS = text(f"SELECT count(*) AS trials {COMPLETE}"), text(f"SELECT trial_id {COMPLETE}")
+CURVES = (
+    text("""
+        SELECT slot.trial_id, reached.epoch, reached.val_accuracy
+        FROM trial_user_attributes slot
+        JOIN trial_user_attributes attempt ON attempt.trial_id = slot.trial_id AND attempt.key = 'attempt'
+        JOIN kdsearch_epochs reached ON reached.study = :study AND reached.phase = 'search'
+            AND reached.place = CAST(slot.value_json AS INTEGER)
+            AND reached.attempt = CAST(attempt.value_json AS INTEGER)
+        WHERE slot.key = 'slot' AND slot.trial_id IN :trials
+    """)
+    .bindparams(bindparam("trials", expanding=True))
+    .columns(column("trial_id"), epochs.c.epoch, epochs.c.val_accuracy)
 )
 INSERT: dict[str, Callable[[Table], Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -81,10 +102,20 @@ class StudyRecord:
             create_tables(self._writer)
         return studies.name in names
 
-    def epoch(self, run: Run, result: EpochResult) -> None:
-        """Keeps `result`, unless the epoch is there already."""
+    def epoch(self, run: Run, result: EpochResult, trial: int | None = None) -> None:
+        """Keeps `result`, unless the epoch is there already.
+
+        Raises UpdateFinishedTrialError where `trial`, an id of Optuna's, does not run any more: another
+        worker has taken it over.
+        """
         row = self._epoch_row(run, result)
-        self._write(lambda connection: connection.execute(self._insert_epoch, row))
+
+        def insert(connection: Connection) -> None:
+            if trial is not None and connection.execute(RUNNING, {"trial": trial}).first() is None:
+                raise UpdateFinishedTrialError(f"trial with id {trial} does not run any more")
+            connection.execute(self._insert_epoch, row)
+
+        self._write(insert)
 
     def replace_epochs(self, run: Run, results: Sequence[EpochResult]) -> None:
         """Keeps `results`, and no other epochs, of this run; all or none of them."""
@@ -101,6 +132,19 @@ class StudyRecord:
         """The recorded epochs of a run, in order."""
         query = select(epochs).where(*self._of_run(run)).order_by(epochs.c.epoch)
         return [_result(row) for row in self._read(query)]
+
+    def complete_curves(self, known: Collection[int]) -> dict[int, dict[int, float]]:
+        """The accuracies by epoch of the complete trials of a search, by Optuna's id, less those `known`.
+
+        One statement, which counts them, where there are no others: what has ended does not change.
+        """
+        if self._read(COUNT.bindparams(study=self.study)) == [{"trials": len(known)}]:
+            return {}
+        complete = {row["trial_id"] for row in self._read(COMPLETE_IDS.bindparams(study=self.study))}
+        curves: dict[int, dict[int, float]] = {trial: {} for trial in sorted(complete.difference(known))}
+        for row in self._read(CURVES.params(study=self.study, trials=list(curves))):
+            curves[row["trial_id"]][row["epoch"]] = row["val_accuracy"]
+        return curves
 
     def all_epochs(self) -> dict[Run, list[EpochResult]]:
         """Every recorded epoch of the study, in order, by run."""
@@ -198,7 +242,7 @@ class StudyRecord:
 
         return self._repeat(write)
 
-    def _read(self, query: Select[Any]) -> list[dict[str, Any]]:
+    def _read(self, query: Executable) -> list[dict[str, Any]]:
         def read() -> list[dict[str, Any]]:
             with self._reader.begin() as connection:
                 return [dict(row) for row in connection.execute(query).mappings()]

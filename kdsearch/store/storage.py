@@ -1,24 +1,24 @@
-"""Optuna's storage, whose calls outlive a database that goes away for a while."""
+"""Optuna's storage, whose calls outlive a database that goes away for a while.
 
-import json
+The only module that names what is private in Optuna's storages.
+"""
+
 import os
 import warnings
-from collections.abc import Callable, Container, Sequence
-from contextlib import suppress
+from abc import update_abstractmethods
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from optuna.distributions import (
-    BaseDistribution,
-    check_distribution_compatibility,
-    distribution_to_json,
-)
 from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages._rdb.models import NOT_FOUND_MSG
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Table, text
+from optuna.trial import TrialState
+from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import retry_if_exception
@@ -28,26 +28,17 @@ from kdsearch.database import (
     engine_options,
     is_empty_file,
     make_atomic,
+    reading_only,
     reporting,
     to_read,
 )
 from kdsearch.errors import OutageError, StorageError, StudyDeletedError, UsageError
 from kdsearch.outages import OUTAGE_SECONDS, is_busy, is_passing, reason, retrying
 from kdsearch.store.queue import retry
-from kdsearch.store.rows import (
-    FORGETTING,
-    KEYS,
-    from_intermediate,
-    intermediate_values,
-    params,
-    read_trials,
-    system_attributes,
-    user_attributes,
-    writing,
-)
 from kdsearch.store.schema import NOTHING_HERE, check_tables, create_tables
 from kdsearch.urls import cleaned, masked
 
+READS = ("get_", "_get_")  # how the names of calls begin that change nothing
 HEARTBEATS = text(
     "SELECT trial_id, heartbeat FROM trial_heartbeats "
     "WHERE trial_id IN (SELECT trial_id FROM trials WHERE state = 'RUNNING')"
@@ -64,11 +55,12 @@ def grace_seconds() -> int:
     return int(given)
 
 
-class StudyStorage(RDBStorage):
-    """An RDBStorage that repeats each call on lost connections and locks, for up to `patience` seconds.
+class StudyStorage(BaseStorage, BaseHeartbeat):
+    """Optuna's RDBStorage behind Optuna's cache; each call is repeated on lost connections and locks.
 
-    Then, or where it would not pass with time, a call raises StorageError, and StudyDeletedError where the
-    study or the trial that it is about is gone. If `reading`, SQLite's write lock is not waited for.
+    For up to `patience` seconds. Then, or where it would not pass with time, a call raises StorageError, and
+    StudyDeletedError where the study or the trial that it is about is gone. What only reads does not wait for
+    SQLite's write lock; nothing does if `reading`.
     """
 
     def __init__(
@@ -79,7 +71,7 @@ class StudyStorage(RDBStorage):
         check: bool = True,
         reading: bool = False,
     ) -> None:
-        self.retrying = retrying(patience)
+        self.url, self.retrying = url, retrying(patience)
         grace = grace_seconds()
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -87,8 +79,8 @@ class StudyStorage(RDBStorage):
             )  # the heartbeat has been experimental since 2021
             # Unchecked, another process has just opened it: where it does not answer, it is away.
             passing = retry_if_exception(is_busy) if check else self.retrying.retry
-            self.retrying.copy(retry=passing)(
-                super().__init__,
+            database = self.retrying.copy(retry=passing)(
+                RDBStorage,
                 url=url,
                 engine_kwargs=engine_options(url),
                 heartbeat_interval=max(1, grace // 6),
@@ -97,77 +89,9 @@ class StudyStorage(RDBStorage):
                 skip_table_creation=True,
                 skip_compatibility_check=not check,
             )
-        make_atomic(self.engine, reading=reading)
-        self._reader = to_read(self.engine)
-        self._writing = {table: writing(self.engine.dialect.name, table) for table in KEYS}
-
-    def _get_trials(
-        self,
-        study_id: int,
-        states: Container[TrialState] | None,
-        included_trial_ids: set[int],
-        trial_id_greater_than: int,
-    ) -> list[FrozenTrial]:
-        lacked = {"study": study_id, "newer_than": trial_id_greater_than, "besides": list(included_trial_ids)}
-        with self._reader.begin() as connection:
-            found = read_trials(connection, lacked)
-        if not found:  # Optuna raises where the study is gone
-            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
-        return [trial for trial in found if states is None or trial.state in states]
-
-    def _write(self, table: Table, **row: Any) -> bool:
-        """Whether the row was written: Optuna knows why not."""
-        with self.engine.begin() as connection:
-            return connection.execute(self._writing[table], row).rowcount == 1
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """As Optuna's."""
-        if not self._write(user_attributes, trial_id=trial_id, key=key, value_json=json.dumps(value)):
-            super().set_trial_user_attr(trial_id, key, value)
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """As Optuna's."""
-        if not self._write(system_attributes, trial_id=trial_id, key=key, value_json=json.dumps(value)):
-            super().set_trial_system_attr(trial_id, key, value)
-
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        """As Optuna's."""
-        value, kind = from_intermediate(intermediate_value)
-        row = {"step": step, "intermediate_value": value, "intermediate_value_type": kind}
-        if not self._write(intermediate_values, trial_id=trial_id, **row):
-            super().set_trial_intermediate_value(trial_id, step, intermediate_value)
-
-    def forget_curve(self, trial_id: int) -> None:
-        """Removes the values that a trial reported, the rungs that it reached by them, and its audit.
-
-        Optuna can only add such rows. Nothing happens to a trial that has ended.
-        """
-        self._repeat(self._forget_curve, trial_id)
-
-    def _forget_curve(self, trial_id: int) -> None:
-        with self.engine.begin() as connection:
-            for statement in FORGETTING:
-                connection.execute(statement, {"trial_id": trial_id})
-
-    def _set_trial_param(
-        self,
-        trial_id: int,
-        param_name: str,
-        param_value_internal: float,
-        distribution: BaseDistribution,
-        previous_distribution: BaseDistribution | None,
-    ) -> None:
-        if previous_distribution:
-            check_distribution_compatibility(previous_distribution, distribution)
-            row = {
-                "param_value": param_value_internal,
-                "distribution_json": distribution_to_json(distribution),
-            }
-            if self._write(params, trial_id=trial_id, param_name=param_name, **row):
-                return
-        super()._set_trial_param(
-            trial_id, param_name, param_value_internal, distribution, previous_distribution
-        )
+        make_atomic(database.engine, reading=reading)
+        self.engine: Engine = database.engine
+        self._cached = _CachedStorage(database)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -178,7 +102,7 @@ class StudyStorage(RDBStorage):
         def change() -> bool:
             nonlocal repeated
             try:
-                return super(StudyStorage, self).set_trial_state_values(trial_id, state, values)
+                return self._cached.set_trial_state_values(trial_id, state, values)
             except UpdateFinishedTrialError:
                 if not repeated:
                     raise
@@ -191,20 +115,20 @@ class StudyStorage(RDBStorage):
 
     def get_study_id_from_name(self, study_name: str) -> int:
         """As Optuna's: KeyError is the answer to whether there is such a study."""
-        with reporting(self.url):
-            return self.retrying(super().get_study_id_from_name, study_name)
+        with reporting(self.url), reading_only():
+            return self.retrying(self._cached.get_study_id_from_name, study_name)
 
     def record_heartbeat(self, trial_id: int) -> None:
         """As Optuna's, but what fails is left to the next beat: an error would end the thread that beats."""
         with suppress(StorageError, StudyDeletedError):
-            self._repeat(super().record_heartbeat, trial_id)
+            self._repeat(self._cached.record_heartbeat, trial_id)
 
     def heartbeats(self) -> dict[int, datetime | str]:
         """When each running trial's worker was last heard of, by trial id; only differences mean anything."""
         return self._repeat(self._heartbeats)
 
     def _heartbeats(self) -> dict[int, datetime | str]:
-        with self._reader.begin() as connection:
+        with to_read(self.engine).begin() as connection:
             return {row.trial_id: row.heartbeat for row in connection.execute(HEARTBEATS)}
 
     def _repeat(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -217,21 +141,18 @@ class StudyStorage(RDBStorage):
                 raise StudyDeletedError from None
 
 
-def _repeating(call: Callable[..., T]) -> Callable[..., T]:
-    def repeated(self: StudyStorage, *args: Any, **kwargs: Any) -> T:
-        return self._repeat(call, self, *args, **kwargs)
+def _delegated(name: str) -> Callable[..., Any]:
+    def call(self: StudyStorage, *args: Any, **kwargs: Any) -> Any:
+        with reading_only() if name.startswith(READS) else nullcontext():
+            return self._repeat(getattr(self._cached, name), *args, **kwargs)
 
-    return repeated
+    return call
 
 
-REPEATED = """_create_new_trial _get_best_trial_id _get_stale_trial_ids _get_trials _set_trial_param
-create_new_study delete_study get_all_studies get_study_directions get_study_name_from_id
-get_study_system_attrs get_study_user_attrs get_trial get_trial_id_from_study_id_trial_number
-set_study_system_attr set_study_user_attr set_trial_intermediate_value set_trial_system_attr
-set_trial_user_attr"""
-
-for _name in REPEATED.split():
-    setattr(StudyStorage, _name, _repeating(getattr(StudyStorage, _name)))
+# All that Optuna asks of a storage, so that no call goes without the retries.
+for _name in StudyStorage.__abstractmethods__:
+    setattr(StudyStorage, _name, _delegated(_name))
+update_abstractmethods(StudyStorage)  # type: ignore[type-abstract]
 
 
 def open_storage(
@@ -254,7 +175,7 @@ def open_storage(
             create_tables(url)
         elif check:
             retrying(patience).copy(retry=retry_if_exception(is_busy))(check_tables, url)
-        return StudyStorage(url, patience=patience, check=check, reading=reading)
+        return StudyStorage(url, patience=patience, check=check, reading=reading)  # type: ignore[abstract]
     except (
         SQLAlchemyError,
         StorageInternalError,

@@ -50,6 +50,14 @@ class StudyTrial:
         return (self.frozen.value or 0.0) if self.state == TrialState.COMPLETE else 0.0
 
     @property
+    def epochs(self) -> int:
+        """How many epochs a finished trial trained: those of its config, or those before it was stopped."""
+        if self.state == TrialState.COMPLETE and self.facts.student:
+            return int(self.facts.student.config["training"]["epochs"])
+        last = self.frozen.last_step
+        return 0 if last is None else last + 1
+
+    @property
     def is_finished(self) -> bool:
         """Whether the trial counts: complete or pruned, in a slot of the study's."""
         return self.state in FINISHED and self.facts.slot is not None

@@ -48,7 +48,7 @@ class SearchConfig(Record):
     """How Optuna chooses and stops trials."""
 
     sampler: Literal["tpe", "random"] = "tpe"
-    pruner: Literal["median", "hyperband", "none"] = "median"
+    pruner: Literal["median", "none"] = "median"
     audit: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of the weak trials that runs on, marked
 
 

@@ -13,6 +13,7 @@ from kdsearch.run.protocol import Request
 from kdsearch.run.supervisor import supervise
 from kdsearch.store.facts import trial_facts
 from kdsearch.store.identity import find_study
+from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import open_storage
 from kdsearch.store.trials import FINISHED
 
@@ -106,7 +107,8 @@ class Small:
     def run(self, trials, workers=1, watched=None):
         """In this process; children do the work."""
         watched = watched or Watched()
-        values = {"run.trials": trials, "run.workers": str(workers), "run.storage": self.url}
+        values = {"run.workers": str(workers), "run.storage": self.url}
+        values |= {} if trials is None else {"run.trials": trials}
         request = Request(study=str(self.folder / "small.toml"), values=values)
         return supervise(request, watched, None), watched
 
@@ -136,16 +138,23 @@ class Small:
     def finished(self):
         """What the study found, by slot: all that must be the same whatever happened in between."""
         return {
-            trial_facts(trial).run: (trial.params, trial.state, trial.value, trial.intermediate_values)
+            run: (trial.params, trial.state, trial.value, self.curves[run])
             for trial in self.study.trials
-            if trial.state in FINISHED
+            if trial.state in FINISHED and (run := trial_facts(trial).run)
         }
+
+    @property
+    def curves(self):
+        """The accuracies of each recorded run, by epoch."""
+        recorded = StudyRecord(self.storage.engine, "small").all_epochs()
+        return {run: [each.val_accuracy for each in epochs] for run, epochs in recorded.items()}
 
     @property
     def training(self):
         """The running trials that have had their first epoch."""
         trials = self.study.trials if self.study else []
-        return [trial for trial in trials if trial.state == TrialState.RUNNING and trial.intermediate_values]
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        return [trial for trial in running if trial_facts(trial).run in self.curves]
 
 
 @pytest.fixture

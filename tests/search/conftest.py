@@ -182,20 +182,28 @@ def lines():
 
 
 @pytest.fixture
-def outcome():
+def curves(url):
+    """The accuracies of each recorded run of a study, by epoch."""
+
+    def of(study):
+        record = StudyRecord(url, study.study_name)
+        found = {run: [each.val_accuracy for each in epochs] for run, epochs in record.all_epochs().items()}
+        record.engine.dispose()
+        return found
+
+    return of
+
+
+@pytest.fixture
+def outcome(curves):
     """What a study found, by slot: all of it must be the same whatever happened in between."""
 
     def of(study):
+        recorded = curves(study)
         return {
-            trial_facts(trial).run: (
-                trial.params,
-                trial.state,
-                trial.value,
-                trial.intermediate_values,
-                trial.user_attrs["key"],
-            )
+            run: (trial.params, trial.state, trial.value, recorded[run], trial.user_attrs["key"])
             for trial in study.trials
-            if trial.state in FINISHED
+            if trial.state in FINISHED and (run := trial_facts(trial).run)
         }
 
     return of

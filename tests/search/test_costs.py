@@ -11,14 +11,18 @@ import threading
 import pytest
 from sqlalchemy import event
 
-AN_EPOCH = 5  # the record and Optuna's report, each a transaction's begin and a row, and the study's
-A_QUESTION = 7  # to the pruner: a begin, the trials that had not ended, and five kinds of rows of theirs
-A_TRIAL = 145  # of 3 epochs and 8 parameters, which cost 5 statements each
+from kdsearch.store.facts import trial_facts
+
+AN_EPOCH = 4  # a transaction's begin, the study's row, the trial's state, and the epoch's row
+A_QUESTION = (
+    3  # to the pruner: a begin and a count; once in four questions also which trials, and their curves
+)
+A_TRIAL = 161  # of 3 epochs and 8 parameters, which cost 6 statements each
 ADVICE = "a worker makes a new call of the database: see the head of this file"
 
 
 @pytest.fixture
-def cost(create, worker):
+def cost(create, worker, curves):
     """The statements of the third trial of a study of its own, and its parameters; not the heartbeat's."""
 
     def counted(epochs, pruner):
@@ -26,7 +30,7 @@ def cost(create, worker):
         study = create(2, name=name, training={"epochs": epochs}, search={"pruner": pruner})
         made, thread, heard = worker(name=name), threading.get_ident(), []
         made.work()
-        for engine in (made.study._storage._backend.engine, made.bench.record.engine):
+        for engine in (made.study._storage.engine, made.bench.record.engine):
             event.listen(
                 engine,
                 "before_cursor_execute",
@@ -35,7 +39,7 @@ def cost(create, worker):
         study.set_user_attr("target", 3)
         made.work()
         last = study.trials[-1]
-        assert (last.number, len(last.intermediate_values)) == (2, epochs)
+        assert (last.number, len(curves(study)[trial_facts(last).run])) == (2, epochs)
         return len(heard), len(last.params)
 
     return counted

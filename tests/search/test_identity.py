@@ -124,7 +124,7 @@ def test_a_study_of_another_program_is_refused_and_left_as_it_is(url, small, fac
 
 
 def test_the_creator_s_mark_comes_first(new):
-    with new()._storage._backend.engine.begin() as connection:
+    with new()._storage.engine.begin() as connection:
         query = "SELECT key FROM study_user_attributes ORDER BY study_user_attribute_id"
         written = list(connection.exec_driver_sql(query).scalars())
     assert written[0] == "kdsearch"

@@ -24,9 +24,10 @@ def asked():
         trial = create_trial(
             state=state,
             value=0.5 if state == TrialState.COMPLETE else None,
-            intermediate_values=dict.fromkeys(range(epochs), 0.5),
+            intermediate_values={epochs - 1: 0.5} if state == TrialState.PRUNED else {},
         )
-        config = {"losses": losses, "teacher": teacher}
+        own = {"epochs": 99 if state == TrialState.PRUNED else epochs}
+        config = {"losses": losses, "teacher": teacher, "training": own}
         student = StudentFacts(config=config, parameters=1, macs=1)
         run = Run(SEARCH, len(trials), 0)
         trials.append(StudyTrial(trial, TrialFacts.of_run(run, student=student)))

@@ -191,7 +191,7 @@ def test_a_model_stays_one_of_an_older_version_or_cut_off_is_replaced(logged, ur
     (same,) = models(uri, run_id)
     assert same.model_id == model.model_id
 
-    record = StudyRecord(study._storage._backend.engine, study.study_name)
+    record = StudyRecord(study._storage.engine, study.study_name)
     assert mirror_once(Mirror, uri, record, study, print) is None  # there is nothing to log
     client.delete_logged_model_tag(model.model_id, LAYOUT_TAG)
     assert mirror_once(Mirror, uri, record, study, print) == run_id

@@ -110,6 +110,6 @@ def test_a_worker_elsewhere_that_has_been_silent_for_long_is_none(searched):
     identifier = mark_running(searched, elsewhere)
     searched._storage.record_heartbeat(identifier)
     assert status(searched, "").workers == 1
-    with searched._storage._backend.engine.begin() as connection:
+    with searched._storage.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE trial_heartbeats SET heartbeat = '2026-01-01 00:00:00'")
     assert status(searched, "").workers == 0

@@ -55,7 +55,7 @@ def searched(create, worker):
     phase = Again()
     phase.best = Trials.of(study).best.facts.student
     own = study_of(study, phase.name)
-    storage = made.study._storage._backend
+    storage = made.study._storage
     return study, Worker(
         own, made.bench, made.job, made.channel, Takeover(own, storage), phase=phase, search=study
     )

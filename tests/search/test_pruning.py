@@ -4,7 +4,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from kdsearch.epoch import EpochResult
-from kdsearch.phases.samplers import STARTUP_TRIALS, warmup_epochs
+from kdsearch.phases.pruners import STARTUP_TRIALS, warmup_epochs
 from kdsearch.store.facts import StudentFacts, TrialFacts, attributes_of, trial_facts
 from kdsearch.store.runs import SEARCH, Run
 
@@ -19,11 +19,10 @@ def finish(study, record, place, accuracy):
         facts = {"train_loss": 1, "parts": {}, "val_loss": 1, "learning_rate": 0.1, "images_per_second": 1}
         facts |= {"epoch": epoch, "val_accuracy": accuracy, "seconds": 1, "finished_at": 1}
         record.epoch(run, EpochResult(**facts))
-    curve = dict.fromkeys(range(EPOCHS), accuracy)
+
     study.add_trial(
         create_trial(
             value=accuracy,
-            intermediate_values=curve,
             user_attrs=attributes_of(TrialFacts.of_run(run, student=STUDENT)),
         )
     )

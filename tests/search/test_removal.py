@@ -66,7 +66,7 @@ def test_a_worker_elsewhere_counts_until_it_has_been_silent_for_the_grace_time(r
     study._storage.record_heartbeat(study.trials[0]._trial_id)
     with pytest.raises(UsageError, match=r"process \d+ on another"):
         check_idle(study)
-    with study._storage._backend.engine.begin() as connection:
+    with study._storage.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE trial_heartbeats SET heartbeat = '2026-01-01 00:00:00'")
     check_idle(study)
 
@@ -84,7 +84,7 @@ def test_a_study_that_is_being_prepared_is_not_deleted(create):
 
 
 def test_a_worker_whose_study_is_deleted_says_so_in_one_line_and_leaves_no_row(
-    create, url, prepared, rows_of
+    create, url, prepared, rows_of, curves
 ):
     study = create(3, training={"epochs": 200, "batch_size": 20})
     child = Child("kdsearch.run.worker:work_process")
@@ -96,7 +96,7 @@ def test_a_worker_whose_study_is_deleted_says_so_in_one_line_and_leaves_no_row(
         return child.ended
 
     try:
-        wait_until(lambda: study.trials and study.trials[-1].intermediate_values, "an epoch")
+        wait_until(lambda: study.trials and curves(study), "an epoch")
         told = CliRunner().invoke(main, ["delete", "small", "--yes", "--storage", url])
         assert told.exit_code == 2, told.output
         told = CliRunner().invoke(main, ["delete", "small", "--yes", "--force", "--storage", url])
@@ -115,7 +115,7 @@ def test_a_worker_whose_study_is_deleted_says_so_in_one_line_and_leaves_no_row(
 
 def test_of_two_removals_at_once_the_second_finds_its_work_done(create, url):
     study = create()
-    record = StudyRecord(study._storage._backend.engine, "small")
+    record = StudyRecord(study._storage.engine, "small")
     for _ in range(2):
         remove_study(study, record)
     assert record.files() == []

@@ -51,7 +51,7 @@ def second_machine(worker, prepared, tmp_path):
 def forget(study):
     """The first machine has not been heard of for longer than the grace time."""
     assert not is_near(worker_of(Trials.of(study)[0]))
-    with study._storage._backend.engine.begin() as connection:
+    with study._storage.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE trial_heartbeats SET heartbeat = '2026-01-01 00:00:00'")
 
 

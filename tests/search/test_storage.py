@@ -1,19 +1,24 @@
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage, fail_stale_trials
+from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.study import StudyDirection
-from sqlalchemy import create_engine, inspect
+from optuna.trial import TrialState, create_trial
+from sqlalchemy import create_engine, event, inspect
 
 from kdsearch.errors import OutageError, StorageError, StudyDeletedError, UsageError
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.storage import open_existing, open_storage
+from kdsearch.store.storage import StudyStorage, open_existing, open_storage
 from kdsearch.store.studies import load_study
-from tests.servers import PATIENCE, postgres_server, write_lock
+from tests.servers import PATIENCE, postgres_server, wait_until, write_lock
 
 
 def test_opening_a_storage_warns_nobody(url):
@@ -122,7 +127,7 @@ def test_an_empty_file_is_named_by_those_who_look(url, tmp_path):
 
 def test_a_file_that_is_damaged_under_a_study_is_one_line_at_once(create, url, tmp_path):
     study = create()
-    study._storage._backend.engine.dispose()
+    study._storage.engine.dispose()
     path = tmp_path / "kdsearch.db"
     content = path.read_bytes()
     path.write_bytes(content[:4096] + b"?" * (len(content) - 4096))
@@ -184,10 +189,54 @@ def test_a_database_has_one_lock_whatever_leads_to_it(tmp_path):
 def test_a_heartbeat_that_fails_ends_no_thread(create):
     """Optuna's thread would die of it, and another machine take the trial over."""
     study = create()
-    study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING))
-    storage = study._storage._backend
+    study.add_trial(create_trial(state=TrialState.RUNNING))
+    storage = study._storage
     with storage.engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE trial_heartbeats")
     storage.record_heartbeat(study.trials[0]._trial_id)
     with pytest.raises(StorageError):
         storage.heartbeats()
+
+
+def test_no_call_of_optuna_s_goes_without_the_retries():
+    asked = BaseStorage.__abstractmethods__ | BaseHeartbeat.__abstractmethods__
+    assert {getattr(StudyStorage, name).__module__ for name in asked} == {StudyStorage.__module__}
+
+
+def test_a_trial_beats_while_it_runs(create):
+    study = create()
+
+    def objective(trial):
+        wait_until(lambda: trial._trial_id in study._storage.heartbeats(), "a heartbeat")
+        return 0.5
+
+    study.optimize(objective, n_trials=1)
+    assert study.trials[0].value == 0.5
+
+
+def test_a_trial_whose_heart_stopped_is_failed_and_waits_again(create):
+    study = create()
+    study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs={"slot": 0, "attempt": 0}))
+    storage = study._storage
+    storage.record_heartbeat(study.trials[0]._trial_id)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        fail_stale_trials(study)
+        assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
+        with storage.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE trial_heartbeats SET heartbeat = '2000-01-01 00:00:00.000000'")
+        fail_stale_trials(study)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_finished_trials_are_read_once(create):
+    study = create()
+    study.add_trials([create_trial(value=0.5), create_trial(state=TrialState.RUNNING)])
+    storage, heard = study._storage, []
+    finished, running = study.get_trials(deepcopy=False)
+    event.listen(storage.engine, "before_cursor_execute", lambda *given: heard.append(given[2]))
+    assert storage.get_trial(finished._trial_id) is finished
+    assert heard == []
+    again = study.get_trials(deepcopy=False)
+    assert again[0] is finished
+    assert again[1] is not running

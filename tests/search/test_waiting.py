@@ -18,14 +18,13 @@ def study(create):
 
 
 def lose(study, mark="lost", **attributes):
-    """A failed trial of place 0, half drawn unless it has a key, with one epoch."""
+    """A failed trial of place 0, half drawn unless it has a key."""
     trial = create_trial(
         state=TrialState.FAIL,
         params={"x": 0.5},
         distributions={"x": FloatDistribution(0, 1)},
         user_attrs={"slot": 0, "attempt": 0, "mark": mark, "worker": DEAD, **attributes},
         system_attrs={"fixed_params": {"y": 1}},
-        intermediate_values={0: 0.25},
     )
     study.add_trial(trial)
     return study.trials[-1]
@@ -40,7 +39,7 @@ def test_a_trial_that_came_to_no_end_waits_again_as_it_was_but_for_its_mark(stud
         Run(SEARCH, 0, 0),
         {"x": 0.5},
     )
-    assert (again.intermediate_values, again.system_attrs["fixed_params"]) == ({0: 0.25}, {"y": 1})
+    assert again.system_attrs["fixed_params"] == {"y": 1}
     assert trial_facts(again).mark is None
 
 

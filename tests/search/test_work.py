@@ -15,6 +15,7 @@ from kdsearch.run.protocol import Channel, Job, Ready, Request, Step
 from kdsearch.run.worker import Worker
 from kdsearch.store import identity
 from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import SEARCH
 from kdsearch.store.storage import open_storage
 from kdsearch.store.takeover import Takeover
 
@@ -73,5 +74,7 @@ def test_a_run_decodes_each_file_once_and_asks_the_teacher_once_a_view(tmp_path,
     study = identity.open_study(storage, "work")
     bench = Bench(identity.stored_study(study), heard.prepared, StudyRecord(url, "work"), lambda: False)
     Worker(study, bench, Job("work", url, {}, 0, 1, 0, 0.0), heard, Takeover(study, storage)).work()
-    assert sum(len(trial.intermediate_values) for trial in study.trials) == TRIALS * EPOCHS
+    assert (
+        sum(len(e) for run, e in bench.record.all_epochs().items() if run.phase == SEARCH) == TRIALS * EPOCHS
+    )
     assert counts == {"decoded": TRAIN + VALIDATION, "answered": VIEWS * TRAIN}

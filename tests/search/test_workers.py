@@ -80,13 +80,18 @@ def test_four_workers_of_which_six_are_killed_finish_every_slot_once(create, cre
     assert all(trial.state.is_finished() for trial in study.trials)
 
 
+@pytest.fixture
+def long_grace(monkeypatch):
+    monkeypatch.setenv("KDSEARCH_GRACE", "60")
+
+
+@pytest.mark.usefixtures("long_grace")  # its own machine sees it at once
 def test_a_worker_that_is_killed_in_the_middle_of_a_trial_changes_nothing(
-    create, worker, crew, outcome, monkeypatch
+    create, worker, crew, outcome, curves
 ):
-    monkeypatch.setenv("KDSEARCH_GRACE", "60")  # its own machine sees it at once
     training = {"epochs": 30, "batch_size": 20}
     study, workers = create(3, training=training), crew(1)
-    wait_until(lambda: study.trials and study.trials[-1].intermediate_values, "an epoch")
+    wait_until(lambda: study.trials and curves(study), "an epoch")
     workers.children[0].process.kill()
     wait_until(workers.is_done, "the rest")
     found = outcome(study)

@@ -91,7 +91,7 @@ def test_no_other_module_reads_or_writes_attributes_of_optuna():
         for path in root.rglob("*.py")
         if names & attributes(ast.parse(path.read_text(encoding="utf-8")))
     }
-    assert users == {"store/facts.py", "store/storage.py"}  # the latter is what Optuna calls
+    assert users == {"store/facts.py"}
 
 
 def trial(number, accuracy, parameters, **facts):

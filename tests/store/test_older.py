@@ -117,7 +117,32 @@ def test_tables_of_a_newer_version_are_refused(url):
         StudyRecord(url, "old")
 
 
-def test_its_best_student_is_exported(url, tmp_path, monkeypatch):
+@pytest.fixture
+def hyperband(url):
+    """The database, its study as it was created with a pruner that there is no more."""
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        query = "UPDATE study_user_attributes SET value_json = replace(value_json, 'median', 'hyperband')"
+        assert connection.execute(f"{query} WHERE key = 'study'").rowcount == 1
+        connection.commit()
+    return url
+
+
+def test_a_study_of_hyperband_opens(hyperband):
+    told = CliRunner().invoke(main, ["status", "old", "--json", "--storage", hyperband])
+    assert told.exit_code == 0, told.output
+
+
+@pytest.mark.parametrize("command", [["worker", "old"], ["run", "digits", "--name", "old"]])
+def test_a_study_of_hyperband_is_not_searched_any_more(hyperband, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(main, [*command, "--storage", hyperband])
+    line = "Error: study old [search]: pruner = 'hyperband': must be 'median' or 'none'\n"
+    assert (told.exit_code, told.stderr) == (2, line)
+
+
+@pytest.mark.parametrize("which", ["url", "hyperband"])
+def test_its_best_student_is_exported(request, which, tmp_path, monkeypatch):
+    url = request.getfixturevalue(which)
     monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "cache"))
     told = CliRunner().invoke(main, ["export-best", "old", "--storage", url, "--out", str(tmp_path / "best")])
     assert told.exit_code == 0, told.output
