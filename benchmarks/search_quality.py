@@ -87,8 +87,8 @@ class Counted(StudyRecord):
 
     trained = 0
 
-    def epoch(self, run: Run, result: EpochResult) -> None:
-        super().epoch(run, result)
+    def epoch(self, run: Run, result: EpochResult, trial: int | None = None) -> None:
+        super().epoch(run, result, trial)
         self.trained += 1
 
 
@@ -187,7 +187,7 @@ class ByHand:
         keep(trial, key=config.key)
         training = self.bench.training(config, Run(SEARCH, trial.number, 0))
         for result in training:
-            self.bench.record.epoch(trial.number, 0, result)
+            self.bench.record.epoch(Run(SEARCH, trial.number, 0), result)
             if not math.isfinite(result.train_loss + result.val_loss):
                 raise TrialPruned("diverged")
             trial.report(result.val_accuracy, result.epoch)

@@ -25,6 +25,7 @@ from sqlalchemy import Engine, event
 from kdsearch.engine.checkpoint import Checkpoint
 from kdsearch.engine.training import Training
 from kdsearch.epoch import EpochResult
+from kdsearch.phases import phase
 from kdsearch.phases import search as trial
 from kdsearch.phases.bench import Bench, Prepared
 from kdsearch.phases.pruners import Median
@@ -53,7 +54,7 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (loop, "give_memory_back", "memory"),
     (optuna.Study, "optimize", "ask"),
     (optuna.Study, "ask", "ask"),
-    (loop, "run_trial", "claim and facts"),
+    (phase, "run_trial", "claim and facts"),
     (trial, "suggest_config", "suggest"),
     (trial, "refuse_duplicate", "duplicates"),
     (Bench, "fitted", "width"),
