@@ -24,6 +24,7 @@ class Winner(NamedTuple):
     params: dict[str, Any]  # that were sampled
     config: NetworkConfig
     state: dict[str, Tensor]
+    trials: Trials  # the study's when it was the best of them
 
     def student(self) -> Network:
         """The trained network, in evaluation mode."""
@@ -34,7 +35,8 @@ class Winner(NamedTuple):
 
 def find_winner(study: optuna.Study, record: StudyRecord) -> Winner:
     """Raises NothingFinishedError before the first complete trial, StorageError if weights are gone."""
-    trial = Trials.of(study).best
+    trials = Trials.of(study)
+    trial = trials.best
     if trial is None:
         raise NothingFinishedError(
             f"study {study.study_name!r} has no finished trial to export yet; 'kdsearch run' trains some"
@@ -46,4 +48,4 @@ def find_winner(study: optuna.Study, record: StudyRecord) -> Winner:
             f"study {study.study_name!r}: the weights of trial {trial.number} are not in the database"
         )
     config, state = read_config(facts.network), from_bytes(weights)
-    return Winner(trial.number, run, trial.accuracy, facts, trial.frozen.params, config, state)
+    return Winner(trial.number, run, trial.accuracy, facts, trial.frozen.params, config, state, trials)

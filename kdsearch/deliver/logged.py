@@ -21,7 +21,6 @@ from kdsearch.store.facts import study_facts
 from kdsearch.store.identity import open_study
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import open_storage
-from kdsearch.store.trials import Trials
 
 NEEDED = ("numpy", "onnxruntime", "pandas", "pillow")  # by mirror/served.py; MLflow adds itself
 
@@ -72,7 +71,7 @@ def _described(study: optuna.Study, winner: Winner) -> ExportConfig:
 
 def _description(study: optuna.Study, winner: Winner, described: ExportConfig) -> str:
     """The beginning of the model card, for the model's page in MLflow."""
-    images, finished = study_facts(study).data.validation, len(Trials.of(study).finished)
+    images, finished = study_facts(study).data.validation, len(winner.trials.finished)
     return (
         f"Trial {described.trial} of {escaped(described.study)}, the best of {finished:,}: "
         f"**{100 * winner.accuracy:.2f} %** of {images:,} validation images, "

@@ -68,7 +68,7 @@ def export_best(
     check_folder(out, force=force)  # before the test split is read
     study = study_at(optuna_study, data)
     sets = _same_images(optuna_study, study, progress)
-    notes = list(_search_notes(optuna_study))
+    notes = _search_notes(optuna_study, winner.trials)
     final, why = _tested(optuna_study, winner, study, sets, progress) if test else (None, "")
     facts = _facts(optuna_study, winner, study, sets, final).model_copy(
         update={"notes": (*notes, *([why] if why else []))}
@@ -100,12 +100,13 @@ def judge_best(
 
     Raises NothingFinishedError if there is none: the only training diverged.
     """
-    if Trials.of(optuna_study).best is None:
+    try:
+        winner = find_winner(optuna_study, record)
+    except NothingFinishedError:
         raise NothingFinishedError(
             f"study {optuna_study.study_name!r}: the training diverged; lower training.learning_rate, and "
             "give another --name or 'kdsearch delete' this one"
-        )
-    winner = find_winner(optuna_study, record)
+        ) from None
     study = study_at(optuna_study, data)
     final, why = None, ""
     if test:
@@ -132,8 +133,8 @@ def _same_images(optuna_study: optuna.Study, study: Study, progress: Progress) -
     return sets
 
 
-def _search_notes(optuna_study: optuna.Study) -> list[str]:
-    trials, target = Trials.of(optuna_study), study_facts(optuna_study).target
+def _search_notes(optuna_study: optuna.Study, trials: Trials) -> list[str]:
+    target = study_facts(optuna_study).target
     finished, running = len(trials.finished), trials.in_state(TrialState.RUNNING)
     if finished >= target:
         return []
@@ -177,7 +178,7 @@ def _facts(
     return CardFacts(
         study=study.name,
         trial=winner.number,
-        trials=len(Trials.of(optuna_study).finished),
+        trials=len(winner.trials.finished),
         seed=study.seed,
         params=winner.params,
         max_params=study.max_params,

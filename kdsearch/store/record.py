@@ -93,7 +93,7 @@ class StudyRecord:
         """Makes the tables where they are missing or older; whether the study is a row of Optuna's tables."""
         with self._reader.begin() as connection:
             names = set(inspect(connection).get_table_names())
-            current = revision(connection)
+            current = revision(connection, names)
         if current not in (None, *REVISIONS):
             raise StorageError(f"{place(self._url)}: a newer kdsearch wrote it; install that version")
         if current != REVISIONS[-1]:

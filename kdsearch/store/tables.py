@@ -1,6 +1,7 @@
 """The tables that kdsearch adds to the study's database, beside Optuna's."""
 
 import math
+from collections.abc import Collection
 
 from sqlalchemy import (
     Column,
@@ -15,7 +16,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     column,
-    inspect,
     select,
     table,
 )
@@ -72,8 +72,8 @@ files = Table(
 )
 
 
-def revision(connection: Connection) -> str | None:
-    """The version of the tables that are there, None for those without one and for none."""
-    if VERSION_TABLE not in inspect(connection).get_table_names():
+def revision(connection: Connection, names: Collection[str]) -> str | None:
+    """The version of the tables `names`, those of the database; None for tables without one and for none."""
+    if VERSION_TABLE not in names:
         return None
     return connection.execute(select(versions.c.version_num)).scalar()
