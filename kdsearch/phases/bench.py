@@ -91,7 +91,14 @@ class Bench:
 
     def fitted(self, student: StudentConfig, fraction: float) -> StudentConfig:
         """`student` with the data's normalisation and the width that the budget allows."""
-        return solve_width(self.normalised(student), self.study.max_params, fraction)
+        budget = self.study.budget
+        return solve_width(
+            self.normalised(student),
+            budget.max_params,
+            fraction,
+            max_macs=budget.max_macs,
+            image_size=self.image_size,
+        )
 
     def training(self, config: TrialConfig, run: Run) -> Training:
         """The run's training from its beginning. Data order is the study's, weights are the run's own."""

@@ -11,9 +11,10 @@ STORAGE = "sqlite:///kdsearch.db"
 
 
 class BudgetConfig(Record):
-    """The hard cap on a student's parameters, trainable or not."""
+    """The hard caps on a student: its parameters, trainable or not, and its multiply-adds for one image."""
 
     max_params: Annotated[int, Field(ge=100)] = 60_000
+    max_macs: Annotated[int, Field(ge=1000)] | None = None  # none: any number
 
 
 class TeacherConfig(Record):

@@ -10,7 +10,7 @@ from kdsearch.models.student import StudentConfig, build_student, strides_for
 from kdsearch.models.width import solve_width
 
 # All but those that need fewer parameters where two widths happen to be equal.
-STEADY = tuple(name for name in FAMILIES if name not in {"shuffle", "xception"})
+STEADY = tuple(name for name in FAMILIES if name not in {"shuffle", "xception", "convnext", "mixed", "recurrent"})
 
 
 @st.composite

@@ -27,4 +27,4 @@ class DepthwisePointwise(nn.Sequential):
 
 
 class DepthwisePointwiseConfig(Options):
-    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3
+    kernel: Annotated[Literal[3, 5, 7], Choices.of(3, 5, 7)] = 3

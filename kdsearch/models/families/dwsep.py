@@ -29,4 +29,4 @@ class DepthwiseSeparable(nn.Sequential):
 
 
 class DepthwiseSeparableConfig(Options):
-    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3
+    kernel: Annotated[Literal[3, 5, 7], Choices.of(3, 5, 7)] = 3

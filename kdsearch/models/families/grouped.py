@@ -34,7 +34,7 @@ class Grouped(nn.Module):
 
 
 class GroupedConfig(Options):
-    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3
+    kernel: Annotated[Literal[3, 5, 7], Choices.of(3, 5)] = 3
     groups: Annotated[Literal[2, 4, 8], Choices.of(2, 4, 8)] = 4
 
     @property

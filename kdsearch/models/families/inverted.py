@@ -62,7 +62,7 @@ class InvertedResidual(nn.Module):
 
 
 class InvertedResidualConfig(Options):
-    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3
+    kernel: Annotated[Literal[3, 5, 7], Choices.of(3, 5, 7)] = 3
     expansion: Annotated[Literal[1, 2, 3, 4, 6], Choices.of(2, 4, 6)] = 4
     residual: bool = True
     squeeze: Annotated[bool, Choices.of(False, True)] = False

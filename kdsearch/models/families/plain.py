@@ -25,4 +25,4 @@ class Plain(nn.Sequential):
 
 
 class PlainConfig(Options):
-    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3
+    kernel: Annotated[Literal[3, 5, 7], Choices.of(3, 5)] = 3

@@ -54,7 +54,7 @@ class ShuffleUnit(nn.Module):
 
 
 class ShuffleUnitConfig(Options):
-    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3
+    kernel: Annotated[Literal[3, 5, 7], Choices.of(3, 5)] = 3
 
     @property
     def multiple(self) -> int:

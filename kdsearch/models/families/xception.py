@@ -42,4 +42,4 @@ class Xception(nn.Module):
 
 
 class XceptionConfig(Options):
-    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3
+    kernel: Annotated[Literal[3, 5, 7], Choices.of(3, 5)] = 3
