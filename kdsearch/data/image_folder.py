@@ -12,12 +12,12 @@ from kdsearch.data.decode import decode_all
 from kdsearch.data.folders import Files, compare_classes, deeper, layout, listing, spelled_as
 from kdsearch.data.image_set import WINDOW, ImageSet
 from kdsearch.data.passed_over import told
-from kdsearch.data.request import DataConfig
 from kdsearch.data.source import Parts, Source
 from kdsearch.data.split import pixel_hashes
 from kdsearch.errors import DataError
 from kdsearch.names import class_names_fault, visible
 from kdsearch.progress import Progress
+from kdsearch.tables import DataConfig
 
 DEFAULT_SIZE = 128
 

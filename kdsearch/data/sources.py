@@ -11,7 +11,6 @@ from kdsearch.data.image_folder import ImageFolder
 from kdsearch.data.image_set import VERSION, ImageSet, SearchSets
 from kdsearch.data.named import NAMED
 from kdsearch.data.passed_over import counted
-from kdsearch.data.request import DataConfig
 from kdsearch.data.source import Parts, Source
 from kdsearch.data.split import hold_out, subset
 from kdsearch.data.svhn import SvhnSet
@@ -19,6 +18,7 @@ from kdsearch.errors import DataError
 from kdsearch.files import expanded
 from kdsearch.names import nearest_first
 from kdsearch.progress import Progress
+from kdsearch.tables import DataConfig
 
 FOLDER = "folder"
 

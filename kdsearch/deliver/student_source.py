@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from kdsearch.errors import ExportError
 from kdsearch.models.around import Residual, SqueezeExcitation
-from kdsearch.models.count import parameters_of
 from kdsearch.models.families import FAMILIES
+from kdsearch.models.measure import parameters_of
 from kdsearch.models.published import PUBLISHED, PublishedConfig, PublishedNet
 from kdsearch.models.student import ACTIVATIONS, Network, NetworkConfig, StudentNet
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from kdsearch.errors import TeacherError
+from kdsearch.models.measure import show_one
 from kdsearch.models.pretrained import pretrained
-from kdsearch.models.shown import show_one
 from kdsearch.names import nearest_first
 from kdsearch.outputs import Outputs, Shapes
 

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 
 from kdsearch.errors import UsageError
-from kdsearch.models.count import macs_of, parameters_of
+from kdsearch.models.measure import macs_of, parameters_of
 from kdsearch.models.student import StudentConfig
 
 PROBE = 16  # the width from which the first guess is made

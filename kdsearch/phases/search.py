@@ -11,7 +11,7 @@ from optuna.trial import Trial
 from kdsearch.engine.training import InterruptedTrainingError
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import CacheClearedError, CacheDamagedError, StorageError, StudyDeletedError
-from kdsearch.models.count import count_parameters, macs_of
+from kdsearch.models.measure import count_parameters, macs_of
 from kdsearch.phases.bench import Bench
 from kdsearch.phases.provenance import provenance
 from kdsearch.phases.pruners import Pruner, warmup_epochs

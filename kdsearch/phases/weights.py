@@ -3,7 +3,7 @@
 from optuna.trial import Trial, TrialState
 
 from kdsearch.engine.training import Training
-from kdsearch.models.count import count_parameters
+from kdsearch.models.measure import count_parameters
 from kdsearch.models.weights import to_bytes
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run

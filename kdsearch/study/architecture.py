@@ -79,7 +79,7 @@ class Architecture(Record):
         if drawn.get("network", SEARCHED) != SEARCHED:
             return False
         if field.startswith("depth_"):
-            return int(field.removeprefix("depth_")) <= drawn["stages"]
+            return int(field.removeprefix("depth_")) <= int(drawn["stages"])
         if field == "scale":
             shortcut: str = drawn["shortcut"]
             return shortcut != "none" and not FAMILIES[drawn["family"]].residual

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 from kdsearch.errors import UsageError
-from kdsearch.models.count import macs_of, parameters_of
+from kdsearch.models.measure import macs_of, parameters_of
 from kdsearch.models.published import PUBLISHED
 from kdsearch.models.student import Shortcut, StudentConfig
 from kdsearch.models.width import solve_width
 from kdsearch.study.architecture import SEARCHED, Architecture
 from kdsearch.study.file import Study
-from kdsearch.study.settings import BudgetConfig
 from kdsearch.study.space import Space
+from kdsearch.tables import BudgetConfig
 
 Choose = Callable[..., Any]  # max or min
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from kdsearch.config import Choices, Range, Record
-from kdsearch.data.request import DataConfig
 from kdsearch.distill import LOSSES
 from kdsearch.engine.training import Training
 from kdsearch.errors import StudyFileError
@@ -15,11 +14,19 @@ from kdsearch.models.families import FAMILIES
 from kdsearch.names import nearest_first, study_name_fault
 from kdsearch.study.architecture import SEARCHED, Architecture, common_layers
 from kdsearch.study.distillation import Distillation, check_student_layers, loss_names
-from kdsearch.study.settings import BudgetConfig, PublishedResult, RunConfig, SearchConfig, TeacherConfig
 from kdsearch.study.shipped import shipped
 from kdsearch.study.space import Place, Space, check_keys, read_record, read_space
 from kdsearch.study.teachers import check_listed, read_teachers
-from kdsearch.views.settings import AugmentationConfig, ViewsConfig
+from kdsearch.tables import (
+    AugmentationConfig,
+    BudgetConfig,
+    DataConfig,
+    PublishedResult,
+    RunConfig,
+    SearchConfig,
+    TeacherConfig,
+    ViewsConfig,
+)
 
 SPACES: dict[str, type[Record]] = {
     "student": Architecture,

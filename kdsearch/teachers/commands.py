@@ -11,7 +11,7 @@ from kdsearch.config import Record
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
 from kdsearch.errors import CacheDamagedError, IdentityError, KdsearchError, TeacherError, UsageError
-from kdsearch.models.count import count_parameters
+from kdsearch.models.measure import count_parameters
 from kdsearch.models.teachers import offered
 from kdsearch.models.weights import from_bytes, load_weights, open_weights
 from kdsearch.places import cache_root, check_writable

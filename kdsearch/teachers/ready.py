@@ -9,7 +9,7 @@ import torch
 from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, TeacherError
 from kdsearch.files import expanded
-from kdsearch.models.count import count_parameters
+from kdsearch.models.measure import count_parameters
 from kdsearch.models.teachers import Teacher
 from kdsearch.models.weights import to_bytes
 from kdsearch.progress import Progress

@@ -18,15 +18,15 @@ from kdsearch.engine.training import Labelled, Training
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import TeacherError
 from kdsearch.files import expanded
-from kdsearch.models.count import count_parameters
+from kdsearch.models.measure import count_parameters
 from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.models.weights import load_weights, read_weights, to_bytes
 from kdsearch.outputs import Outputs
 from kdsearch.progress import Progress
 from kdsearch.store.facts import TeacherFacts
 from kdsearch.study.file import Study
-from kdsearch.study.settings import TeacherConfig
 from kdsearch.study.teachers import ONLY, place_of
+from kdsearch.tables import TeacherConfig
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.batches import derived_seed
 from kdsearch.views.fresh import FreshBatches

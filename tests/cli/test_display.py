@@ -13,8 +13,8 @@ from kdsearch.deliver.winner import Exported, Trained
 from kdsearch.store.audit import Audit
 from kdsearch.store.ledger import Ledger
 from kdsearch.store.status import Ranked, Status, Summary
-from kdsearch.study.settings import PublishedResult
 from kdsearch.study.shipped import ShippedStudy
+from kdsearch.tables import PublishedResult
 
 
 def ranked(trial, accuracy, loss="kl"):

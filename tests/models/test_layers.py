@@ -1,7 +1,6 @@
 import torch
 
-from kdsearch.models.count import count_macs, count_parameters
-from kdsearch.models.layers import layers_of
+from kdsearch.models.measure import count_macs, count_parameters, layers_of
 from kdsearch.models.published import PublishedConfig
 from kdsearch.models.student import build_student
 from kdsearch.study.architecture import Architecture

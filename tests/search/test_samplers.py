@@ -4,7 +4,7 @@ import pytest
 
 from kdsearch.phases.pruners import PRUNERS
 from kdsearch.phases.samplers import SAMPLERS
-from kdsearch.study.settings import SearchConfig
+from kdsearch.tables import SearchConfig
 
 
 @pytest.mark.parametrize(("key", "offered"), [("sampler", SAMPLERS), ("pruner", PRUNERS)])

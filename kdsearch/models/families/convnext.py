@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from kdsearch.config import Choices
-from kdsearch.models.families.options import Options
+from kdsearch.config import Choices, Record
 
 
 class ConvNeXt(nn.Module):
@@ -44,6 +43,6 @@ class ConvNeXt(nn.Module):
         return added
 
 
-class ConvNeXtConfig(Options):
+class ConvNeXtConfig(Record):
     kernel: Annotated[Literal[3, 5, 7], Choices.of(5, 7)] = 7
     expansion: Annotated[Literal[2, 3, 4], Choices.of(2, 3, 4)] = 4

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from kdsearch.config import Choices
-from kdsearch.models.families.options import Options
+from kdsearch.config import Choices, Record
 
 
 class Mixed(nn.Module):
@@ -58,10 +57,5 @@ class Mixed(nn.Module):
         return added
 
 
-class MixedConfig(Options):
+class MixedConfig(Record):
     expansion: Annotated[Literal[1, 2, 3], Choices.of(1, 2, 3)] = 2
-
-    @property
-    def multiple(self) -> int:
-        """Four parts."""
-        return 4

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdsearch.config import Choices
-from kdsearch.models.families.options import Options
+from kdsearch.config import Choices, Record
 
 
 class Recurrent(nn.Module):
@@ -46,6 +45,6 @@ class Recurrent(nn.Module):
         return maps
 
 
-class RecurrentConfig(Options):
+class RecurrentConfig(Record):
     kernel: Annotated[Literal[3, 5, 7], Choices.of(3, 5)] = 3
     times: Annotated[int, Field(ge=1, le=8), Choices.of(2, 3, 4)] = 2

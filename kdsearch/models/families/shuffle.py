@@ -1,12 +1,7 @@
 """The unit of ShuffleNet V2."""
 
-from typing import Annotated, Literal
-
 import torch
 from torch import Tensor, nn
-
-from kdsearch.config import Choices
-from kdsearch.models.families.options import Options
 
 
 class ShuffleUnit(nn.Module):
@@ -51,12 +46,3 @@ class ShuffleUnit(nn.Module):
         by, through = images.chunk(2, 1) if self.splits else (images, images)
         halves = [half.movedim(1, 3) for half in (self.side(by), self.main(through))]
         return torch.stack(halves, 4).flatten(3).movedim(3, 1)
-
-
-class ShuffleUnitConfig(Options):
-    kernel: Annotated[Literal[3, 5, 7], Choices.of(3, 5)] = 3
-
-    @property
-    def multiple(self) -> int:
-        """Two halves."""
-        return 2

@@ -1,11 +1,6 @@
 """The Xception module."""
 
-from typing import Annotated, Literal
-
 from torch import Tensor, nn
-
-from kdsearch.config import Choices
-from kdsearch.models.families.options import Options
 
 
 class Xception(nn.Module):
@@ -39,7 +34,3 @@ class Xception(nn.Module):
         """B x C_out x ceil(H/s) x ceil(W/s)."""
         added: Tensor = self.layers(images) + self.shortcut(images)
         return added
-
-
-class XceptionConfig(Options):
-    kernel: Annotated[Literal[3, 5, 7], Choices.of(3, 5)] = 3

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdsearch.models.count import count_macs, count_parameters, macs_of, parameters_of
 from kdsearch.models.families import FAMILIES
+from kdsearch.models.measure import count_macs, count_parameters, macs_of, parameters_of
 from kdsearch.models.student import build_student
 
 
