@@ -30,8 +30,8 @@ class StudentNet(nn.Module):
 
     `stem` is (width, stride, patches), each stage (width, depth, stride). With downsampling by "stride" the
     first convolution or block of a stage has that stride; by "pool" all have stride 1 and, if the stride is
-    2, a 2 x 2 maximum follows the stage, as in the published students. With `patches` a stem of stride 2
-    folds 2 x 2 pixels into channels instead. `around` each block stand (excitation, shortcut, scale): a
+    2, a 2 x 2 maximum follows the stage, as in the published students. With `patches` a stem of stride 2 is
+    6 x 6: a 3 x 3 over patches of 2 x 2 pixels. `around` each block stand (excitation, shortcut, scale): a
     squeeze-and-excitation or not, a shortcut of that kind, and whether it has a scale. `head` is (width,
     dropout, classes): of a last convolution 1 x 1 before the pooling, or 0 without one; of the linear layer.
     `normalisation` is the data's (mean, std). `options` go to every block.
@@ -68,14 +68,14 @@ class StudentNet(nn.Module):
             return Residual(made, c_in, c_out, stride, kind=shortcut, scale=scale)
 
         def convolution(c_in: int, c_out: int, kernel: int, stride: int) -> list[nn.Module]:
-            layer = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
+            layer = nn.Conv2d(c_in, c_out, kernel, stride, (kernel - 1) // 2, bias=False)
             return [layer, nn.BatchNorm2d(c_out), activation()]
 
         for name, numbers in zip(("mean", "std"), normalisation, strict=True):
             self.register_buffer(name, torch.tensor(numbers).view(1, 3, 1, 1))
         width, stride, patches = stem
         if patches and stride == 2:
-            self.stem = nn.Sequential(nn.PixelUnshuffle(2), *convolution(12, width, 3, 1))
+            self.stem = nn.Sequential(*convolution(3, width, 6, 2))
         else:
             self.stem = nn.Sequential(*convolution(3, width, 3, 1 if pools else stride))
             if pools and stride == 2:

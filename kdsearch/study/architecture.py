@@ -49,7 +49,7 @@ class Architecture(Record):
     depth_3: Depth = 2
     depth_4: Depth = 2
     growth: Annotated[float, Field(ge=1, le=4), Range(1.2, 2.4)] = 1.6  # of width, from stage to stage
-    stem: Literal["conv", "patches"] = "conv"  # a stem of stride 2 may fold 2 x 2 pixels into channels
+    stem: Literal["conv", "patches"] = "conv"  # 3 x 3, or 3 x 3 patches of 2 x 2 pixels if the stride is 2
     stem_stride: Annotated[int, Field(ge=1, le=2), Range(1, 2)] = 2
     full_stages: Annotated[int, Field(ge=0, le=MAX_STAGES - 1), Range(0, 2)] = 1  # at the stem's resolution
     smallest_map: Annotated[int, Field(ge=2, le=8), Range(2, 8, log=True)] = 4  # pixels that halving leaves
