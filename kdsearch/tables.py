@@ -45,7 +45,7 @@ class BudgetConfig(Record):
     """The hard caps on a student: its parameters, trainable or not, and its multiply-adds for one image."""
 
     max_params: Annotated[int, Field(ge=100)] = 60_000
-    max_macs: Annotated[int, Field(ge=1000)] | None = None  # none: any number
+    max_macs: Annotated[int | None, Field(ge=1000)] = None  # none: any number
 
 
 class TeacherConfig(Record):
