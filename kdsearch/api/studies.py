@@ -118,8 +118,7 @@ def delete(
     from kdsearch.mirror.uri import tracking_uri as chosen
     from kdsearch.store.checkpoints import delete_checkpoints
     from kdsearch.store.facts import study_facts
-    from kdsearch.store.removal import check_idle, remove_study
-    from kdsearch.store.studies import find
+    from kdsearch.store.studies import check_idle, find, remove_study
     from kdsearch.store.trials import Trials
 
     found, record = find(study, storage, reading=False)

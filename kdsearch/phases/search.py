@@ -18,12 +18,10 @@ from kdsearch.phases.pruners import Pruner, warmup_epochs
 from kdsearch.phases.samplers import SAMPLERS
 from kdsearch.phases.suggest import suggest_config
 from kdsearch.phases.weights import keep_weights
-from kdsearch.store.audit import audited
-from kdsearch.store.duplicates import refuse_duplicate
-from kdsearch.store.facts import End, StudentFacts, keep
+from kdsearch.store.claims import claim_run, refuse_duplicate
+from kdsearch.store.facts import Audited, End, StudentFacts, keep
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
-from kdsearch.store.slots import claim_run
 from kdsearch.store.trials import StudyTrial, Trials
 from kdsearch.study.trial_config import TrialConfig
 from kdsearch.views.batches import derived_seed
@@ -55,7 +53,8 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
     asked = range(max(warmup_epochs(epochs), len(done) - 1), epochs - 1)
     try:
         spared = _settle_audit(trial, held, bench.record, run, done) or held.facts.baseline
-        stopping = Stopping(trial, bench.pruner, asked, spared, is_audited(bench, run))
+        audit = trials if is_audited(bench, run) else None
+        stopping = Stopping(trial, bench.pruner, asked, spared, audit)
         for result in chain(done, bench.timed(training)):
             bench.record.epoch(run, result, trial._trial_id)
             checkpoint.save(training)
@@ -111,12 +110,15 @@ class Stopping:
     """Says whether a trial should stop: diverged, or weak.
 
     The pruner is asked about the epochs `asked`, unless the trial is `spared`. An audited trial is marked
-    where it would stop, and runs on without further questions.
+    when it would stop, and runs on without further questions; `audit` is None for all others, and holds the
+    study's trials at some earlier moment.
     """
 
-    def __init__(self, trial: Trial, pruner: Pruner, asked: range, spared: bool, is_audited: bool) -> None:
+    def __init__(
+        self, trial: Trial, pruner: Pruner, asked: range, spared: bool, audit: Trials | None
+    ) -> None:
         self.trial, self.pruner, self.asked = trial, pruner, asked
-        self.spared, self.is_audited = spared, is_audited
+        self.spared, self.audit = spared, audit
         self.curve: list[float] = []
 
     def __call__(self, result: EpochResult) -> bool:
@@ -127,7 +129,8 @@ class Stopping:
             keep(self.trial, mark=End.DIVERGED)
             return True
         weak = not self.spared and result.epoch in self.asked and self.pruner(self.curve)
-        if weak and self.is_audited:
-            keep(self.trial, audited=audited(Trials.of(self.trial.study), result.epoch))
+        if weak and self.audit is not None:
+            best = Trials.of(self.trial.study, self.audit).best
+            keep(self.trial, audited=Audited(epoch=result.epoch, best=best.accuracy if best else 0.0))
             self.spared = True
         return weak and not self.spared

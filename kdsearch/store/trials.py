@@ -9,12 +9,14 @@ from itertools import count, islice
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from kdsearch.errors import SearchError
 from kdsearch.store.facts import End, TrialFacts, trial_facts
 from kdsearch.store.runs import Run
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 MAX_DEATHS = 3  # that a trial survives
+IN_A_ROW = 5  # failures that end a search
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ class StudyTrial:
     def epochs(self) -> int:
         """How many epochs a finished trial trained: those of its config, or those before it was stopped."""
         if self.state == TrialState.COMPLETE and self.facts.student:
-            return int(self.facts.student.config["training"]["epochs"])
+            return self.facts.student.epochs
         last = self.frozen.last_step
         return 0 if last is None else last + 1
 
@@ -179,3 +181,22 @@ def _known(frozen: FrozenTrial, before: Trials | None) -> StudyTrial:
 
 def _parameters(trial: StudyTrial) -> int:
     return trial.facts.student.parameters if trial.facts.student else 0
+
+
+def check_failures(trials: Trials, since: int, target: int) -> None:
+    """Raises SearchError where the trials numbered from `since` on failed too often, with the last reason.
+
+    Five in a row, or more than 10 + a tenth of the target. Surplus, duplicate and interrupted trials are no
+    failures, and a lost one is only when it has been lost too often.
+    """
+    failed = {trial.number: trial for trial in trials.failures if trial.number >= since}
+    finished = [trial.number for trial in trials.finished if trial.number >= since]
+    ended = sorted({*failed, *finished})
+    in_a_row = len(ended) >= IN_A_ROW and all(number in failed for number in ended[-IN_A_ROW:])
+    if in_a_row or len(failed) > 10 + target // 10:
+        how = f"{IN_A_ROW} trials in a row" if in_a_row else f"{len(failed)} of {len(ended)} trials"
+        raise SearchError(f"{how} failed; the last one: {_reason(failed[max(failed)])}")
+
+
+def _reason(trial: StudyTrial) -> str:
+    return trial.facts.reason or f"lost its worker process {MAX_DEATHS + 1} times"
