@@ -10,10 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.exceptions import MlflowException
 
-from kdsearch.mirror.local import sqlite_file
 from kdsearch.mirror.mirrored import NOTE, PARENT, MirroredRun, StudyRuns
-from kdsearch.mirror.overview import note, study_points
-from kdsearch.mirror.reaching import MirrorUnavailableError, reaching
 from kdsearch.mirror.runs import (
     KIND_TAG,
     LAYOUT,
@@ -35,7 +32,8 @@ from kdsearch.mirror.runs import (
     trial_tags,
 )
 from kdsearch.mirror.store import open_client, version_at
-from kdsearch.mirror.view import address, opens_views, saved_view, view_tag
+from kdsearch.mirror.uri import MirrorUnavailableError, reaching, sqlite_file
+from kdsearch.mirror.view import address, note, opens_views, saved_view, study_points, view_tag
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import TEACHER as TEACHING
 from kdsearch.store.runs import Run
@@ -72,7 +70,7 @@ class Mirror:
     def tick(self, trials: Sequence[TrialRow], *, live: bool = True) -> None:
         """Sends what is new; of running trials only if `live`, since few epochs cost about as much as all.
 
-        Raises MirrorUnavailableError, at most some seconds later, where it cannot.
+        Raises MirrorUnavailableError, at most some seconds later, if it cannot.
         """
         with self._reaching():
             runs = self._checked_runs()
@@ -95,7 +93,7 @@ class Mirror:
     def delete_runs(self) -> None:
         """Marks the study's runs deleted; to be called before the record goes. Raises as `tick`.
 
-        Makes no store and no experiment where there are none.
+        Makes no store and no experiment if there are none.
         """
         with self._reaching():
             self._runs = None
@@ -115,7 +113,7 @@ class Mirror:
         return mirrored.id if mirrored else None
 
     def page(self, server: str | None = None) -> str | None:
-        """The page of `server`, or of the store where that is one, that compares the trials.
+        """The page of `server`, or of the store if that is one, that compares the trials.
 
         Known after the first tick.
         """
@@ -142,7 +140,7 @@ class Mirror:
             raise
 
     def _checked_runs(self) -> StudyRuns:
-        """The runs as remembered, or as MLflow has them now where it was wiped in between."""
+        """The runs as remembered, or as MLflow has them now if it was wiped in between."""
         known = self._runs.get(PARENT) if self._runs else None
         if self._runs is None or known is None or not self._is_there(known):
             self._described = None

@@ -16,9 +16,9 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
 from kdsearch.mirror.mirrored import MODEL_LAYOUT, is_whole
-from kdsearch.mirror.reaching import reaching
 from kdsearch.mirror.runs import LAYOUT_TAG, STUDY_TAG
 from kdsearch.mirror.store import open_client
+from kdsearch.mirror.uri import reaching
 
 MODEL_NAME = "student"
 CODE = Path(__file__).with_name("served.py")

@@ -23,7 +23,7 @@ from kdsearch.errors import CacheClearedError, CacheDamagedError, KdsearchError
 from kdsearch.models.published import PublishedConfig
 from kdsearch.models.student import StudentConfig, build_student
 from kdsearch.models.width import solve_width
-from kdsearch.phases.pruners import PRUNERS, Pruner
+from kdsearch.phases.samplers import PRUNERS, Pruner
 from kdsearch.progress import Silence
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
@@ -182,5 +182,5 @@ class Bench:
     def _unusable(self, number: int, error: CacheDamagedError) -> KdsearchError:
         if self.bank.exists(number):
             return CacheDamagedError(f"{error}; the same command makes it anew")
-        where = self.bank.folder
-        return CacheClearedError(f"{where}: cleared during the search; the same command makes it anew")
+        folder = self.bank.folder
+        return CacheClearedError(f"{folder}: cleared during the search; the same command makes it anew")

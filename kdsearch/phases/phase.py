@@ -7,8 +7,8 @@ import optuna
 from optuna.trial import Trial
 
 from kdsearch.phases.bench import Bench
-from kdsearch.phases.recipes import baselines
 from kdsearch.phases.search import run_trial
+from kdsearch.phases.suggest import baselines
 from kdsearch.store.facts import study_facts
 from kdsearch.store.runs import SEARCH
 from kdsearch.store.trials import Trials

@@ -1,4 +1,4 @@
-"""One trial, from its slot to its accuracy."""
+"""One trial, from its place to its accuracy and weights."""
 
 import math
 from contextlib import suppress
@@ -6,18 +6,17 @@ from functools import partial
 from itertools import chain
 
 from optuna import TrialPruned
-from optuna.trial import Trial
+from optuna.trial import Trial, TrialState
 
-from kdsearch.engine.training import InterruptedTrainingError
+from kdsearch.engine.training import InterruptedTrainingError, Training
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import CacheClearedError, CacheDamagedError, StorageError, StudyDeletedError
 from kdsearch.models.count import count_parameters, macs_of
+from kdsearch.models.weights import to_bytes
 from kdsearch.phases.bench import Bench
 from kdsearch.phases.provenance import provenance
-from kdsearch.phases.pruners import Pruner, warmup_epochs
-from kdsearch.phases.samplers import SAMPLERS
+from kdsearch.phases.samplers import SAMPLERS, Pruner, warmup_epochs
 from kdsearch.phases.suggest import suggest_config
-from kdsearch.phases.weights import keep_weights
 from kdsearch.store.claims import claim_run, refuse_duplicate
 from kdsearch.store.facts import Audited, End, StudentFacts, keep
 from kdsearch.store.record import StudyRecord
@@ -25,6 +24,8 @@ from kdsearch.store.runs import Run
 from kdsearch.store.trials import StudyTrial, Trials
 from kdsearch.study.trial_config import TrialConfig
 from kdsearch.views.batches import derived_seed
+
+KEPT = 10  # trials whose last weights the study's database has: any machine can export them
 
 
 def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
@@ -134,3 +135,21 @@ class Stopping:
             keep(self.trial, audited=Audited(epoch=result.epoch, best=best.accuracy if best else 0.0))
             self.spared = True
         return weak and not self.spared
+
+
+def keep_weights(trial: Trial, record: StudyRecord, run: Run, training: Training, before: Trials) -> None:
+    """Stores the weights before Optuna is told, if they are among the best; drops those no longer there.
+
+    `before` are the study's trials at some earlier moment.
+    """
+    trials = Trials.of(trial.study, before)
+    best = trials.ranked[:KEPT]
+    own = -training.last.val_accuracy, training.last.val_loss, count_parameters(training.final)
+    if len(best) == KEPT and best[-1].rank <= own:
+        return
+    record.put_file(run.weights, to_bytes(training.final.state_dict()), replace=True)
+    rivals = trials.in_state(TrialState.RUNNING)  # they may have written theirs already
+    kept = {run.weights, *(each.run.weights for each in (*best[: KEPT - 1], *rivals) if each.run)}
+    for name in record.files():
+        if run.has_weights(name) and name not in kept:
+            record.delete_file(name)

@@ -1,4 +1,4 @@
-"""From Optuna's trial to a trial config: each searched field is one suggestion."""
+"""From Optuna's trial to a trial config, each searched field one suggestion; and what is enqueued first."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from kdsearch.models.student import NetworkConfig
 from kdsearch.phases.bench import Bench
 from kdsearch.study.architecture import SEARCHED, Architecture
 from kdsearch.study.distillation import Distillation, loss_names
+from kdsearch.study.file import Study
 from kdsearch.study.space import Space
 from kdsearch.study.trial_config import TrialConfig
 
@@ -40,7 +41,7 @@ def _student(trial: Trial, bench: Bench) -> NetworkConfig:
 
 
 def _teaching(drawn: Distillation) -> dict[str, Any]:
-    """The teacher and its weight alpha, where there is a loss that could read the one and weigh the other."""
+    """The teacher and its weight alpha, if there is a loss that could read the one and weigh the other."""
     return {"alpha": drawn.alpha, "teacher": drawn.teacher} if loss_names(drawn.loss) else {}
 
 
@@ -62,3 +63,32 @@ def _suggest_one(trial: Trial, name: str, space: Space, field: str) -> Any:
     if space.is_integer(field):
         return trial.suggest_int(name, int(searched.low), int(searched.high), log=searched.log)
     return trial.suggest_float(name, searched.low, searched.high, log=searched.log)
+
+
+def baselines(study: Study) -> list[dict[str, Any]]:
+    """For each loss that the study lists, without a teacher first: every sampled field at its default.
+
+    Then each published network with the usual loss. Of choices without the default the first is taken; a
+    field whose default lies outside its range is left to the sampler.
+    """
+    losses = study.distillation.possible("loss")
+    default = Distillation.model_fields["loss"].default
+    usual = default if default in losses else losses[0]
+    drawn = [(SEARCHED, loss) for loss in losses] if study.searches_networks else []
+    published = [(name, usual) for name in study.student.possible("network") if name != SEARCHED]
+    defaults = _defaults(study)
+    recipes = [{"student.network": name, "distillation.loss": loss} for name, loss in (*drawn, *published)]
+    return [defaults | {key: recipe[key] for key in recipe.keys() & defaults} for recipe in recipes]
+
+
+def _defaults(study: Study) -> dict[str, Any]:
+    found, spaces = {}, study.spaces
+    for name in study.parameters():
+        prefix, field = name.split(".")
+        space = spaces[prefix]
+        default, searched = space.record.model_fields[field].default, space.searched[field]
+        if isinstance(searched, Choices):
+            found[name] = default if default in searched.values else searched.values[0]
+        elif searched.low <= default <= searched.high:
+            found[name] = default
+    return found

@@ -20,7 +20,7 @@ STUDY_FOLDER = re.compile("[0-9a-f]{20}|[0-9a-f]{32}")  # the URL's digest, unti
 
 
 def check_state() -> None:
-    """Raises UsageError where no checkpoint could be written."""
+    """Raises UsageError if no checkpoint could be written."""
     check_writable(state_root(), f"let {STATE} name a folder that can be written to")
 
 
@@ -52,7 +52,7 @@ def remove_spent(folder: Path, trials: Iterable[StudyTrial]) -> None:
     """Removes the checkpoints that none of these trials will resume.
 
     They are those of places that are finished, of attempts that failed, and of all but a place's latest
-    attempt: nobody asks for these again, on any machine, so nobody's work is lost even where a worker that
+    attempt: nobody asks for these again, on any machine, so nobody's work is lost even if a worker that
     was taken for dead still writes one.
     """
     known = [(run, trial) for trial in trials if (run := trial.run)]

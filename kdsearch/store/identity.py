@@ -40,7 +40,7 @@ def find_study(storage: BaseStorage, name: str) -> optuna.Study | None:
 
 
 def open_study(storage: BaseStorage, name: str) -> optuna.Study:
-    """A study that exists. Raises UsageError where there is none that kdsearch created."""
+    """A study that exists. Raises UsageError if there is none that kdsearch created."""
     found = find_study(storage, name)
     if found is None or not is_whole(found):
         raise UsageError(
@@ -105,7 +105,7 @@ def _shown(value: Any) -> str:
 def settle_target(found: optuna.Study, given: int | None, finished: int, default: int) -> int:
     """How many finished trials the study is to have: the last number given, else the study file's.
 
-    Never fewer than are finished. Stores it where it is new.
+    Never fewer than are finished. Stores it if it is new.
     """
     stored = study_facts(found).target
     target = max(finished, given or stored or default)

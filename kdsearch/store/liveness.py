@@ -25,12 +25,8 @@ def this_worker(number: int) -> WorkerMark:
 
 def this_process() -> WorkerMark:
     """What tells this process from all others."""
-    return WorkerMark(
-        host=socket.gethostname(),
-        processes=process_table(),
-        pid=os.getpid(),
-        since=_since(psutil.Process()),
-    )
+    since = _since(psutil.Process())
+    return WorkerMark(host=socket.gethostname(), processes=process_table(), pid=os.getpid(), since=since)
 
 
 def worker_of(trial: StudyTrial) -> WorkerMark | None:

@@ -13,7 +13,7 @@ from kdsearch.store.trials import StudyTrial, Trials
 
 
 def retry(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Enqueues a failed trial again for its run, where it did not fail by an exception.
+    """Enqueues a failed trial again for its run, if it did not fail by an exception.
 
     Optuna calls it for trials without a heartbeat. All facts are inherited, but not the mark. Parameters
     are inherited once all are drawn; before that they are drawn anew from the same seed, since the rest of a
@@ -38,7 +38,7 @@ def enqueue_place(
 ) -> None:
     """Enqueues a missing place, of which `first` is the first attempt, with its recipe, else as a new sample.
 
-    A trial that only got lost is enqueued as it was. Later attempts have the recipe only where the study
+    A trial that only got lost is enqueued as it was. Later attempts have the recipe only if the study
     wants this trial `alone`.
     """
     recipe = recipes[first.place] if first.place < len(recipes) else None

@@ -27,7 +27,8 @@ from kdsearch.epoch import EpochResult
 from kdsearch.errors import StorageError, StudyDeletedError
 from kdsearch.outages import OUTAGE_SECONDS, retrying
 from kdsearch.store.runs import Run
-from kdsearch.store.tables import REVISIONS, epochs, files, revision
+from kdsearch.store.schema import create_record
+from kdsearch.store.tables import REVISIONS, epochs, files, versions
 
 IDENTITY = "identity"
 PART_BYTES = 16 * 2**20
@@ -70,16 +71,11 @@ class StudyRecord:
     at last.
     An epoch is named by its run and its number and a file by its name; what is written first stays. So a
     trial that is resumed from an older checkpoint, or a call whose answer was lost, changes nothing. Nothing
-    is written for a study that Optuna's tables, where they are, do not have: StudyDeletedError.
+    is written for a study that Optuna's tables, if they exist, do not have: StudyDeletedError.
     """
 
     def __init__(
-        self,
-        storage: str | Engine,
-        study: str,
-        *,
-        patience: float = OUTAGE_SECONDS,
-        reading: bool = False,
+        self, storage: str | Engine, study: str, *, patience: float = OUTAGE_SECONDS, reading: bool = False
     ) -> None:
         self.study = study
         self.retrying = retrying(patience)
@@ -90,22 +86,21 @@ class StudyRecord:
         self._guarded = reading or self._repeat(self._prepare)
 
     def _prepare(self) -> bool:
-        """Makes the tables where they are missing or older; whether the study is a row of Optuna's tables."""
+        """Makes the tables if they are missing or older; whether the study is a row of Optuna's tables."""
         with self._reader.begin() as connection:
             names = set(inspect(connection).get_table_names())
-            current = revision(connection, names)
+            has_version = versions.name in names
+            current = connection.scalar(select(versions.c.version_num)) if has_version else None
         if current not in (None, *REVISIONS):
             raise StorageError(f"{place(self._url)}: a newer kdsearch wrote it; install that version")
         if current != REVISIONS[-1]:
-            from kdsearch.store.migrate import create_tables  # noqa: PLC0415  no worker comes here
-
-            create_tables(self._writer)
+            create_record(self._writer)
         return studies.name in names
 
     def epoch(self, run: Run, result: EpochResult, trial: int | None = None) -> None:
         """Keeps `result`, unless the epoch is there already.
 
-        Raises UpdateFinishedTrialError where `trial`, an id of Optuna's, does not run any more: another
+        Raises UpdateFinishedTrialError if `trial`, an id of Optuna's, does not run any more: another
         worker has taken it over.
         """
         row = self._epoch_row(run, result)
@@ -136,7 +131,7 @@ class StudyRecord:
     def complete_curves(self, known: Collection[int]) -> dict[int, dict[int, float]]:
         """The accuracies by epoch of the complete trials of a search, by Optuna's id, less those `known`.
 
-        One statement, which counts them, where there are no others: what has ended does not change.
+        One statement, which counts them, if there are no others: what has ended does not change.
         """
         if self._read(COUNT.bindparams(study=self.study)) == [{"trials": len(known)}]:
             return {}
@@ -162,7 +157,7 @@ class StudyRecord:
         return self._write(lambda connection: self._put_file(connection, name, content, replace))
 
     def file(self, name: str) -> bytes | None:
-        """The content of a file, None where there is none. Raises StorageError where it is damaged."""
+        """The content of a file, None if there is none. Raises StorageError if it is damaged."""
         query = select(files.c.sha256, files.c.content).where(*self._named(name)).order_by(files.c.part)
         parts = self._read(query)
         if not parts:

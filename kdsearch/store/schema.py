@@ -1,4 +1,4 @@
-"""Optuna's tables: created by one process at a time, and looked for by those that create none."""
+"""The tables of a study's database, Optuna's and the record's: created by one process at a time."""
 
 from pathlib import Path
 
@@ -8,14 +8,16 @@ from sqlalchemy import Engine, inspect, text
 
 from kdsearch.database import engine_options, open_engine, place, to_read
 from kdsearch.errors import UsageError
+from kdsearch.store.tables import epochs, metadata
 
-ADVISORY_LOCK = 5_201_314  # any constant: those who create the tables take it in turn
+# Any number that no one else locks in this database; held until the transaction ends.
+TURN = text("SELECT pg_advisory_xact_lock(5201314)")
 NOTHING_HERE = "no study here yet; 'kdsearch run' creates one, --storage names another database"
 REVISION = text("SELECT version_num FROM alembic_version")  # what Optuna writes last
 
 
 def check_tables(url: str) -> None:
-    """Raises UsageError where the tables are not all there.
+    """Raises UsageError if Optuna's tables are not all there.
 
     Optuna, opened on half of them, would add what lacks, and their creator, who does so too, would fail.
     """
@@ -31,12 +33,12 @@ def check_tables(url: str) -> None:
 
 
 def create_tables(url: str) -> None:
-    """Creates what is missing. Raises UsageError where the database is another program's."""
+    """Creates what is missing of Optuna's. Raises UsageError if the database is another program's."""
     engine = open_engine(url)
     try:
         if engine.dialect.name == "postgresql":
-            with engine.connect() as connection:
-                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
+            with engine.begin() as connection:
+                connection.execute(TURN)
                 _create(url, engine)
         elif engine.url.database:
             with FileLock(f"{Path(engine.url.database).resolve()}.lock"):  # one, whatever leads to the file
@@ -51,3 +53,26 @@ def _create(url: str, engine: Engine) -> None:
     if "alembic_version" in names and "studies" not in names:  # Optuna would need that table too
         raise UsageError(f"{place(url)}: another program's database; name another with --storage")
     RDBStorage(url, engine_kwargs=engine_options(url)).engine.dispose()
+
+
+def create_record(engine: Engine) -> None:
+    """Creates what is missing of the record's tables, or migrates what is older.
+
+    On SQLite the transaction holds the write lock from its start (`database.make_atomic`); on PostgreSQL
+    `CREATE TABLE IF NOT EXISTS` itself fails in a race.
+    """
+    from alembic import command  # noqa: PLC0415  no worker comes here
+    from alembic.config import Config  # noqa: PLC0415
+
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(TURN)
+        config = Config()
+        folder = str(Path(__file__).with_name("migrations"))
+        config.set_main_option("script_location", folder.replace("%", "%%"))
+        config.attributes["connection"] = connection
+        if epochs.name in inspect(connection).get_table_names():
+            command.upgrade(config, "head")
+        else:
+            metadata.create_all(connection)
+            command.stamp(config, "head")

@@ -38,7 +38,7 @@ def choose_study(storage: BaseStorage, name: str | None) -> optuna.Study:
 
 
 def load_study(storage: BaseStorage, name: str) -> optuna.Study:
-    """A study that was there a moment ago. Raises StudyDeletedError where it is not any more."""
+    """A study that was there a moment ago. Raises StudyDeletedError if it is not any more."""
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError:
@@ -46,9 +46,9 @@ def load_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 
 def study_of(study: optuna.Study, phase: str) -> optuna.Study:
-    """The Optuna study that holds a phase's trials, made where it is missing; the search's is `study`.
+    """The Optuna study that holds a phase's trials, made if it is missing; the search's is `study`.
 
-    Raises IdentityError where that name is another program's.
+    Raises IdentityError if that name is another program's.
     """
     if phase == SEARCH:
         return study
@@ -89,7 +89,7 @@ def find(name: str | None, storage: str, *, reading: bool = True) -> Found:
 
 
 def check_idle(study: optuna.Study) -> None:
-    """Raises UsageError where a process works on the study, or may do so on another machine."""
+    """Raises UsageError if a process works on the study, or may do so on another machine."""
     facts = study_facts(study)
     workers = [worker_of(trial) for own in with_phases(study) for trial in living(own, Trials.of(own))]
     silence = time.time() - facts.last_run

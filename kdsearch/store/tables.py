@@ -1,11 +1,9 @@
 """The tables that kdsearch adds to the study's database, beside Optuna's."""
 
 import math
-from collections.abc import Collection
 
 from sqlalchemy import (
     Column,
-    Connection,
     Dialect,
     Double,
     Integer,
@@ -16,13 +14,11 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     column,
-    select,
     table,
 )
 
 VERSION_TABLE = "kdsearch_alembic_version"
 REVISIONS = ("0001",)  # the migrations in order; the last one makes the tables below
-CREATION_LOCK = 5_077_350  # any number that no one else locks in this database
 
 
 class Real(TypeDecorator[float]):
@@ -32,11 +28,9 @@ class Real(TypeDecorator[float]):
     cache_ok = True
 
     def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
-        """To the database."""
         return None if value is None or math.isnan(value) else value
 
     def process_result_value(self, value: float | None, dialect: Dialect) -> float:
-        """From the database."""
         return math.nan if value is None else value
 
 
@@ -70,10 +64,3 @@ files = Table(
     Column("sha256", String(64), nullable=False),  # of the whole file
     Column("content", LargeBinary, nullable=False),
 )
-
-
-def revision(connection: Connection, names: Collection[str]) -> str | None:
-    """The version of the tables `names`, those of the database; None for tables without one and for none."""
-    if VERSION_TABLE not in names:
-        return None
-    return connection.execute(select(versions.c.version_num)).scalar()

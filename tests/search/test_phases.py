@@ -8,7 +8,7 @@ from optuna.trial import TrialState, create_trial
 
 from kdsearch.errors import IdentityError
 from kdsearch.phases.phase import PHASES
-from kdsearch.phases.weights import keep_weights
+from kdsearch.phases.search import keep_weights
 from kdsearch.run.worker import Worker
 from kdsearch.store.claims import claim_run
 from kdsearch.store.facts import TrialFacts, attributes_of, keep, study_facts
