@@ -16,6 +16,7 @@ from kdsearch.mirror.runs import (
     LAYOUT,
     LAYOUT_TAG,
     STATUS,
+    STUDY,
     TEACHER,
     StudyRow,
     TrialRow,
@@ -25,7 +26,6 @@ from kdsearch.mirror.runs import (
     run_name,
     shown,
     study_params,
-    study_tags,
     teacher_points,
     trial_params,
     trial_points,
@@ -164,7 +164,7 @@ class Mirror:
 
     def _parent(self, runs: StudyRuns, trials: Sequence[TrialRow]) -> MirroredRun:
         start = min((trial.started for trial in trials if trial.started), default=time.time())
-        tags = study_tags(self.study)
+        tags = {KIND_TAG: STUDY, LAYOUT_TAG: LAYOUT, "mlflow.source.name": "kdsearch"}
         parent = runs.made(PARENT, self.study.name, milliseconds(start), tags)
         ran = next((trial.tags for trial in trials if trial.tags), {})
         # What is there stays: tags of trials are what differs from it.
@@ -196,7 +196,8 @@ class Mirror:
         status = STATUS[trial.state]
         nested = {"mlflow.parentRunId": parent.id}
         if run and run.shows(trial.number, status) and nested.items() <= run.tags.items():
-            self._mark(run, trial)
+            if trial.state == "COMPLETE":  # another one may have become the best since this was sent
+                run.send([], {}, {NAME: run_name(self.study, trial, [])})
             return
         results = self.record.epochs(trial.run)
         if run is None and not has_run(trial, results):
@@ -206,11 +207,6 @@ class Mirror:
             run = runs.made(trial.run.key, tags[NAME], milliseconds(trial.started), tags)
         run.send(trial_points(trial, results), trial_params(trial), tags)
         run.settle(status, milliseconds(trial.finished))
-
-    def _mark(self, run: MirroredRun, trial: TrialRow) -> None:
-        """Another trial may have become the best since a complete one was sent."""
-        if trial.state == "COMPLETE":
-            run.send([], {}, {NAME: run_name(self.study, trial, [])})
 
     def _overview(self, runs: StudyRuns, parent: MirroredRun, trials: Sequence[TrialRow]) -> None:
         """Metrics and note of the whole study, and the view that compares its trials."""

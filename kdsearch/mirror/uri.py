@@ -134,14 +134,11 @@ def how_to_load(study: optuna.Study) -> tuple[str, ...]:
 def is_default(uri: str) -> bool:
     """Whether MLflow's client uses this URI by default in this folder."""
     told = os.environ.get("MLFLOW_TRACKING_URI")
-    return whole(uri) == whole(told or DEFAULT_URI) and bool(told or not _has_old_store())
+    has_old_store = any(Path("mlruns").glob("*/meta.yaml"))  # where MLflow's client would look first
+    return whole(uri) == whole(told or DEFAULT_URI) and bool(told or not has_old_store)
 
 
 def whole(uri: str) -> str:
     """`uri`, the path of an SQLite file made absolute, so that it holds in any folder."""
     scheme, slashes, path = uri.partition(":///")
     return f"{scheme}{slashes}{Path(path).absolute()}" if scheme == "sqlite" and path else uri
-
-
-def _has_old_store() -> bool:
-    return any(Path("mlruns").glob("*/meta.yaml"))

@@ -50,7 +50,8 @@ def study_points(study: StudyRow, trials: Sequence[TrialRow]) -> Iterator[Point]
         values["best_trial"] = best.number
     pruned, failed = sum(row.state == "PRUNED" for row in ended), sum(row.failed for row in ended)
     values |= {"finished": len(ended) - failed, "pruned": pruned, "failed": failed}
-    values["teacher_accuracy"] = max(_accuracies(study), default=None)
+    accuracies = (float(facts["accuracy"]) for facts in study.teachers.values() if "accuracy" in facts)
+    values["teacher_accuracy"] = max(accuracies, default=None)
     for name, value in values.items() if ended else ():
         if value is not None:
             yield Point(name, value, moment, len(ended))
@@ -59,13 +60,10 @@ def study_points(study: StudyRow, trials: Sequence[TrialRow]) -> Iterator[Point]
 def note(study: StudyRow, trials: Sequence[TrialRow]) -> str:
     """Three lines above the table of runs: the best trial, the teacher, how to read the table."""
     best = best_of(study, trials)
+    first = "no trial has finished yet."
     if best:
         size = f"{best.parameters:,} parameters, {best.macs:,} multiply-adds"
-        first = (
-            f"{OWN_NOTE}trial {best.number}, {_percent(best.value or 0.0)} on the validation images, {size}."
-        )
-    else:
-        first = OWN_NOTE + "no trial has finished yet."
+        first = f"trial {best.number}, {_percent(best.value or 0.0)} on the validation images, {size}."
     taught = (
         f"{facts['model']}, {_percent(facts['accuracy'])}"
         for facts in study.teachers.values()
@@ -76,11 +74,7 @@ def note(study: StudyRow, trials: Sequence[TrialRow]) -> str:
         f"**How to read**: {finished} of {study.target} trials have finished; a run's name says its number, "
         f"family, loss, size and accuracy or end. The view `kdsearch` compares the best {SHOWN_RUNS}."
     )
-    return "\n\n".join([first, f"**Teacher**: {'; '.join(taught) or 'none'}.", read])
-
-
-def _accuracies(study: StudyRow) -> Iterator[float]:
-    return (float(facts["accuracy"]) for facts in study.teachers.values() if "accuracy" in facts)
+    return "\n\n".join([OWN_NOTE + first, f"**Teacher**: {'; '.join(taught) or 'none'}.", read])
 
 
 def _percent(share: float) -> str:

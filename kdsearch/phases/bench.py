@@ -36,7 +36,6 @@ from kdsearch.views.batches import ViewBatches, derived_seed
 if TYPE_CHECKING:
     from kdsearch.teachers.stored import LiveTeacher
 
-
 SILENCE = Silence()
 Student = TypeVar("Student", StudentConfig, PublishedConfig)
 
@@ -86,7 +85,6 @@ class Bench:
         )
 
     def normalised(self, student: Student) -> Student:
-        """`student` with the data's normalisation."""
         return student.model_copy(update={"mean": self.mean, "std": self.std})
 
     def fitted(self, student: StudentConfig, fraction: float) -> StudentConfig:
@@ -135,12 +133,10 @@ class Bench:
 
     @cached_property
     def pruner(self) -> Pruner:
-        """The study's; it remembers the curves that it has read."""
         return PRUNERS[self.study.search.pruner](self.record)
 
     @cached_property
     def identity(self) -> str:
-        """The study's, read once."""
         return self.record.identity()
 
     def timed(self, training: Training) -> Iterator[EpochResult]:

@@ -17,8 +17,8 @@ from kdsearch.phases.bench import Bench
 from kdsearch.phases.provenance import provenance
 from kdsearch.phases.samplers import SAMPLERS, Pruner, warmup_epochs
 from kdsearch.phases.suggest import suggest_config
-from kdsearch.store.claims import claim_run, refuse_duplicate
 from kdsearch.store.facts import Audited, End, StudentFacts, keep
+from kdsearch.store.queue import claim_run, refuse_duplicate
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
 from kdsearch.store.trials import StudyTrial, Trials

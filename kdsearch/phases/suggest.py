@@ -20,11 +20,14 @@ def suggest_config(trial: Trial, bench: Bench) -> TrialConfig:
     student = _student(trial, bench)
     distillation = draw(trial, "distillation", study.distillation)
     loss = distillation.loss
+    names = loss_names(loss)
+    # The teacher and its weight, if there is a loss that could read the one and weigh the other.
+    teaching = {"alpha": distillation.alpha, "teacher": distillation.teacher} if names else {}
     return TrialConfig(
         student=student,
         loss=loss,
-        losses={name: draw(trial, name, study.losses[name]).model_dump() for name in loss_names(loss)},
-        **_teaching(distillation),
+        losses={name: draw(trial, name, study.losses[name]).model_dump() for name in names},
+        **teaching,
         training=draw(trial, "training", study.training),
     )
 
@@ -38,11 +41,6 @@ def _student(trial: Trial, bench: Bench) -> NetworkConfig:
     options = draw(trial, architecture.family, study.families[architecture.family])
     student = architecture.student(options.model_dump(), bench.classes, bench.image_size)
     return bench.fitted(student, architecture.fraction)
-
-
-def _teaching(drawn: Distillation) -> dict[str, Any]:
-    """The teacher and its weight alpha, if there is a loss that could read the one and weigh the other."""
-    return {"alpha": drawn.alpha, "teacher": drawn.teacher} if loss_names(drawn.loss) else {}
 
 
 def draw(trial: Trial, prefix: str, space: Space) -> Any:

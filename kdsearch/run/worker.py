@@ -27,10 +27,9 @@ from kdsearch.phases.phase import PHASES, Phase
 from kdsearch.run.child import child
 from kdsearch.run.protocol import OVERHEAD, Channel, Failed, Job, Spent
 from kdsearch.store.checkpoints import remove_spent
-from kdsearch.store.claims import DuplicateTrialError, SurplusTrialError
 from kdsearch.store.facts import End, keep
 from kdsearch.store.identity import open_study, stored_study
-from kdsearch.store.queue import enqueue_place, retry
+from kdsearch.store.queue import DuplicateTrialError, SurplusTrialError, enqueue_place, retry
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.storage import open_storage

@@ -40,12 +40,9 @@ def adopt_checkpoints(record: StudyRecord, storage: str) -> Path:
 
 def _folder_of_url(storage: str, study: str) -> Path:
     url = make_url(storage)
-    where = (
-        str(Path(url.database).resolve())
-        if url.drivername.startswith("sqlite") and url.database
-        else url.host
-    )
-    return state_root() / digest(url.drivername.split("+")[0], where, url.port, url.database, study)
+    file = url.database if url.drivername.startswith("sqlite") else None
+    place = str(Path(file).resolve()) if file else url.host
+    return state_root() / digest(url.drivername.split("+")[0], place, url.port, url.database, study)
 
 
 def remove_spent(folder: Path, trials: Iterable[StudyTrial]) -> None:

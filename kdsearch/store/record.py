@@ -7,19 +7,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from optuna.exceptions import UpdateFinishedTrialError
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Executable,
-    Table,
-    bindparam,
-    column,
-    delete,
-    inspect,
-    select,
-    table,
-    text,
-)
+from sqlalchemy import Connection, Engine, Executable, Table, bindparam, column, delete, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kdsearch.database import open_engine, place, reporting, to_read, to_write
@@ -27,16 +15,14 @@ from kdsearch.epoch import EpochResult
 from kdsearch.errors import StorageError, StudyDeletedError
 from kdsearch.outages import OUTAGE_SECONDS, retrying
 from kdsearch.store.runs import Run
-from kdsearch.store.schema import create_record
-from kdsearch.store.tables import REVISIONS, epochs, files, versions
+from kdsearch.store.schema import REVISIONS, create_record, epochs, files, studies, versions
 
 IDENTITY = "identity"
 PART_BYTES = 16 * 2**20
 
 Insert = sqlite.Insert | postgresql.Insert
 T = TypeVar("T")
-# Optuna's table. A row that is read so on PostgreSQL cannot be deleted before the transaction ends.
-studies = table("studies", column("study_name"))
+# A row that is read so on PostgreSQL cannot be deleted before the transaction ends.
 HELD = (
     select(studies.c.study_name)
     .where(studies.c.study_name == bindparam("study"))

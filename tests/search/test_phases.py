@@ -10,8 +10,8 @@ from kdsearch.errors import IdentityError
 from kdsearch.phases.phase import PHASES
 from kdsearch.phases.search import keep_weights
 from kdsearch.run.worker import Worker
-from kdsearch.store.claims import claim_run
 from kdsearch.store.facts import TrialFacts, attributes_of, keep, study_facts
+from kdsearch.store.queue import claim_run
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
 from kdsearch.store.studies import remove_study, studies_in, study_of, with_phases

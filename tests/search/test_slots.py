@@ -1,8 +1,8 @@
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.store.claims import SurplusTrialError, claim_run
 from kdsearch.store.facts import trial_facts
+from kdsearch.store.queue import SurplusTrialError, claim_run
 from kdsearch.store.trials import Trials
 
 COMPLETE, FAIL, WAITING, RUNNING = (
