@@ -165,7 +165,7 @@ class Mirror:
     def _parent(self, runs: StudyRuns, trials: Sequence[TrialRow]) -> MirroredRun:
         start = min((trial.started for trial in trials if trial.started), default=time.time())
         tags = {KIND_TAG: STUDY, LAYOUT_TAG: LAYOUT, "mlflow.source.name": "kdsearch"}
-        parent = runs.made(PARENT, self.study.name, milliseconds(start), tags)
+        parent = runs.ensure(PARENT, self.study.name, milliseconds(start), tags)
         ran = next((trial.tags for trial in trials if trial.tags), {})
         # What is there stays: tags of trials are what differs from it.
         tags |= {name: value for name, value in ran.items() if name not in parent.tags}
@@ -185,7 +185,7 @@ class Mirror:
         start = milliseconds(results[0].finished_at - results[0].seconds if results else time.time())
         tags = {"mlflow.parentRunId": parent.id, KIND_TAG: TEACHER, LAYOUT_TAG: LAYOUT}
         tags |= {"family": str(facts["model"])} if "model" in facts else {}
-        run = runs.made(name, name, start, tags)
+        run = runs.ensure(name, name, start, tags)
         params = {key: rounded(value) for key, value in facts.items()}
         run.send(teacher_points(facts, results), params if begun else {}, tags)
         if begun:
@@ -204,7 +204,7 @@ class Mirror:
             return
         tags = trial_tags(self.study, trial, results, parent.tags) | nested
         if run is None:
-            run = runs.made(trial.run.key, tags[NAME], milliseconds(trial.started), tags)
+            run = runs.ensure(trial.run.key, tags[NAME], milliseconds(trial.started), tags)
         run.send(trial_points(trial, results), trial_params(trial), tags)
         run.settle(status, milliseconds(trial.finished))
 

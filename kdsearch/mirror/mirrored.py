@@ -92,7 +92,7 @@ class StudyRuns:
         """The run that is known by `key`."""
         return self._runs.get(key)
 
-    def made(self, key: str, name: str, start: int | None, tags: Mapping[str, str]) -> MirroredRun:
+    def ensure(self, key: str, name: str, start: int | None, tags: Mapping[str, str]) -> MirroredRun:
         """The run `key`; created if there is none, with the name, the start and the tags."""
         if key not in self._runs:
             own = {STUDY_TAG: self.study_id, KEY_TAG: key}
@@ -148,12 +148,12 @@ def is_whole(model: LoggedModel) -> bool:
 
 def _experiment(client: MlflowClient, name: str) -> tuple[str, dict[str, str]]:
     """The id and the tags of the experiment of that name, made or restored if it must be."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         return str(client.create_experiment(name)), {}
-    if found.lifecycle_stage != LifecycleStage.ACTIVE:
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id), dict(found.tags)
+    if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id), dict(experiment.tags)
 
 
 def _batches(metrics: list[Metric], params: list[Param], tags: list[RunTag]) -> Iterator[Batch]:

@@ -62,8 +62,8 @@ def _of_study(client: MlflowClient, run: Run, run_ids: set[str]) -> set[str]:
     """Which of the runs are of the study that `run` is of; deleted ones too, as the mirror leaves some."""
     listed = ", ".join(f"'{each}'" for each in run_ids)
     where = f"tags.`{STUDY_TAG}` = '{run.data.tags[STUDY_TAG]}' AND attributes.run_id IN ({listed})"
-    found = client.search_runs([run.info.experiment_id], where, ViewType.ALL)
-    return {each.info.run_id for each in found}
+    runs = client.search_runs([run.info.experiment_id], where, ViewType.ALL)
+    return {each.info.run_id for each in runs}
 
 
 def log_model(uri: str, run_id: str, folder: Path, facts: ModelFacts) -> str:

@@ -97,8 +97,8 @@ def reaching(uri: str) -> Iterator[None]:
 
 def one_line(error: Exception, uri: str | None) -> str:
     """What an error of a library says, without secrets; its name if it says nothing."""
-    told = str(error).strip().partition("\n")[0]
-    return cleaned(told, uri)[:200] or type(error).__name__
+    line = str(error).strip().partition("\n")[0]
+    return cleaned(line, uri)[:200] or type(error).__name__
 
 
 def how_to_compare(uri: str | None, page: str | None, study: str) -> str:
@@ -133,9 +133,9 @@ def how_to_load(study: optuna.Study) -> tuple[str, ...]:
 
 def is_default(uri: str) -> bool:
     """Whether MLflow's client uses this URI by default in this folder."""
-    told = os.environ.get("MLFLOW_TRACKING_URI")
+    named = os.environ.get("MLFLOW_TRACKING_URI")
     has_old_store = any(Path("mlruns").glob("*/meta.yaml"))  # where MLflow's client would look first
-    return whole(uri) == whole(told or DEFAULT_URI) and bool(told or not has_old_store)
+    return whole(uri) == whole(named or DEFAULT_URI) and bool(named or not has_old_store)
 
 
 def whole(uri: str) -> str:

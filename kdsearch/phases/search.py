@@ -36,7 +36,7 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
     not be.
     """
     trials = Trials.of(trial.study, before)
-    held = trials[trial.number]  # with all that it inherited from the trial that it continues
+    earlier = trials[trial.number]  # with all that it inherited from the trial that it continues
     run = claim_run(trial, trials, target)
     trial.study.sampler = SAMPLERS[bench.study.search.sampler](bench.seed(run))
     config = suggest_config(trial, bench)
@@ -45,7 +45,7 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
     training = checkpoint.resume(partial(bench.training, config, run))
     params = count_parameters(training.network)
     assert params <= bench.study.max_params, f"solve_width let {params} through"
-    if held.facts.student is None:
+    if earlier.facts.student is None:
         trial.set_constraint("params", params - bench.study.max_params)
         keep(trial, student=_facts(bench, config, run, params))
 
@@ -53,7 +53,7 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
     # Of the epochs that are done only the last one's question may be open.
     asked = range(max(warmup_epochs(epochs), len(done) - 1), epochs - 1)
     try:
-        spared = _settle_audit(trial, held, bench.record, run, done) or held.facts.baseline
+        spared = _settle_audit(trial, earlier, bench.record, run, done) or earlier.facts.baseline
         audit = trials if is_audited(bench, run) else None
         stopping = Stopping(trial, bench.pruner, asked, spared, audit)
         for result in chain(done, bench.timed(training)):
@@ -85,14 +85,14 @@ def _facts(bench: Bench, config: TrialConfig, run: Run, params: int) -> StudentF
 
 
 def _settle_audit(
-    trial: Trial, held: StudyTrial, record: StudyRecord, run: Run, results: list[EpochResult]
+    trial: Trial, earlier: StudyTrial, record: StudyRecord, run: Run, results: list[EpochResult]
 ) -> bool:
     """Whether the trial has been audited in one of these epochs; all other epochs go, with their audit.
 
     A training that began anew, or from an older checkpoint, is judged by its own epochs alone; so are
     others by it. On the same device its numbers are the same again.
     """
-    recorded, audit = record.epochs(run), held.facts.audited
+    recorded, audit = record.epochs(run), earlier.facts.audited
     until = audit.epoch + 1 if audit else 0
     stays = 0 < until <= len(results) and recorded[:until] == results[:until]
     if audit and not stays:
@@ -138,7 +138,7 @@ class Stopping:
 
 
 def keep_weights(trial: Trial, record: StudyRecord, run: Run, training: Training, before: Trials) -> None:
-    """Stores the weights before Optuna is told, if they are among the best; drops those no longer there.
+    """Stores the weights before the result, if they are among the best; drops those that are no longer.
 
     `before` are the study's trials at some earlier moment.
     """

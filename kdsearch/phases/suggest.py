@@ -80,13 +80,13 @@ def baselines(study: Study) -> list[dict[str, Any]]:
 
 
 def _defaults(study: Study) -> dict[str, Any]:
-    found, spaces = {}, study.spaces
+    defaults, spaces = {}, study.spaces
     for name in study.parameters():
         prefix, field = name.split(".")
         space = spaces[prefix]
         default, searched = space.record.model_fields[field].default, space.searched[field]
         if isinstance(searched, Choices):
-            found[name] = default if default in searched.values else searched.values[0]
+            defaults[name] = default if default in searched.values else searched.values[0]
         elif searched.low <= default <= searched.high:
-            found[name] = default
-    return found
+            defaults[name] = default
+    return defaults

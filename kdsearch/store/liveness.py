@@ -59,12 +59,12 @@ def living(study: optuna.Study, trials: Trials) -> list[StudyTrial]:
     running = trials.in_state(TrialState.RUNNING)
     storage = cast(BaseHeartbeat, study._storage)
     silent = set(storage._get_stale_trial_ids(study._study_id)) if running else set()
-    found = []
+    alive = []
     for trial in running:
         worker = worker_of(trial)
         if is_alive(worker, silent=trial.frozen._trial_id in silent) if worker else _is_new(trial):
-            found.append(trial)
-    return found
+            alive.append(trial)
+    return alive
 
 
 def _is_new(trial: StudyTrial) -> bool:

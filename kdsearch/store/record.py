@@ -129,11 +129,11 @@ class StudyRecord:
 
     def all_epochs(self) -> dict[Run, list[EpochResult]]:
         """Every recorded epoch of the study, in order, by run."""
-        found: dict[Run, list[EpochResult]] = {}
+        runs: dict[Run, list[EpochResult]] = {}
         order = *(epochs.c[name] for name in Run._fields), epochs.c.epoch
         for row in self._read(select(epochs).where(epochs.c.study == self.study).order_by(*order)):
-            found.setdefault(Run(*(row[name] for name in Run._fields)), []).append(_result(row))
-        return found
+            runs.setdefault(Run(*(row[name] for name in Run._fields)), []).append(_result(row))
+        return runs
 
     def put_file(self, name: str, content: bytes, *, replace: bool = False) -> str:
         """Stores `content` whole or not at all; returns the sha256 of what is stored under `name` now.

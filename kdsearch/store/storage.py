@@ -49,10 +49,10 @@ T = TypeVar("T")
 
 def grace_seconds() -> int:
     """How long a worker may be silent before its trial is taken over: `KDSEARCH_GRACE`, else 60."""
-    given = os.environ.get("KDSEARCH_GRACE", "60")
-    if not given.isdecimal() or int(given) < 1:
-        raise UsageError(f"KDSEARCH_GRACE={given!r}: must be a whole number of seconds, 1 or more")
-    return int(given)
+    seconds = os.environ.get("KDSEARCH_GRACE", "60")
+    if not seconds.isdecimal() or int(seconds) < 1:
+        raise UsageError(f"KDSEARCH_GRACE={seconds!r}: must be a whole number of seconds, 1 or more")
+    return int(seconds)
 
 
 class StudyStorage(BaseStorage, BaseHeartbeat):
