@@ -208,7 +208,6 @@ class StudyFacts(Record, extra="ignore"):
 
 
 CREATED = ("data", "views", "params", "study")  # what a study has once it is created whole
-CREATING = {*CREATED, "given_teachers"}
 CREATOR = "kdsearch"  # the first fact that is written
 PHASE_OF = "phase_of"  # with a phase's own study: the name of the study that it belongs to
 
@@ -249,7 +248,7 @@ def is_foreign(study: optuna.Study) -> bool:
     attributes = study.user_attrs
     if CREATOR in attributes or is_whole(study):
         return False
-    if attributes.keys() - CREATING or study.directions != [StudyDirection.MAXIMIZE]:
+    if attributes.keys() - {*CREATED, "given_teachers"} or study.directions != [StudyDirection.MAXIMIZE]:
         return True
     return bool(study.get_trials(deepcopy=False))
 
