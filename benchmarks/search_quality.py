@@ -42,8 +42,7 @@ from kdsearch.epoch import EpochResult
 from kdsearch.models.count import parameters_of
 from kdsearch.models.student import StudentConfig, StudentNet, student_outputs
 from kdsearch.phases.bench import Bench
-from kdsearch.phases.pruners import warmup_epochs
-from kdsearch.phases.samplers import STARTUP_TRIALS
+from kdsearch.phases.samplers import STARTUP_TRIALS, warmup_epochs
 from kdsearch.phases.suggest import suggest_config
 from kdsearch.run.child import quiet
 from kdsearch.run.protocol import Job

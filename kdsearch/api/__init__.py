@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from kdsearch.inspect.cached import CacheReport as CacheReport
     from kdsearch.inspect.network import NetworkTable as NetworkTable
     from kdsearch.inspect.views import ViewsReport as ViewsReport
-    from kdsearch.store.audit import Audit as Audit
-    from kdsearch.store.ledger import Ledger as Ledger
+    from kdsearch.store.status import Audit as Audit
+    from kdsearch.store.status import Ledger as Ledger
     from kdsearch.store.status import Ranked as Ranked
     from kdsearch.store.status import Status as Status
     from kdsearch.store.status import Summary as Summary

@@ -26,8 +26,7 @@ def run(study: str = "digits", *, values: Mapping[str, Any] = {}, watch: Watch |
     StudyFileError, IdentityError, DataError, TeacherError or StorageError before anything is trained,
     SearchError or ReportedError when too much fails, StoppedError after SIGINT or SIGTERM.
     """
-    from kdsearch.mirror.loading import how_to_load
-    from kdsearch.mirror.uri import how_to_compare, tracking_uri
+    from kdsearch.mirror.uri import how_to_compare, how_to_load, tracking_uri
     from kdsearch.run.model_log import ModelLog
     from kdsearch.run.supervisor import supervise
     from kdsearch.store.facts import study_facts
@@ -118,8 +117,7 @@ def delete(
     from kdsearch.mirror.uri import tracking_uri as chosen
     from kdsearch.store.checkpoints import delete_checkpoints
     from kdsearch.store.facts import study_facts
-    from kdsearch.store.removal import check_idle, remove_study
-    from kdsearch.store.studies import find
+    from kdsearch.store.studies import check_idle, find, remove_study
     from kdsearch.store.trials import Trials
 
     found, record = find(study, storage, reading=False)
@@ -127,8 +125,9 @@ def delete(
         check_idle(found)
     left = []
     try:
-        uri = chosen(tracking_uri or study_facts(found).tracking_uri)
-        Mirror(uri, study_row(study, study_facts(found), Trials.of(found)), record).delete_runs()
+        facts = study_facts(found)
+        uri = chosen(tracking_uri or facts.tracking_uri)
+        Mirror(uri, study_row(study, facts, Trials.of(found)), record).delete_runs()
     except KdsearchError as error:
         left.append(f"{error}; the study's runs stay in MLflow")
     delete_checkpoints(record, storage)
@@ -157,11 +156,12 @@ def sync(
 
     progress = progress or Silence()
     found, record = find(study, storage, reading=False)
-    name, uri = found.study_name, chosen(tracking_uri or study_facts(found).tracking_uri)
+    facts = study_facts(found)
+    name, uri = found.study_name, chosen(tracking_uri or facts.tracking_uri)
     if follow:
         follow_study(_open_mirror, uri, storage, name, progress.say)
     run_id = mirror_once(_open_mirror, uri, record, found, progress.say)
-    if run_id and len(Trials.of(found).finished) >= study_facts(found).target:
+    if run_id and len(Trials.of(found).finished) >= facts.target:
         with ModelLog(LOG_PROCESS) as model_log:
             model_log.log(storage, name, uri, run_id, progress)
     return name

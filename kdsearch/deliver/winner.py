@@ -15,7 +15,7 @@ from kdsearch.deliver.card import CardFacts
 from kdsearch.deliver.export import check_folder, export_student
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.errors import DataError, NothingFinishedError
-from kdsearch.mirror.loading import how_to_load
+from kdsearch.mirror.uri import how_to_load
 from kdsearch.models.student import Network, student_outputs
 from kdsearch.progress import Progress
 from kdsearch.store.facts import FinalTest, final_test, keep_final_test, study_facts

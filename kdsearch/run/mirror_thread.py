@@ -9,9 +9,9 @@ from typing import Literal, NoReturn, Protocol
 import optuna
 
 from kdsearch.errors import KdsearchError, OutageError, StoppedError, StorageError, StudyDeletedError
-from kdsearch.mirror.reaching import one_line
 from kdsearch.mirror.runs import StudyRow, TrialRow
 from kdsearch.mirror.study_rows import study_row, trial_rows
+from kdsearch.mirror.uri import one_line
 from kdsearch.run.signals import ONE_SIGNAL, stopping
 from kdsearch.store.facts import keep, study_facts
 from kdsearch.store.record import StudyRecord

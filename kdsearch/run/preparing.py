@@ -21,8 +21,7 @@ from kdsearch.database import check_url, is_empty_file, place
 from kdsearch.device import choose_device
 from kdsearch.errors import TeacherError
 from kdsearch.files import expanded
-from kdsearch.mirror.local import check_store
-from kdsearch.mirror.uri import tracking_uri
+from kdsearch.mirror.uri import check_store, tracking_uri
 from kdsearch.phases.bench import Prepared
 from kdsearch.phases.phase import PHASES
 from kdsearch.run.child import child

@@ -1,4 +1,4 @@
-"""One worker: trains the trials in the study's queue until all slots are finished."""
+"""One worker: trains the trials in the study's queue until all places are finished."""
 
 import os
 import signal
@@ -27,18 +27,15 @@ from kdsearch.phases.phase import PHASES, Phase
 from kdsearch.run.child import child
 from kdsearch.run.protocol import OVERHEAD, Channel, Failed, Job, Spent
 from kdsearch.store.checkpoints import remove_spent
-from kdsearch.store.duplicates import DuplicateTrialError
 from kdsearch.store.facts import End, keep
-from kdsearch.store.failures import check_failures
 from kdsearch.store.identity import open_study, stored_study
-from kdsearch.store.queue import enqueue_place, retry
+from kdsearch.store.queue import DuplicateTrialError, SurplusTrialError, enqueue_place, retry
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
-from kdsearch.store.slots import SurplusTrialError
 from kdsearch.store.storage import open_storage
 from kdsearch.store.studies import study_of
 from kdsearch.store.takeover import Takeover
-from kdsearch.store.trials import Trials
+from kdsearch.store.trials import Trials, check_failures
 
 IDLE_SECONDS = 0.2
 
@@ -104,7 +101,7 @@ class Worker:
         self.told: set[int] = set()  # trials that the user knows are waited for
 
     def work(self) -> None:
-        """Trains until all slots are finished or `stop()` is true. Raises SearchError after many failures."""
+        """Trains until all places are finished or `stop()` is true. Raises as `check_failures`."""
         trials = Trials([])
         while True:
             trials = Trials.of(self.study, trials)

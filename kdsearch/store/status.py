@@ -1,22 +1,21 @@
 """The state of a study, as the terminal shows it."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
 from kdsearch.config import Record
 from kdsearch.progress import Standing
-from kdsearch.store.audit import Audit, audit
-from kdsearch.store.facts import study_facts
-from kdsearch.store.ledger import Ledger, ledger
+from kdsearch.store.facts import StudyFacts, study_facts
 from kdsearch.store.liveness import living, worker_of
-from kdsearch.store.pace import rate_of
 from kdsearch.store.trials import StudyTrial, Trials
 
 SHOWN = 5
+LATEST = 20  # trials that the rate is taken from
+PAUSE_SECONDS = 60.0  # a longer time without a trial is no work
 
 
 class Ranked(Record):
@@ -29,6 +28,20 @@ class Ranked(Record):
     macs: int
     family: str  # or the name of a published network
     loss: str
+
+
+class Ledger(Record):
+    """Numbers of images for which teachers ran, without their own training."""
+
+    answered: int  # once for each view and teacher, and live for feature maps, which no view holds
+    in_every_step: int  # had each step of each finished trial asked the trial's teachers
+
+
+class Audit(Record):
+    """The result of a study's audit so far."""
+
+    trials: int  # that were to be stopped, and ran on to their end
+    wrong: int  # of these, above the best value of the time at which they would have stopped
 
 
 class Summary(Record):
@@ -153,3 +166,44 @@ def summary(study: optuna.Study, storage: str, hint_losses: Collection[str]) -> 
         ledger=ledger(facts, trials, hint_losses),
         audit=audit(trials),
     )
+
+
+def rate_of(finished: Iterable[FrozenTrial]) -> float | None:
+    """Trials a second, over the latest LATEST of these finished ones; None for fewer than two.
+
+    Of the time from the first one's start to the last one's end, pauses are left out: times in which none of
+    them ran.
+    """
+    spans = [
+        (trial.datetime_complete.timestamp(), trial.datetime_start.timestamp())
+        for trial in finished
+        if trial.datetime_start and trial.datetime_complete
+    ]
+    latest = sorted((start, end) for end, start in sorted(spans)[-LATEST:])
+    busy, reached = 0.0, latest[0][0] if latest else 0.0
+    for start, end in latest:
+        since = reached if start - reached <= PAUSE_SECONDS else start
+        busy += max(0.0, end - since)
+        reached = max(reached, end)
+    return len(latest) / busy if len(latest) > 1 and busy > 0 else None
+
+
+def ledger(study: StudyFacts, trials: Trials, hint_losses: Collection[str]) -> Ledger:
+    """Of a study's finished trials, and of the views that one machine makes for them.
+
+    `hint_losses` are the losses that read feature maps.
+    """
+    live = steps = 0
+    for trial in trials.finished:
+        student, seen = trial.facts.student, study.data.train * trial.epochs
+        if student:
+            steps += seen * len(student.teachers)
+            live += seen if any(loss in hint_losses for loss in student.losses) else 0
+    views = study.data.train * study.views * len(study.teachers or {})
+    return Ledger(answered=views + live, in_every_step=steps)
+
+
+def audit(trials: Trials) -> Audit:
+    """Of the complete trials: one that is still running, or diverged, has shown nothing."""
+    ends = [(trial.accuracy, mark.best) for trial in trials.ranked if (mark := trial.facts.audited)]
+    return Audit(trials=len(ends), wrong=sum(value > best for value, best in ends))

@@ -10,9 +10,7 @@ from rich.progress import Progress
 from kdsearch.cli import display
 from kdsearch.deliver.card import FinalTest
 from kdsearch.deliver.winner import Exported, Trained
-from kdsearch.store.audit import Audit
-from kdsearch.store.ledger import Ledger
-from kdsearch.store.status import Ranked, Status, Summary
+from kdsearch.store.status import Audit, Ledger, Ranked, Status, Summary
 from kdsearch.study.settings import PublishedResult
 from kdsearch.study.shipped import ShippedStudy
 

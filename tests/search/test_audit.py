@@ -6,9 +6,9 @@ from optuna.trial import TrialState, create_trial
 
 from kdsearch.mirror.study_rows import trial_rows
 from kdsearch.phases.search import is_audited
-from kdsearch.store.audit import Audit, audit
 from kdsearch.store.facts import Audited, trial_facts
 from kdsearch.store.runs import SEARCH, Run
+from kdsearch.store.status import Audit, audit
 from kdsearch.store.trials import FINISHED, Trials
 
 STUDENT = {"student": {"config": {}, "parameters": 1, "macs": 1}}

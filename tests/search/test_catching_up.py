@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 
 from kdsearch import api
 from kdsearch.mirror.mirror import Mirror
-from kdsearch.mirror.reaching import MirrorUnavailableError
 from kdsearch.mirror.store import open_client
+from kdsearch.mirror.uri import MirrorUnavailableError
 from kdsearch.run.mirror_thread import mirror_once
 from kdsearch.store.checkpoints import checkpoint_folder
 from kdsearch.store.studies import find

@@ -1,8 +1,8 @@
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from kdsearch.store.duplicates import MAX_REFUSED, DuplicateTrialError, refuse_duplicate
 from kdsearch.store.facts import trial_facts
+from kdsearch.store.queue import MAX_REFUSED, DuplicateTrialError, refuse_duplicate
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.trials import Trials
 from kdsearch.study.trial_config import TrialConfig

@@ -3,9 +3,8 @@ from optuna.trial import TrialState, create_trial
 
 from kdsearch.errors import SearchError
 from kdsearch.mirror.study_rows import trial_rows
-from kdsearch.store.failures import check_failures
 from kdsearch.store.status import standing
-from kdsearch.store.trials import Trials
+from kdsearch.store.trials import Trials, check_failures
 
 KINDS = {
     "c": {"state": TrialState.COMPLETE, "value": 0.5},

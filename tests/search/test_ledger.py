@@ -2,8 +2,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from kdsearch.store.facts import DataFacts, StudentFacts, StudyFacts, TeacherFacts, TrialFacts
-from kdsearch.store.ledger import ledger
 from kdsearch.store.runs import SEARCH, Run
+from kdsearch.store.status import ledger
 from kdsearch.store.trials import StudyTrial, Trials
 
 IMAGES, VIEWS, HINT_LOSSES = 100, 4, ("sp",)

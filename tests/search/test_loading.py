@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdsearch.mirror.loading import how_to_load, keep_model
+from kdsearch.mirror.uri import how_to_load, keep_model
 from kdsearch.store.trials import Trials
 
 LINES = ('model = mlflow.pyfunc.load_model("models:/m-1")', "model.predict(images)")

@@ -9,10 +9,10 @@ import pytest
 from mlflow import MlflowClient
 
 from kdsearch.data.image_set import SearchSets
-from kdsearch.mirror.loading import how_to_load
 from kdsearch.mirror.mirror import Mirror
 from kdsearch.mirror.mirrored import STUDY_TAG
 from kdsearch.mirror.model import LAYOUT_TAG
+from kdsearch.mirror.uri import how_to_load
 from kdsearch.run.mirror_thread import mirror_once
 from kdsearch.run.model_log import ModelLog
 from kdsearch.store.record import StudyRecord

@@ -5,9 +5,8 @@ from optuna.trial import TrialState, create_trial
 
 from kdsearch.store import liveness
 from kdsearch.store.facts import TrialFacts, attributes_of
-from kdsearch.store.pace import rate_of
 from kdsearch.store.runs import SEARCH, Run
-from kdsearch.store.status import status
+from kdsearch.store.status import rate_of, status
 
 EVENING = datetime(2026, 11, 26, 18)  # noqa: DTZ001  as Optuna has it
 

@@ -8,14 +8,13 @@ from optuna.trial import TrialState, create_trial
 
 from kdsearch.errors import IdentityError
 from kdsearch.phases.phase import PHASES
-from kdsearch.phases.weights import keep_weights
+from kdsearch.phases.search import keep_weights
 from kdsearch.run.worker import Worker
 from kdsearch.store.facts import TrialFacts, attributes_of, keep, study_facts
+from kdsearch.store.queue import claim_run
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.removal import remove_study
 from kdsearch.store.runs import Run
-from kdsearch.store.slots import claim_run
-from kdsearch.store.studies import studies_in, study_of, with_phases
+from kdsearch.store.studies import remove_study, studies_in, study_of, with_phases
 from kdsearch.store.takeover import Takeover
 from kdsearch.store.trials import Trials
 from kdsearch.study.trial_config import TrialConfig

@@ -7,7 +7,7 @@ from optuna.pruners import MedianPruner
 from optuna.trial import TrialState, create_trial
 
 from kdsearch.epoch import EpochResult
-from kdsearch.phases.pruners import PRUNERS, Median, never, warmup_epochs
+from kdsearch.phases.samplers import PRUNERS, Median, never, warmup_epochs
 from kdsearch.store.facts import TrialFacts, attributes_of
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run

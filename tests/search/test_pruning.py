@@ -4,7 +4,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from kdsearch.epoch import EpochResult
-from kdsearch.phases.pruners import STARTUP_TRIALS, warmup_epochs
+from kdsearch.phases.samplers import STARTUP_TRIALS, warmup_epochs
 from kdsearch.store.facts import StudentFacts, TrialFacts, attributes_of, trial_facts
 from kdsearch.store.runs import SEARCH, Run
 

@@ -1,4 +1,4 @@
-from kdsearch.phases.recipes import baselines
+from kdsearch.phases.suggest import baselines
 
 
 def test_there_is_a_baseline_for_each_loss_without_a_teacher_first(small):

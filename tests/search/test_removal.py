@@ -13,8 +13,8 @@ from kdsearch.run.protocol import Failed, Job
 from kdsearch.store import liveness
 from kdsearch.store.facts import TrialFacts, attributes_of, keep
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.removal import check_idle, remove_study
 from kdsearch.store.runs import SEARCH, Run
+from kdsearch.store.studies import check_idle, remove_study
 from tests.servers import wait_until
 
 ELSEWHERE = {"processes": "another machine", "host": "another"}

@@ -2,8 +2,7 @@ from typing import get_args
 
 import pytest
 
-from kdsearch.phases.pruners import PRUNERS
-from kdsearch.phases.samplers import SAMPLERS
+from kdsearch.phases.samplers import PRUNERS, SAMPLERS
 from kdsearch.study.settings import SearchConfig
 
 

@@ -2,7 +2,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from kdsearch.store.facts import trial_facts
-from kdsearch.store.slots import SurplusTrialError, claim_run
+from kdsearch.store.queue import SurplusTrialError, claim_run
 from kdsearch.store.trials import Trials
 
 COMPLETE, FAIL, WAITING, RUNNING = (

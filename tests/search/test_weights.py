@@ -2,7 +2,7 @@ from optuna.trial import TrialState, create_trial
 from torch import nn
 
 from kdsearch.epoch import EpochResult
-from kdsearch.phases.weights import KEPT, keep_weights
+from kdsearch.phases.search import KEPT, keep_weights
 from kdsearch.store.facts import StudentFacts, keep
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run

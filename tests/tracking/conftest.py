@@ -63,7 +63,6 @@ def study():
         target=100,
         data={"name": "digits", "fingerprint": "f" * 64, "train": 1149, "validation": 288, "classes": 10},
         teachers={"teacher": {"model": "resnet18", "accuracy": 0.97}},
-        tags={"commit": "abc"},
         seed=7,
     )
 

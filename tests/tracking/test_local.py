@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kdsearch.errors import UsageError
-from kdsearch.mirror.local import check_store, sqlite_file
+from kdsearch.mirror.uri import check_store, sqlite_file
 from kdsearch.run.preparing import prepare
 from kdsearch.run.protocol import Request
 

@@ -4,7 +4,7 @@ import pytest
 from mlflow import MlflowClient
 
 from kdsearch.mirror.mirror import Mirror
-from kdsearch.mirror.reaching import MirrorUnavailableError
+from kdsearch.mirror.uri import MirrorUnavailableError
 from kdsearch.store.runs import SEARCH, TEACHER, Run
 from tests.seen import Seen, distinct, filled
 

@@ -9,7 +9,7 @@ from kdsearch.store.runs import SEARCH, Run
 QUIET = """
 import sys
 from kdsearch.mirror.mirror import Mirror
-from kdsearch.mirror.reaching import MirrorUnavailableError
+from kdsearch.mirror.uri import MirrorUnavailableError
 from kdsearch.store.record import StudyRecord
 from kdsearch.mirror.runs import StudyRow
 record = StudyRecord("sqlite:///kdsearch.db", "digits")
@@ -37,7 +37,7 @@ RACE = """
 import sys
 from kdsearch.epoch import EpochResult
 from kdsearch.mirror.mirror import Mirror
-from kdsearch.mirror.reaching import MirrorUnavailableError
+from kdsearch.mirror.uri import MirrorUnavailableError
 from kdsearch.store.record import StudyRecord
 from kdsearch.mirror.runs import StudyRow, TrialRow
 

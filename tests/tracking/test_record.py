@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from kdsearch.errors import StorageError
 from kdsearch.store.record import PART_BYTES, StudyRecord
 from kdsearch.store.runs import SEARCH, TEACHER, Run
-from kdsearch.store.tables import files
+from kdsearch.store.schema import files
 
 BOTH = pytest.mark.parametrize(
     "url", ["sqlite_url", pytest.param("postgres_url", marks=pytest.mark.postgres)]

@@ -11,8 +11,8 @@ from alembic import command
 from mlflow.store.db import utils as database
 from sqlalchemy import StaticPool, create_engine
 
-from kdsearch.mirror.reaching import MirrorUnavailableError, reaching
 from kdsearch.mirror.store import open_client
+from kdsearch.mirror.uri import MirrorUnavailableError, reaching
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:sqlalchemy.exc.SADeprecationWarning")
