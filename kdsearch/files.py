@@ -5,7 +5,7 @@ import stat
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 
-from kdsearch.errors import UsageError
+from kdsearch.errors import KdsearchError
 
 NO_FILES = {
     stat.S_IFDIR: "Is a directory",
@@ -28,7 +28,7 @@ def open_regular(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
-def read_text(path: Path, error: type[UsageError]) -> str:
+def read_text(path: Path, error: type[KdsearchError]) -> str:
     """The text of a file in UTF-8, without its byte order mark. Raises `error`, which names the file."""
     try:
         with TextIOWrapper(open_regular(path), encoding="utf-8-sig") as file:

@@ -19,7 +19,7 @@ from torch import Tensor
 from kdsearch.data.formats import FORMATS
 from kdsearch.data.image_set import ImageSet
 from kdsearch.data.scratch import picked, scratch
-from kdsearch.errors import DataError
+from kdsearch.errors import DataError, KdsearchError
 from kdsearch.files import open_regular
 from kdsearch.progress import Progress
 
@@ -30,8 +30,10 @@ LEADS_NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 NO_SYSTEM_ERROR = {None, errno.EINVAL}  # the latter from a seek to where a damaged file says that more lies
 
 
-class CorruptImageError(DataError):
+class CorruptImageError(KdsearchError):
     """The file is no image, or a damaged one."""
+
+    exit_code = 2
 
 
 def decode(file: Path | BinaryIO, size: int) -> Tensor:
@@ -164,10 +166,10 @@ def decode_all(
     def into_place(index: int) -> int:
         try:
             image = decode(files[index], size)
-        except CorruptImageError:
+        except CorruptImageError as error:
             if skip_corrupt:
                 return 0
-            raise
+            raise DataError(str(error)) from None
         pixels[index] = image
         return len(image)
 

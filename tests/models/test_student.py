@@ -168,7 +168,7 @@ def test_training_processes_get_students_and_losses_without_heavy_libraries(conf
         "from kdsearch.distill import LOSSES, objective\n"
         "from kdsearch.models import measure, published, student, weights, width\n"
         f"config = student.StudentConfig.model_validate_json({config.model_dump_json()!r})\n"
-        "count.macs_of(width.solve_width(config, 60_000), 16)\n"
+        "measure.macs_of(width.solve_width(config, 60_000), 16)\n"
         "heavy = {'torchvision', 'kornia', 'sklearn', 'mlflow', 'optuna', 'sympy', 'triton'}\n"
         "print(*sorted(heavy & sys.modules.keys()))\n"
     )
