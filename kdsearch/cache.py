@@ -20,7 +20,7 @@ import xxhash
 from pydantic import TypeAdapter
 
 from kdsearch.errors import CacheDamagedError, KdsearchError, UsageError
-from kdsearch.places import CACHE, cache_root, check_writable
+from kdsearch.files import CACHE, cache_root, check_writable
 
 SUMS = "sums.json"  # of an entry: for each file, by its path in there, bytes and XXH3
 SMALL = 2**20  # bytes of a file whose sum is compared at each opening

@@ -16,9 +16,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
-from kdsearch.data.formats import FORMATS
 from kdsearch.data.image_set import ImageSet
 from kdsearch.data.scratch import picked, scratch
+from kdsearch.data.walk import FORMATS
 from kdsearch.errors import DataError, KdsearchError
 from kdsearch.files import open_regular
 from kdsearch.progress import Progress
@@ -102,14 +102,14 @@ def fitted(image: Image.Image, size: int) -> np.ndarray:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy()
 
 
-def resized(images: ImageSet, size: int) -> ImageSet:
+def resized(image_set: ImageSet, size: int) -> ImageSet:
     """The same images at another size, as if from files; the set itself if it has that size."""
-    if images.images.shape[-2:] == (size, size):
-        return images
-    arrays = images.images.permute(0, 2, 3, 1).numpy()
+    if image_set.images.shape[-2:] == (size, size):
+        return image_set
+    arrays = image_set.images.permute(0, 2, 3, 1).numpy()
     pictures = (Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array) for array in arrays)
     pixels = torch.from_numpy(np.stack([fitted(picture, size) for picture in pictures]))
-    return ImageSet(pixels, images.labels, images.classes)
+    return ImageSet(pixels, image_set.labels, image_set.classes)
 
 
 class Decoded(NamedTuple):

@@ -5,9 +5,21 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from kdsearch.data.formats import SUFFIXES
-from kdsearch.data.passed_over import BESIDE, BROKEN, EMPTY, STRAY, PassedOver, told
-from kdsearch.data.walk import Content, Inode, ancestors, content, images_below, inode
+from kdsearch.data.walk import (
+    BESIDE,
+    BROKEN,
+    EMPTY,
+    STRAY,
+    SUFFIXES,
+    Content,
+    Inode,
+    PassedOver,
+    ancestors,
+    content,
+    images_below,
+    inode,
+    told,
+)
 from kdsearch.errors import DataError
 
 SPLITS = {

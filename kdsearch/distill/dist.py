@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, softmax
 
 from kdsearch.config import Range, Record
-from kdsearch.distill.loss import Loss
-from kdsearch.distill.standardise import scaled
+from kdsearch.distill.loss import Loss, scaled
 from kdsearch.outputs import Outputs, Shapes
 
 

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from kdsearch.config import Range, Record
-from kdsearch.distill.hints import StudentLayer, TeacherLayer, layer_named, same_size
-from kdsearch.distill.loss import Loss
+from kdsearch.distill.loss import Loss, StudentLayer, TeacherLayer, layer_named, same_size
 from kdsearch.outputs import Outputs, Shapes
 
 

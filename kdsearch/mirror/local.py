@@ -8,7 +8,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from kdsearch.errors import UsageError
-from kdsearch.places import check_writable
+from kdsearch.files import check_writable
 
 CURE = "let --tracking-uri name another file, or a server"
 

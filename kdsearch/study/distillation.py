@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from kdsearch.config import Choices, Range, Record
 from kdsearch.distill import LOSSES
-from kdsearch.distill.hints import ANY, LayerOf
+from kdsearch.distill.loss import ANY, LayerOf
 from kdsearch.errors import TeacherError
 from kdsearch.names import nearest_first
 from kdsearch.study.space import Place, Space

@@ -11,10 +11,10 @@ from kdsearch.config import Record
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
 from kdsearch.errors import CacheDamagedError, IdentityError, KdsearchError, TeacherError, UsageError
+from kdsearch.files import cache_root, check_writable
 from kdsearch.models.measure import count_parameters
 from kdsearch.models.teachers import offered
 from kdsearch.models.weights import from_bytes, load_weights, open_weights
-from kdsearch.places import cache_root, check_writable
 from kdsearch.progress import Progress
 from kdsearch.store import identity
 from kdsearch.store.facts import TeacherFacts, is_whole

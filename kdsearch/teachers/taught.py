@@ -28,8 +28,7 @@ from kdsearch.study.file import Study
 from kdsearch.study.teachers import ONLY, place_of
 from kdsearch.tables import TeacherConfig
 from kdsearch.views.augment import Augmentation
-from kdsearch.views.batches import derived_seed
-from kdsearch.views.fresh import FreshBatches
+from kdsearch.views.batches import FreshBatches, derived_seed
 
 VERSION = 4  # part of the cache key: raise it when the same settings train another teacher
 WEIGHTS, FACTS = "teacher.safetensors", "facts.json"  # the files of a cache entry
@@ -193,8 +192,8 @@ def _training(lesson: Lesson, teacher: Teacher) -> Training:
     return Training(teacher, Objective([], 0.0), config, batches, validation, seed=lesson.seed, answer=answer)
 
 
-def _labelled(images: ImageSet, device: torch.device) -> Labelled:
-    return Labelled(placed(images.images, device), images.labels.to(device))
+def _labelled(image_set: ImageSet, device: torch.device) -> Labelled:
+    return Labelled(placed(image_set.images, device), image_set.labels.to(device))
 
 
 def _taught(

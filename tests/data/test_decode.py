@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from kdsearch.data.decode import CorruptImageError, decode, decode_all, resized
-from kdsearch.data.formats import FORMATS
 from kdsearch.data.image_set import ImageSet
+from kdsearch.data.walk import FORMATS
 from kdsearch.errors import DataError
 
 ORIENTATION = 0x0112
