@@ -48,7 +48,7 @@ def check_cache() -> None:
 
 
 def amount(size: int) -> str:
-    """Bytes as a user reads them: GiB, or whole MiB where that would be less than one, rounded up."""
+    """Bytes as a user reads them: GiB, or whole MiB, rounded up, for less than one."""
     return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{-(-size // 2**20)} MiB"
 
 

@@ -57,11 +57,10 @@ def visible(text: str) -> str:
     """`text` with an escape such as `\\x1b` for each character that is not seen: one line, safe anywhere."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escape(character) if is_hidden(character) else character for character in text)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return "".join(
+        each.encode("unicode_escape", "surrogatepass").decode("ascii") if is_hidden(each) else each
+        for each in text
+    )
 
 
 def nearest_first(name: str, known: Iterable[str], most: int | None = None) -> str:

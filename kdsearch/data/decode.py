@@ -27,7 +27,7 @@ DECODE_VERSION = 3  # part of the cache's key: raise it when the same file gives
 
 BITS_PER_SAMPLE = 258  # TIFF's tag
 LEADS_NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
-NO_SYSTEM_ERROR = {None, errno.EINVAL}  # the latter from a seek to where a damaged file says that more lies
+NO_SYSTEM_ERROR = {None, errno.EINVAL}  # the latter from a seek to an offset that a damaged file gives
 
 
 class CorruptImageError(KdsearchError):
@@ -41,7 +41,7 @@ def decode(file: Path | BinaryIO, size: int) -> Tensor:
 
     It is rotated as its EXIF data say, transparency becomes white, 16 bits are scaled to 8; the result is the
     centre square, resized with antialiasing (bilinear). Raises CorruptImageError, also for a link that leads
-    nowhere; DataError where the system refuses to read the file, or has no memory for it.
+    nowhere; DataError if the system refuses to read the file, or has no memory for it.
     """
     if not isinstance(file, Path):
         return decode_open(file, size, getattr(file, "name", "image"))
@@ -85,7 +85,7 @@ def check_range(image: Image.Image) -> None:
 
 
 def opaque(image: Image.Image) -> Image.Image:
-    """The image in mode L if it is gray, else in RGB, with white where it is transparent."""
+    """The image in mode L if it is gray, else in RGB, with white in place of transparency."""
     if image.mode.startswith("I"):  # 16 bits, which Pillow also hands out as 32
         scaled = np.asarray(image).astype(np.float64).clip(0, 65535) / 257
         return Image.fromarray(scaled.round().astype(np.uint8))

@@ -27,9 +27,7 @@ SPLITS = {
     "validation": {"validation", "valid", "val"},
     "test": {"evaluation", "testing", "test"},
 }
-DEEPEST = (
-    8  # folders around the data: far more than anyone makes by mistake, and an end for a link that circles
-)
+DEEPEST = 8  # folders around the data: far more than a mistake makes, and an end for a link that circles
 CLASS_ID = re.compile(r"(\d+)_.+")  # Food-11's 3_17.jpg is class 3
 
 Files = dict[str, list[Path]]  # by class: a folder's name, or the number in CLASS_ID

@@ -9,7 +9,7 @@ from torch.nn.functional import kl_div, log_softmax
 
 from kdsearch.config import Range, Record
 from kdsearch.distill.loss import Loss, scaled
-from kdsearch.outputs import Outputs, Shapes
+from kdsearch.outputs import Outputs
 
 
 class DKD(Loss):
@@ -30,9 +30,7 @@ class DKD(Loss):
         others: Annotated[float, Field(ge=0), Range(0.25, 8, log=True)] = 1.0
         standardise: bool = False
 
-    def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
-        super().__init__()
-        self.config = config
+    config: Config
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
         """The parts `tckd` and `nckd`, with their weights."""

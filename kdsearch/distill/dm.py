@@ -9,7 +9,7 @@ from torch.nn.functional import mse_loss, normalize
 
 from kdsearch.config import Choices, Range, Record
 from kdsearch.distill.loss import Loss
-from kdsearch.outputs import Outputs, Shapes
+from kdsearch.outputs import Outputs
 
 
 class DM(Loss):
@@ -26,9 +26,7 @@ class DM(Loss):
         metric: Annotated[Literal["euclidean", "cosine"], Choices.of("euclidean", "cosine")] = "cosine"
         weight: Annotated[float, Field(gt=0), Range(0.0001, 10, log=True)] = 1.0
 
-    def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
-        super().__init__()
-        self.config = config
+    config: Config
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
         """The part `dm`, with its weight."""

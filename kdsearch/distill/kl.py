@@ -8,7 +8,7 @@ from torch.nn.functional import kl_div, log_softmax
 
 from kdsearch.config import Range, Record
 from kdsearch.distill.loss import Loss, scaled
-from kdsearch.outputs import Outputs, Shapes
+from kdsearch.outputs import Outputs
 
 
 class KL(Loss):
@@ -26,9 +26,7 @@ class KL(Loss):
         standardise: bool = False
         square: bool = True
 
-    def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
-        super().__init__()
-        self.config = config
+    config: Config
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
         """The part `kl`."""

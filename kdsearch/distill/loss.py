@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from kdsearch.config import Record
+from kdsearch.outputs import Shapes
 
 ANY = ("middle", "last")  # names of feature maps that every network has
 
@@ -23,6 +24,11 @@ class Loss(nn.Module):
 
     reads: ClassVar[frozenset[str]]  # the fields of the teacher's Outputs that it looks at
     Config: ClassVar[type[Record]]  # in which a StudentLayer or TeacherLayer names a feature map
+    config: Any
+
+    def __init__(self, config: Any, student: Shapes, teacher: Shapes) -> None:
+        super().__init__()
+        self.config = config
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ class RKD(Loss):
         angle: Annotated[float, Field(ge=0), Range(2, 200, log=True)] = 50.0
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
-        super().__init__()
-        self.config, self.anchors = config, ANCHORS
+        super().__init__(config, student, teacher)
+        self.anchors = ANCHORS
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
         """The parts `rkd_distance` and `rkd_angle`, with their weights."""

@@ -109,7 +109,7 @@ def build_teacher(
 
 
 def replace_head(net: nn.Module, classes: int, hidden: Sequence[int] = ()) -> int:
-    """Puts a Head for `classes` where the last linear layer was; returns the width of its input.
+    """Replaces the last linear layer by a Head for `classes`; returns the width of its input.
 
     With `hidden` widths it replaces all of torchvision's classifier, by a linear layer, ReLU and dropout for
     each width, then the Head, as in VGG (arXiv 1409.1556, section 2.1).

@@ -47,7 +47,7 @@ class TeacherReport(Record):
     parameters: int
     accuracy: float  # on the validation images
     images: int  # how many those are
-    path: Path | None = None  # where its weights were written
+    path: Path | None = None  # the file with its weights, if one was written
     lines: str = ""  # of a study file, to use them
 
 
@@ -92,7 +92,7 @@ class Target(NamedTuple):
         check_writable(self.path.parent, "let --out name a file in another folder")
 
     def write(self, content: bytes) -> Path:
-        """Writes it at once or not at all; returns where. Raises as `check`, and KdsearchError."""
+        """Writes the file at once or not at all; returns its full path. Raises as `check`; KdsearchError."""
         self.check()  # again, since a training lies in between
         try:
             with TemporaryDirectory(prefix=".kdsearch-teacher.", dir=self.path.parent) as folder:
@@ -113,7 +113,7 @@ def train_teachers(
     """Trains the teachers of the study that `source` names, or the one called `name`, into the cache.
 
     With a `target` the weights of one teacher are written there as well. Raises UsageError, DataError,
-    TeacherError, before anything is trained where that can be known.
+    TeacherError, before anything is trained if possible.
     """
     study = load_study(source, values)
     names = [_one_of(study, name)] if name or target else list(study.teachers)
@@ -148,7 +148,7 @@ def evaluate_teachers(
     """Scores the study's teachers, or the one called `name`, as they are: nothing is trained.
 
     A teacher is read from its checkpoint, else from the cache, else from the study's database. Raises
-    TeacherError where it is in none of these.
+    TeacherError if none of these has it.
     """
     study = load_study(source, values)
     names = [_one_of(study, name)] if name else list(study.teachers)
@@ -164,7 +164,7 @@ def list_teachers() -> Teachers:
 
 
 def _cached(path: Path) -> tuple[float, CachedTeacher] | None:
-    """When it was made, and what; None where it was cleared meanwhile, or is of another version."""
+    """A cached teacher with its time; None if it was cleared meanwhile, or is of another version."""
     try:
         check(path.parent, wholly=False)
         made, facts = path.stat().st_mtime, TeacherFacts.model_validate_json(path.read_bytes())
@@ -175,7 +175,7 @@ def _cached(path: Path) -> tuple[float, CachedTeacher] | None:
 
 
 def _one_of(study: Study, name: str | None) -> str:
-    """`name`, or the study's only teacher. Raises UsageError where that is none."""
+    """`name`, or the study's only teacher. Raises UsageError if there is no such one."""
     names = ", ".join(study.teachers)
     if name is None:
         if len(study.teachers) > 1:
@@ -208,7 +208,7 @@ def _scored(lesson: Lesson, asked: str) -> TeacherReport:
 
 
 def _found(lesson: Lesson, asked: str) -> tuple[bytes, str]:
-    """The weights of a trained teacher, and where they are from. Raises TeacherError."""
+    """The weights of a trained teacher, and their origin. Raises TeacherError."""
     path = cache_entry(lesson)
     with locked(path):
         if sound(path, lesson.progress.say):
@@ -222,7 +222,7 @@ def _found(lesson: Lesson, asked: str) -> tuple[bytes, str]:
 
 
 def _kept(lesson: Lesson) -> bytes | None:
-    """The teacher's weights in the study's database, where there is such a study with these settings."""
+    """The teacher's weights in the study's database, if it has such a study with these settings."""
     study = lesson.study
     try:
         storage = open_existing(study.run.storage)
@@ -246,7 +246,7 @@ def _report(lesson: Lesson, made: Taught, path: Path | None = None) -> TeacherRe
 
 
 def _study_lines(lesson: Lesson, path: Path) -> str:
-    """The table of a study file that reads the weights from there."""
+    """The table of a study file that reads the weights from `path`."""
     table = {"model": lesson.config.model, "head": list(lesson.config.head), "checkpoint": str(path)}
     # Text and lists of numbers are the same in JSON and TOML.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items() if value]

@@ -65,7 +65,7 @@ def shuffled(images: int, steps: int, seed: int, epoch: int, *, window: int = WI
 
 
 class ViewBatches:
-    """Epoch e reads view e mod V of the bank, waiting for it where it is still being made.
+    """Epoch e reads view e mod V of the bank, and waits for it while it is made.
 
     Several `teachers` give one output: the mean of their logits, and their embeddings side by side. Only the
     outputs that `reads` names are read from the disk; the others are empty. Hints are not stored: `live`
