@@ -88,7 +88,6 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def lock_file(path: Path) -> Path:
-    """The path of the entry's lock."""
     return path.with_name(f".{path.name}.lock")
 
 

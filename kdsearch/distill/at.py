@@ -32,7 +32,6 @@ class AT(Loss):
         self.theirs = layer_named(teacher.hints, config.teacher_layer)
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The part `at`, with its weight."""
         maps = same_size(student.hints[self.ours], teacher.hints[self.theirs])
         ours, theirs = (normalize(hint.square().mean(1).flatten(1), dim=1) for hint in maps)
         return {"at": self.config.weight * mse_loss(ours, theirs)}

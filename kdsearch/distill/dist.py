@@ -29,7 +29,6 @@ class DIST(Loss):
     config: Config
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The parts `inter` and `intra`, with their weights."""
         ours, theirs = (
             softmax(scaled(answer.logits, self.config.temperature, self.config.standardise), dim=1)
             for answer in (student, teacher)

@@ -33,7 +33,6 @@ class DKD(Loss):
     config: Config
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The parts `tckd` and `nckd`, with their weights."""
         of_student, of_teacher = self._parted(student.logits, labels), self._parted(teacher.logits, labels)
         tckd, nckd = (
             self.config.temperature**2 * kl_div(ours, theirs, reduction="batchmean", log_target=True)

@@ -29,7 +29,6 @@ class DM(Loss):
     config: Config
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The part `dm`, with its weight."""
         matrix = METRICS[self.config.metric]
         return {"dm": self.config.weight * mse_loss(matrix(student.embedding), matrix(teacher.embedding))}
 

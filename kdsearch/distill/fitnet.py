@@ -33,6 +33,5 @@ class FitNet(Loss):
         self.regressor = nn.Conv2d(student.hints[self.ours][0], teacher.hints[self.theirs][0], 1)
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The part `fitnet`, with its weight."""
         ours, theirs = same_size(student.hints[self.ours], teacher.hints[self.theirs])
         return {"fitnet": self.config.weight * mse_loss(self.regressor(ours), theirs)}

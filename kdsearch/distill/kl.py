@@ -29,7 +29,6 @@ class KL(Loss):
     config: Config
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The part `kl`."""
         temperature, standardise = self.config.temperature, self.config.standardise
         p_student = log_softmax(scaled(student.logits, temperature, standardise), dim=1)
         p_teacher = log_softmax(scaled(teacher.logits, temperature, standardise), dim=1)

@@ -35,7 +35,6 @@ class RKD(Loss):
         self.anchors = ANCHORS
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The parts `rkd_distance` and `rkd_angle`, with their weights."""
         ours, theirs = student.embedding.float(), teacher.embedding.float()
         images = len(ours)
         pairs, triplets = images * (images - 1) / 2, images * (images - 1) * (images - 2)

@@ -32,7 +32,6 @@ class SP(Loss):
         self.theirs = layer_named(teacher.hints, config.teacher_layer)
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The part `sp`, with its weight."""
         ours, theirs = map(_similarity, (student.hints[self.ours], teacher.hints[self.theirs]))
         return {"sp": self.config.weight * mse_loss(ours, theirs)}
 

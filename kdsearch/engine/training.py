@@ -89,7 +89,6 @@ class Training:
 
     @property
     def last(self) -> EpochResult:
-        """The latest epoch's result."""
         return self.results[-1]
 
     @property
@@ -110,7 +109,6 @@ class Training:
         return len(self.results) == self.first_epochs and self.step == 0
 
     def _begin(self) -> None:
-        """The optimizer and the schedule of the first epochs."""
         config, steps = self.config, self.first_epochs * self.batches.steps
         self.optimizer = OPTIMIZERS[config.optimizer](
             self._parameters(), lr=config.learning_rate, weight_decay=config.weight_decay

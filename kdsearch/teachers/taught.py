@@ -52,17 +52,14 @@ class Lesson(NamedTuple):
 
     @property
     def config(self) -> TeacherConfig:
-        """The teacher's settings."""
         return self.study.teachers[self.name]
 
     @property
     def task(self) -> str:
-        """Its name in the progress."""
         return "teacher" if self.name == ONLY else f"teacher {self.name}"
 
     @property
     def seed(self) -> int:
-        """The seed of its weights and its batches."""
         return teacher_seed(self.study, self.name)
 
     def network(self, *, from_pretrained: bool = False) -> Teacher:
@@ -112,7 +109,6 @@ def from_checkpoint(lesson: Lesson) -> Taught:
 
 
 def scored(lesson: Lesson, teacher: Teacher) -> Score:
-    """The teacher's score on the validation images."""
     return evaluate(teacher.to(lesson.device), answer, *_labelled(lesson.sets.validation, lesson.device))
 
 

@@ -31,7 +31,6 @@ class View(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """The bytes of pixels and outputs."""
         answers = (field for stored in self.answers.values() for field in stored)
         return self.images.nbytes + sum(field.nbytes for field in answers)
 
@@ -62,7 +61,6 @@ class ViewBank(Record):
         return self.folder / f"view-{number:04d}"
 
     def exists(self, number: int) -> bool:
-        """Whether view `number` has been made."""
         return self.path(number).exists()
 
     def is_left(self, number: int) -> bool:

@@ -143,7 +143,6 @@ class FreshBatches:
         self.steps = steps_of(len(labels), batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch from number `start` on."""
         order = shuffled(len(self.labels), self.steps, self.seed, epoch)
         for step, rows in list(enumerate(order))[start:]:
             here = moved(rows, self.labels.device)
