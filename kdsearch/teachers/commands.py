@@ -157,21 +157,21 @@ def evaluate_teachers(
 
 def list_teachers() -> Teachers:
     """What torchvision has, by name, and what is in the cache, newest first."""
-    known = (OfferedTeacher(name=name, parameters=size) for name, size in offered().items())
-    entries = (cache_root() / "teachers").glob(f"[!.]*/{FACTS}")
-    found = sorted((entry for path in entries if (entry := _cached(path))), key=lambda pair: -pair[0])
-    return Teachers(offered=tuple(known), cached=tuple(entry for _, entry in found))
+    classifiers = (OfferedTeacher(name=name, parameters=size) for name, size in offered().items())
+    paths = (cache_root() / "teachers").glob(f"[!.]*/{FACTS}")
+    newest_first = sorted(filter(None, map(_cached_teacher, paths)), key=lambda pair: -pair[0])
+    return Teachers(offered=tuple(classifiers), cached=tuple(teacher for _, teacher in newest_first))
 
 
-def _cached(path: Path) -> tuple[float, CachedTeacher] | None:
+def _cached_teacher(path: Path) -> tuple[float, CachedTeacher] | None:
     """A cached teacher with its time; None if it was cleared meanwhile, or is of another version."""
     try:
         check(path.parent, wholly=False)
-        made, facts = path.stat().st_mtime, TeacherFacts.model_validate_json(path.read_bytes())
+        time, facts = path.stat().st_mtime, TeacherFacts.model_validate_json(path.read_bytes())
     except (CacheDamagedError, OSError, ValueError):
         return None
-    told = facts.model_dump(include={"origin", "parameters", "accuracy"})
-    return made, CachedTeacher(name=facts.model, folder=path.parent, **told)
+    numbers = facts.model_dump(include={"origin", "parameters", "accuracy"})
+    return time, CachedTeacher(name=facts.model, folder=path.parent, **numbers)
 
 
 def _one_of(study: Study, name: str | None) -> str:
@@ -195,7 +195,7 @@ def _lessons(study: Study, names: list[str], progress: Progress) -> list[Lesson]
 def _scored(lesson: Lesson, asked: str) -> TeacherReport:
     if lesson.config.checkpoint is not None:
         return _report(lesson, from_checkpoint(lesson))
-    weights, origin = _found(lesson, asked)
+    weights, origin = _trained_weights(lesson, asked)
     teacher = lesson.network()
     load_weights(teacher, from_bytes(weights), origin)
     return TeacherReport(
@@ -207,13 +207,13 @@ def _scored(lesson: Lesson, asked: str) -> TeacherReport:
     )
 
 
-def _found(lesson: Lesson, asked: str) -> tuple[bytes, str]:
+def _trained_weights(lesson: Lesson, asked: str) -> tuple[bytes, str]:
     """The weights of a trained teacher, and their origin. Raises TeacherError."""
     path = cache_entry(lesson)
     with locked(path):
         if sound(path, lesson.progress.say):
             return read_entry(path).weights, "trained, from the cache"
-    if weights := _kept(lesson):
+    if weights := _stored_weights(lesson):
         return weights, f"kept with study {lesson.study.name!r}"
     raise TeacherError(
         f"the teacher {label(lesson.name, lesson.config.model)} of {asked} has not been trained yet; "
@@ -221,19 +221,19 @@ def _found(lesson: Lesson, asked: str) -> tuple[bytes, str]:
     )
 
 
-def _kept(lesson: Lesson) -> bytes | None:
+def _stored_weights(lesson: Lesson) -> bytes | None:
     """The teacher's weights in the study's database, if it has such a study with these settings."""
     study = lesson.study
     try:
         storage = open_existing(study.run.storage)
     except UsageError:
         return None
-    found = identity.find_study(storage, study.name)
-    if found is None or not is_whole(found):
+    stored = identity.find_study(storage, study.name)
+    if stored is None or not is_whole(stored):
         return None
     try:
-        identity.check_settings(found, study)
-        identity.check_data(found, study.name, lesson.sets.fingerprint)
+        identity.check_settings(stored, study)
+        identity.check_data(stored, study.name, lesson.sets.fingerprint)
     except IdentityError:  # another study of that name, or other images
         return None
     return StudyRecord(storage.engine, study.name).file(weights_file(lesson.name))
