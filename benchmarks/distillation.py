@@ -30,7 +30,7 @@ from kdsearch.cache import locked
 from kdsearch.distill import LOSSES
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.engine.training import Training, never
-from kdsearch.models.count import parameters_of
+from kdsearch.models.measure import parameters_of
 from kdsearch.models.student import student_outputs
 from kdsearch.outputs import Outputs
 from kdsearch.phases.bench import Bench

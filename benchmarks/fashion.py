@@ -16,7 +16,6 @@ from torchvision.io import write_png
 
 from kdsearch.cache import digest, entry, locked, making
 from kdsearch.data.image_set import ImageSet
-from kdsearch.data.request import DataConfig
 from kdsearch.data.sources import load_search_sets, load_test_set
 from kdsearch.phases.bench import Prepared
 from kdsearch.progress import Silence
@@ -27,6 +26,7 @@ from kdsearch.store.identity import open_study
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import StudyStorage, open_storage
 from kdsearch.study.teachers import ONLY
+from kdsearch.tables import DataConfig
 from kdsearch.teachers.stored import weights_file
 
 STUDY = "fashion-mnist"

@@ -14,9 +14,9 @@ from fashion import Opened, kept_teacher, opened
 from torch import Tensor
 
 from kdsearch.cache import digest, entry, locked, making
-from kdsearch.data.request import DataConfig
 from kdsearch.data.sources import load_test_set
 from kdsearch.progress import Silence
+from kdsearch.tables import DataConfig
 
 STUDY = "food11"  # which has the same folders, and the augmentation for photographs
 FILE = "food101-10_64.tar"

@@ -30,7 +30,7 @@ from kdsearch.engine.optimizers import cosine
 from kdsearch.models.student import build_student
 from kdsearch.phases.suggest import suggest_config
 from kdsearch.study.trial_config import TrialConfig
-from kdsearch.views.settings import AugmentationConfig
+from kdsearch.tables import AugmentationConfig
 
 TENSOR = (v2.ToImage(), v2.ToDtype(torch.float32, scale=True))
 WORKERS = 2

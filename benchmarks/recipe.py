@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from kdsearch.models.count import parameters_of
+from kdsearch.models.measure import parameters_of
 from kdsearch.models.student import StudentConfig
 from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.models.weights import load_weights, read_weights

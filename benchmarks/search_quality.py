@@ -39,7 +39,7 @@ from kdsearch.deliver.best import find_winner
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.engine.training import InterruptedTrainingError
 from kdsearch.epoch import EpochResult
-from kdsearch.models.count import parameters_of
+from kdsearch.models.measure import parameters_of
 from kdsearch.models.student import StudentConfig, StudentNet, student_outputs
 from kdsearch.phases.bench import Bench
 from kdsearch.phases.samplers import STARTUP_TRIALS, warmup_epochs

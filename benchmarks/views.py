@@ -33,7 +33,7 @@ from kdsearch.data.image_set import SearchSets
 from kdsearch.distill.kl import KL
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.engine.training import Training, never
-from kdsearch.models.count import parameters_of
+from kdsearch.models.measure import parameters_of
 from kdsearch.models.student import student_outputs
 from kdsearch.outputs import Outputs
 from kdsearch.phases.bench import Bench, Prepared
@@ -47,8 +47,7 @@ from kdsearch.study.teachers import ONLY
 from kdsearch.study.trial_config import TrialConfig
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import ViewBank
-from kdsearch.views.batches import Batch, Batches, ViewBatches
-from kdsearch.views.fresh import FreshBatches
+from kdsearch.views.batches import Batch, Batches, FreshBatches, ViewBatches
 
 RESULTS = Path(__file__).parent / "results" / "views.json"
 NAME = "views"

@@ -7,7 +7,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kdsearch.data.image_folder import ImageFolder
-from kdsearch.data.request import DataConfig
 from kdsearch.errors import DataError, StudyFileError
 from kdsearch.names import (
     STUDY_BYTES,
@@ -18,6 +17,7 @@ from kdsearch.names import (
     visible,
 )
 from kdsearch.study.file import load_study
+from kdsearch.tables import DataConfig
 
 REFUSED = {
     "": "must not be empty",

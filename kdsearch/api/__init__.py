@@ -24,7 +24,7 @@ from kdsearch.api.teachers import evaluate_teachers as evaluate_teachers
 from kdsearch.api.teachers import import_teacher as import_teacher
 from kdsearch.api.teachers import list_teachers as list_teachers
 from kdsearch.api.teachers import train_teachers as train_teachers
-from kdsearch.study.settings import STORAGE as STORAGE
+from kdsearch.tables import STORAGE as STORAGE
 
 if TYPE_CHECKING:
     from kdsearch.deliver.winner import Exported as Exported

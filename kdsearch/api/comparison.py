@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kdsearch.progress import Progress, Silence
-from kdsearch.study.settings import STORAGE
+from kdsearch.tables import STORAGE
 
 if TYPE_CHECKING:
     from kdsearch.mirror.mirror import Mirror

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from kdsearch.progress import Progress, Silence
-from kdsearch.study.settings import STORAGE
+from kdsearch.tables import STORAGE
 
 if TYPE_CHECKING:
     from kdsearch.inspect.cached import CachedEntry, CacheReport

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdsearch.progress import Progress, Silence
-from kdsearch.study.settings import STORAGE
+from kdsearch.tables import STORAGE
 
 if TYPE_CHECKING:
     from kdsearch.deliver.winner import Exported

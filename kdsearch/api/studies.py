@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdsearch.progress import Progress, Silence, Watch
 from kdsearch.run.protocol import Request
-from kdsearch.study.settings import STORAGE
+from kdsearch.tables import STORAGE
 
 if TYPE_CHECKING:
     from kdsearch.deliver.winner import Trained

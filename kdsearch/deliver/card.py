@@ -2,7 +2,7 @@
 
 from kdsearch.config import Record
 from kdsearch.deliver.student_source import LOADING
-from kdsearch.markdown import escaped
+from kdsearch.names import escaped
 from kdsearch.store.facts import FinalTest
 
 NAMED = 20  # class names in the card; config.json has all

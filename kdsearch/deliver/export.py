@@ -18,10 +18,10 @@ from kdsearch.deliver.card import CardFacts, model_card
 from kdsearch.deliver.onnx import export_onnx, run_onnx
 from kdsearch.deliver.student_source import run_source, student_source
 from kdsearch.errors import ExportError, UsageError
-from kdsearch.models.count import parameters_of
+from kdsearch.files import check_writable
+from kdsearch.models.measure import parameters_of
 from kdsearch.models.student import Network, NetworkConfig, as_input, build_student
 from kdsearch.models.weights import to_bytes
-from kdsearch.places import check_writable
 
 CONFIG = "config.json"  # by which an export is known
 FORMS = ("README.md", CONFIG, "student.onnx", "student.py", "student.safetensors")

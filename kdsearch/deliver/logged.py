@@ -13,9 +13,9 @@ from kdsearch.deliver.best import Winner, find_winner
 from kdsearch.deliver.card import NAMED
 from kdsearch.deliver.export import ExportConfig, Preprocessing
 from kdsearch.deliver.onnx import export_onnx
-from kdsearch.markdown import escaped
 from kdsearch.mirror.model import ModelFacts, delete_models, log_model, models_of
 from kdsearch.mirror.uri import keep_model
+from kdsearch.names import escaped
 from kdsearch.run.child import child
 from kdsearch.store.facts import study_facts
 from kdsearch.store.identity import open_study

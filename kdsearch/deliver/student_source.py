@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from kdsearch.errors import ExportError
-from kdsearch.models.count import parameters_of
 from kdsearch.models.families import FAMILIES
+from kdsearch.models.measure import parameters_of
 from kdsearch.models.published import PUBLISHED, PublishedConfig, PublishedNet
 from kdsearch.models.student import ACTIVATIONS, Network, NetworkConfig, StudentNet
 

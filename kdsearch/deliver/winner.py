@@ -23,9 +23,9 @@ from kdsearch.store.identity import study_at
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.trials import Trials
 from kdsearch.study.file import Study
-from kdsearch.study.settings import PublishedResult
 from kdsearch.study.teachers import label
 from kdsearch.study.trial_config import TrialConfig
+from kdsearch.tables import PublishedResult
 
 COMPARED = 64  # validation images on which each exported form must answer as the student does
 

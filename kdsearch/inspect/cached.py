@@ -9,10 +9,10 @@ import torch
 
 from kdsearch.cache import clear, entry, is_held, names_in
 from kdsearch.config import Record
-from kdsearch.data.sources import archives_of, data_entry, find_source
+from kdsearch.data.sources import data_entry, find_source
 from kdsearch.database import check_url
 from kdsearch.errors import DataError, UsageError
-from kdsearch.places import cache_root
+from kdsearch.files import cache_root
 from kdsearch.run.preparing import views_folder
 from kdsearch.store.facts import study_facts
 from kdsearch.store.identity import find_study, study_at
@@ -102,7 +102,7 @@ def _needs(optuna_study: optuna.Study) -> Iterator[Path]:
         pass
     else:
         yield data_entry(study.data, study.seed, source)
-        for archive in archives_of(source):
+        for archive in source.archives:
             yield entry("downloads", archive.md5)
             yield entry("unpacked", archive.md5)
     prints = {name: each.fingerprint for name, each in (facts.teachers or {}).items()}

@@ -6,7 +6,7 @@ import optuna
 
 from kdsearch.config import Record
 from kdsearch.errors import UsageError
-from kdsearch.models.layers import Layer, layers_of
+from kdsearch.models.measure import Layer, layers_of
 from kdsearch.models.published import PUBLISHED, PublishedConfig
 from kdsearch.models.student import NetworkConfig, build_student, read_config
 from kdsearch.store.facts import study_facts

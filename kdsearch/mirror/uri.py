@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from kdsearch.errors import KdsearchError, UsageError
-from kdsearch.places import check_writable
+from kdsearch.files import check_writable
 from kdsearch.store.facts import ModelPlace, keep, study_facts
 from kdsearch.store.trials import Trials
 from kdsearch.urls import cleaned, masked

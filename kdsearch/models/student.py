@@ -123,14 +123,10 @@ class StudentConfig(Record):
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels of the stem and each stage, in the family's multiples; none falls if `width` grows."""
-        multiple = FAMILIES[self.family].config(**self.options).multiple
+        family = FAMILIES[self.family]
+        multiple = family.multiple(family.config(**self.options))
         wanted = (self.width * self.growth**i / multiple for i in range(len(self.strides)))
         return tuple(multiple * max(1, round(channels)) for channels in wanted)
-
-    @property
-    def smallest_input(self) -> int:
-        """The smallest height and width in pixels for which the last map has at least 2 x 2."""
-        return 2 * prod(self.strides)
 
     @property
     def arguments(self) -> dict[str, Any]:

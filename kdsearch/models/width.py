@@ -3,7 +3,7 @@
 from bisect import bisect_right
 
 from kdsearch.errors import UsageError
-from kdsearch.models.count import parameters_of
+from kdsearch.models.measure import parameters_of
 from kdsearch.models.student import StudentConfig
 
 PROBE = 16  # the width from which the first guess is made

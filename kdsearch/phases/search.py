@@ -10,8 +10,8 @@ from optuna.trial import Trial, TrialState
 
 from kdsearch.engine.training import InterruptedTrainingError, Training
 from kdsearch.epoch import EpochResult
-from kdsearch.errors import CacheClearedError, CacheDamagedError, StorageError, StudyDeletedError
-from kdsearch.models.count import count_parameters, macs_of
+from kdsearch.errors import CacheClearedError, CacheDamagedError, OutageError, StorageError, StudyDeletedError
+from kdsearch.models.measure import count_parameters, macs_of
 from kdsearch.models.weights import to_bytes
 from kdsearch.phases.bench import Bench
 from kdsearch.phases.provenance import provenance
@@ -64,7 +64,13 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
                 raise TrialPruned(f"epoch {result.epoch}, accuracy {result.val_accuracy:.3f}")
         keep(trial, val_loss=training.last.val_loss)
         keep_weights(trial, bench.record, run, training, trials)
-    except (InterruptedTrainingError, StorageError, CacheClearedError, CacheDamagedError):
+    except (
+        InterruptedTrainingError,
+        OutageError,
+        StorageError,
+        CacheClearedError,
+        CacheDamagedError,
+    ):
         checkpoint.save(training, now=True)
         raise
     except StudyDeletedError:

@@ -38,9 +38,9 @@ from kdsearch.store.studies import Found, choose_study, study_of, with_phases
 from kdsearch.store.trials import StudyTrial, Trials
 from kdsearch.study.budget import check_budget
 from kdsearch.study.file import Study, load_study
-from kdsearch.study.settings import RunConfig
 from kdsearch.study.space import Place, read_record
 from kdsearch.study.teachers import label, place_of
+from kdsearch.tables import RunConfig
 from kdsearch.teachers.ready import Ready, check_teachers, prepare_teachers
 from kdsearch.teachers.stored import weights_file
 from kdsearch.urls import has_secret

@@ -146,7 +146,7 @@ class Supervisor:
             study = load_study(self.storage, created.name)
             self.trials = Trials.of(study)
             self.finished, self.since = created.finished, len(self.trials)
-        except (StorageError, StudyDeletedError) as error:
+        except (OutageError, StorageError, StudyDeletedError) as error:
             waited = time.monotonic() - self.looked
             if not isinstance(error, OutageError) or waited > self.patience:
                 self._fail(error)

@@ -19,6 +19,7 @@ from kdsearch.errors import (
     CacheClearedError,
     CacheDamagedError,
     KdsearchError,
+    OutageError,
     StorageError,
     StudyDeletedError,
 )
@@ -58,7 +59,7 @@ def work_process(connection: Connection, job: Job) -> None:
                     break
                 own = study_of(study, phase.name)
                 Worker(own, bench, job, channel, Takeover(own, storage), phase=phase, search=study).work()
-        except (StorageError, StudyDeletedError) as error:
+        except (OutageError, StorageError, StudyDeletedError) as error:
             give_up(channel, error)
         leave(128 + signal.SIGTERM if stop() else 0)
 
@@ -179,7 +180,7 @@ class Worker:
         except InterruptedTrainingError:
             keep(trial, mark=End.INTERRUPTED)
             raise
-        except (StorageError, StudyDeletedError) as error:
+        except (OutageError, StorageError, StudyDeletedError) as error:
             give_up(self.channel, error)
         except (CacheClearedError, CacheDamagedError) as error:
             keep(trial, mark=End.INTERRUPTED)

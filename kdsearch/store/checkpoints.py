@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from kdsearch.cache import digest
-from kdsearch.places import STATE, check_writable, state_root
+from kdsearch.files import STATE, check_writable, state_root
 from kdsearch.store.facts import End
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.trials import FINISHED, StudyTrial

@@ -113,7 +113,7 @@ class StudyStorage(BaseStorage, BaseHeartbeat):
 
     def record_heartbeat(self, trial_id: int) -> None:
         """As Optuna's, but what fails is left to the next beat: an error would end the thread that beats."""
-        with suppress(StorageError, StudyDeletedError):
+        with suppress(OutageError, StorageError, StudyDeletedError):
             self._repeat(self._cached.record_heartbeat, trial_id)
 
     def heartbeats(self) -> dict[int, datetime | str]:

@@ -8,7 +8,7 @@ import optuna
 from optuna.storages import BaseStorage
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from kdsearch.errors import IdentityError, StorageError, StudyDeletedError, UsageError
+from kdsearch.errors import IdentityError, OutageError, StorageError, StudyDeletedError, UsageError
 from kdsearch.store.facts import is_whole, keep_parent, last_run, parent_of, study_facts
 from kdsearch.store.liveness import is_alive, living, worker_of
 from kdsearch.store.record import StudyRecord
@@ -107,7 +107,9 @@ def remove_study(study: optuna.Study, record: StudyRecord) -> None:
     """Deletes the study's record, then the study with its trials: a removal broken off can be repeated."""
     record.delete()
     refused = Retrying(
-        retry=retry_if_exception_type(StorageError), stop=stop_after_attempt(ATTEMPTS), reraise=True
+        retry=retry_if_exception_type((OutageError, StorageError)),
+        stop=stop_after_attempt(ATTEMPTS),
+        reraise=True,
     )
     for name in (*(each.study_name for each in with_phases(study)[1:]), study.study_name):
         with suppress(KeyError, StudyDeletedError):  # another removal was faster

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from kdsearch.errors import UsageError
-from kdsearch.models.count import parameters_of
+from kdsearch.models.measure import parameters_of
 from kdsearch.models.published import PUBLISHED
 from kdsearch.models.student import StudentConfig
 from kdsearch.models.width import solve_width

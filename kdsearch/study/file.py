@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from kdsearch.config import Choices, Range, Record
-from kdsearch.data.request import DataConfig
 from kdsearch.distill import LOSSES
 from kdsearch.engine.training import Training
 from kdsearch.errors import StudyFileError
@@ -15,11 +14,19 @@ from kdsearch.models.families import FAMILIES
 from kdsearch.names import nearest_first, study_name_fault
 from kdsearch.study.architecture import SEARCHED, Architecture, common_layers
 from kdsearch.study.distillation import Distillation, check_student_layers, loss_names
-from kdsearch.study.settings import BudgetConfig, PublishedResult, RunConfig, SearchConfig, TeacherConfig
 from kdsearch.study.shipped import shipped
 from kdsearch.study.space import Place, Space, check_keys, read_record, read_space
 from kdsearch.study.teachers import check_listed, read_teachers
-from kdsearch.views.settings import AugmentationConfig, ViewsConfig
+from kdsearch.tables import (
+    AugmentationConfig,
+    BudgetConfig,
+    DataConfig,
+    PublishedResult,
+    RunConfig,
+    SearchConfig,
+    TeacherConfig,
+    ViewsConfig,
+)
 
 SPACES: dict[str, type[Record]] = {
     "student": Architecture,
@@ -146,9 +153,7 @@ SETTINGS: dict[str, type[Record]] = {
 
 
 def _is_number(searched: Range | Choices) -> bool:
-    if isinstance(searched, Range):
-        return True
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in searched.values)
+    return isinstance(searched, Range) or all(type(value) in (int, float) for value in searched.values)
 
 
 def _head(file: str, key: str, tables: Mapping[str, Any]) -> Any:
@@ -200,10 +205,7 @@ def load_study(name: str, values: Mapping[str, Any]) -> Study:
     file, text = _read(name)
     try:
         tables = tomllib.loads(text)
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # also for a number of thousands of digits, nests of brackets
+    except (ValueError, RecursionError) as error:  # also for a number of thousands of digits, or [[[[...
         raise StudyFileError(f"{file}: not valid TOML: {error}") from None
     for key, value in values.items():
         tables = _replaced(file, tables, key, value)

@@ -8,12 +8,10 @@ from kdsearch.config import Record
 
 
 class ShippedStudy(Record):
-    """The description of a shipped study file."""
-
     name: str
     description: str
-    recipe: str  # that it reproduces; empty for a study of ours
-    result: str  # as published
+    recipe: str = ""  # that it reproduces; empty for a study of ours
+    result: str = ""  # as published
 
 
 def shipped() -> dict[str, str]:
@@ -27,12 +25,7 @@ def shipped_studies() -> list[ShippedStudy]:
     """All shipped studies; recipes come last."""
     tables = {name: tomllib.loads(text) for name, text in shipped().items()}
     studies = [
-        ShippedStudy(
-            name=name,
-            description=table["description"],
-            recipe=table.get("published", {}).get("recipe", ""),
-            result=table.get("published", {}).get("result", ""),
-        )
+        ShippedStudy(name=name, description=table["description"], **table.get("published", {}))
         for name, table in tables.items()
     ]
     return sorted(studies, key=lambda study: (bool(study.recipe), study.name))

@@ -86,16 +86,15 @@ def read_space(place: Place, table: Mapping[str, Any], record: type[Record]) -> 
     fixed: dict[str, Any] = {}
     searched: dict[str, Searched] = {}
     for name, field in record.model_fields.items():
-        value = _read_field(place, name, field, table[name]) if name in table else _left_out(field)
+        if name in table:
+            value = _read_field(place, name, field, table[name])
+        else:
+            value = default_search(field) or field.get_default(call_default_factory=True, validated_data={})
         if isinstance(value, Range | Choices):
             searched[name] = value
         else:
             fixed[name] = value
     return Space(record, fixed, searched)
-
-
-def _left_out(field: FieldInfo) -> Any:
-    return default_search(field) or field.get_default(call_default_factory=True, validated_data={})
 
 
 def _read_field(place: Place, name: str, field: FieldInfo, given: Any) -> Any:

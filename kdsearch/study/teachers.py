@@ -1,12 +1,12 @@
 """The teachers of a study: one, or several; a trial then learns from one of them or from an average."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdsearch.errors import StudyFileError
 from kdsearch.names import nearest_first, teacher_name_fault
-from kdsearch.study.settings import TeacherConfig
 from kdsearch.study.space import Place, read_record
+from kdsearch.tables import TeacherConfig
 
 ONLY = "teacher"  # the name of the teacher of a study that has no table [teachers.NAME]
 
@@ -75,15 +75,10 @@ def check_listed(file: str, chosen: Sequence[str], known: Sequence[str], hints: 
                 f"teacher = {teacher!r}: {hints[0]} reads a feature map, which an average of teachers does "
                 "not have; name one teacher, or drop the loss"
             )
-    used = set(_each(chosen))
+    used = {name for teacher in chosen for name in members(teacher)}
     for name in known:
         if name not in used:
             raise StudyFileError(
                 f"{file} [{place_of(name)}]: distillation.teacher does not list {name!r}; "
                 "list it or drop the table"
             )
-
-
-def _each(chosen: Sequence[str]) -> Iterator[str]:
-    for teacher in chosen:
-        yield from members(teacher)

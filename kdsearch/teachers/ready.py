@@ -9,7 +9,7 @@ import torch
 from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, TeacherError
 from kdsearch.files import expanded
-from kdsearch.models.count import count_parameters
+from kdsearch.models.measure import count_parameters
 from kdsearch.models.teachers import Teacher
 from kdsearch.models.weights import to_bytes
 from kdsearch.progress import Progress
@@ -20,14 +20,7 @@ from kdsearch.study.distillation import check_layers
 from kdsearch.study.file import Study
 from kdsearch.study.teachers import place_of
 from kdsearch.teachers.stored import fill_teacher, weights_file
-from kdsearch.teachers.taught import (
-    Lesson,
-    Taught,
-    cache_entry,
-    read_checkpoint,
-    sha256,
-    taught,
-)
+from kdsearch.teachers.taught import Lesson, Taught, cache_entry, read_checkpoint, sha256, taught
 
 
 class Ready(NamedTuple):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from kdsearch.device import seeded
-from kdsearch.views.settings import AugmentationConfig
+from kdsearch.tables import AugmentationConfig
 
 
 class Augmentation:

@@ -12,14 +12,14 @@ from kdsearch.cache import amount, digest, entry, locked, making, sound
 from kdsearch.data.scratch import blank
 from kdsearch.device import autocast
 from kdsearch.errors import TeacherError, UsageError
+from kdsearch.files import cache_root
 from kdsearch.models.student import as_input
 from kdsearch.outputs import Outputs
-from kdsearch.places import cache_root
 from kdsearch.progress import Progress
+from kdsearch.tables import ViewsConfig
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import Answers, ViewBank
 from kdsearch.views.batches import derived_seed
-from kdsearch.views.settings import ViewsConfig
 
 CHUNK = 512  # images augmented with one seed; part of what a view is
 PIXELS = CHUNK * 64 * 64  # of the images that a teacher is asked about at once

@@ -11,8 +11,8 @@ from kdsearch.cli import display
 from kdsearch.deliver.card import FinalTest
 from kdsearch.deliver.winner import Exported, Trained
 from kdsearch.store.status import Audit, Ledger, Ranked, Status, Summary
-from kdsearch.study.settings import PublishedResult
 from kdsearch.study.shipped import ShippedStudy
+from kdsearch.tables import PublishedResult
 
 
 def ranked(trial, accuracy, loss="kl"):

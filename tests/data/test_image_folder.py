@@ -5,9 +5,9 @@ import torch
 from PIL import Image
 
 from kdsearch.data.image_folder import ImageFolder
-from kdsearch.data.request import DataConfig
 from kdsearch.data.sources import load_search_sets, load_test_set
 from kdsearch.errors import DataError
+from kdsearch.tables import DataConfig
 
 
 def config(root, **changes):

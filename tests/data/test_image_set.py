@@ -85,7 +85,7 @@ def loaded_by(*modules):
 
 
 def test_workers_open_sets_without_the_libraries_that_make_them():
-    loaded = loaded_by("kdsearch.data.image_set", "kdsearch.data.request")
+    loaded = loaded_by("kdsearch.data.image_set", "kdsearch.tables")
     assert not {"torchvision", "sklearn", "kornia", "mlflow", "PIL"} & loaded
 
 

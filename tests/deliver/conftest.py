@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from kdsearch.deliver.card import CardFacts, FinalTest
 from kdsearch.deliver.export import export_student
-from kdsearch.models.count import macs_of, parameters_of
 from kdsearch.models.families import FAMILIES
+from kdsearch.models.measure import macs_of, parameters_of
 from kdsearch.models.student import StudentConfig, StudentNet, as_input, build_student
 
 

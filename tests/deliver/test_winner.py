@@ -23,7 +23,7 @@ from kdsearch.store.storage import open_storage
 from kdsearch.store.studies import find
 from kdsearch.store.takeover import Takeover
 from kdsearch.store.trials import Trials
-from kdsearch.study.settings import PublishedResult
+from kdsearch.tables import PublishedResult
 
 TRIALS, TEST = 2, 12
 SETTINGS = {

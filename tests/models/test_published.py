@@ -2,7 +2,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from kdsearch.models.count import count_macs, parameters_of
+from kdsearch.models.measure import count_macs, parameters_of
 from kdsearch.models.published import PUBLISHED, PublishedConfig
 from kdsearch.models.student import build_student, read_config, student_outputs, student_shapes
 

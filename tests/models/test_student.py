@@ -1,6 +1,7 @@
 import inspect
 import subprocess
 import sys
+from math import prod
 
 import pytest
 import torch
@@ -51,7 +52,7 @@ def test_both_ways_of_downsampling_end_with_the_same_map(config, family, downsam
 def test_the_last_map_of_the_smallest_input_has_two_by_two_pixels(config, family, downsampling, strides):
     config = varied(config, family=family, options={}, downsampling=downsampling, strides=strides)
     for more in (0, 1):
-        size = config.smallest_input + more
+        size = 2 * prod(config.strides) + more
         last = list(build_student(config).forward_features(torch.rand(2, 3, size, size)).values())[-1]
         assert last.shape[2:] >= (2, 2)
 
@@ -63,7 +64,7 @@ def test_strides_leave_at_least_two_by_two_pixels(config, image_size, stages, do
     strides = strides_for(image_size, stages)
     assert strides[0] == (1 if image_size <= 32 else 2)
     config = varied(config, depths=(1,) * stages, strides=strides, downsampling=downsampling, growth=1)
-    assert config.smallest_input <= image_size
+    assert 2 * prod(config.strides) <= image_size
     last = list(build_student(config).forward_features(torch.rand(2, 3, image_size, image_size)).values())[-1]
     assert min(last.shape[2:]) >= 2
 
@@ -166,9 +167,9 @@ def test_training_processes_get_students_and_losses_without_heavy_libraries(conf
     program = (
         "import sys\n"
         "from kdsearch.distill import LOSSES, objective\n"
-        "from kdsearch.models import count, published, student, weights, width\n"
+        "from kdsearch.models import measure, published, student, weights, width\n"
         f"config = student.StudentConfig.model_validate_json({config.model_dump_json()!r})\n"
-        "count.macs_of(width.solve_width(config, 60_000), 16)\n"
+        "measure.macs_of(width.solve_width(config, 60_000), 16)\n"
         "heavy = {'torchvision', 'kornia', 'sklearn', 'mlflow', 'optuna', 'sympy', 'triton'}\n"
         "print(*sorted(heavy & sys.modules.keys()))\n"
     )

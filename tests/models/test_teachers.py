@@ -4,7 +4,7 @@ from torch import nn
 from torchvision import models
 
 from kdsearch.errors import TeacherError
-from kdsearch.models.count import count_parameters
+from kdsearch.models.measure import count_parameters
 from kdsearch.models.teachers import UNFIT, build_teacher, hint_shapes, keep_size, replace_head, teacher_names
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.1)

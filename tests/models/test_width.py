@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from kdsearch.config import default_search
 from kdsearch.errors import UsageError
-from kdsearch.models.count import count_parameters, parameters_of
 from kdsearch.models.families import FAMILIES
+from kdsearch.models.measure import count_parameters, parameters_of
 from kdsearch.models.student import StudentConfig, build_student, strides_for
 from kdsearch.models.width import solve_width
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from kdsearch.data.request import DataConfig
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import CPU
 from kdsearch.models.teachers import Teacher, build_teacher
 from kdsearch.progress import Silence
 from kdsearch.store.record import StudyRecord
 from kdsearch.study.file import Study
+from kdsearch.tables import DataConfig
 from kdsearch.teachers.ready import prepare_teachers
 
 MODEL = "mobilenet_v3_small"

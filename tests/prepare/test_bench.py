@@ -11,7 +11,7 @@ import torch
 from kdsearch.cache import locked, making
 from kdsearch.engine.training import InterruptedTrainingError, Training
 from kdsearch.errors import CacheClearedError, CacheDamagedError
-from kdsearch.models.count import count_parameters, parameters_of
+from kdsearch.models.measure import count_parameters, parameters_of
 from kdsearch.models.student import as_input
 from kdsearch.phases.bench import Bench, Prepared
 from kdsearch.progress import Silence

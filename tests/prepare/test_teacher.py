@@ -8,8 +8,8 @@ from kdsearch.cache import SUMS
 from kdsearch.device import CPU
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.errors import KdsearchError, TeacherError
+from kdsearch.files import cache_root
 from kdsearch.models.weights import from_bytes
-from kdsearch.places import cache_root
 from kdsearch.progress import Silence
 from kdsearch.store.runs import TEACHER, Run
 from kdsearch.teachers.ready import check_teachers, prepare_teachers

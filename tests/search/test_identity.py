@@ -7,7 +7,7 @@ from kdsearch.run.creating import create_study, data_facts
 from kdsearch.store import identity
 from kdsearch.store.storage import open_storage
 from kdsearch.store.studies import choose_study
-from kdsearch.study.settings import RunConfig
+from kdsearch.tables import RunConfig
 
 
 @pytest.fixture

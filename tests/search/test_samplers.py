@@ -3,7 +3,7 @@ from typing import get_args
 import pytest
 
 from kdsearch.phases.samplers import PRUNERS, SAMPLERS
-from kdsearch.study.settings import SearchConfig
+from kdsearch.tables import SearchConfig
 
 
 @pytest.mark.parametrize(("key", "offered"), [("sampler", SAMPLERS), ("pruner", PRUNERS)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kdsearch.errors import UsageError
-from kdsearch.models.count import parameters_of
+from kdsearch.models.measure import parameters_of
 from kdsearch.study.budget import check_budget
 from kdsearch.study.distillation import loss_names
 from kdsearch.study.file import load_study

@@ -7,10 +7,10 @@ from torch import nn
 from kdsearch.device import seeded
 from kdsearch.models.student import as_input
 from kdsearch.models.teachers import build_teacher
+from kdsearch.tables import AugmentationConfig
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import ViewBank
 from kdsearch.views.build import CHUNK, ViewBuilder
-from kdsearch.views.settings import AugmentationConfig
 
 COUNT = CHUNK + 20
 

@@ -11,10 +11,10 @@ from kdsearch.models.student import as_input
 from kdsearch.models.teachers import build_teacher
 from kdsearch.outputs import Outputs, Shapes
 from kdsearch.progress import Silence
+from kdsearch.tables import AugmentationConfig
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import ViewBank
 from kdsearch.views.build import CHUNK, ViewBuilder
-from kdsearch.views.settings import AugmentationConfig
 
 
 def test_the_teacher_s_answers_belong_to_exactly_the_stored_pixels(builder, teacher):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from kdsearch.tables import AugmentationConfig
 from kdsearch.views.augment import Augmentation
-from kdsearch.views.settings import AugmentationConfig
 
 CHANGES = {
     "padded": {"crop": "padded"},

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdsearch.cache import SUMS, making
+from kdsearch.tables import AugmentationConfig
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import ViewBank
-from kdsearch.views.batches import ViewBatches, derived_seed, shuffled, steps_of
-from kdsearch.views.fresh import FreshBatches
-from kdsearch.views.settings import AugmentationConfig
+from kdsearch.views.batches import FreshBatches, ViewBatches, derived_seed, shuffled, steps_of
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ from kdsearch.progress import Silence
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import open_view, ViewBank
 from kdsearch.views.build import ViewBuilder
-from kdsearch.views.settings import AugmentationConfig
+from kdsearch.tables import AugmentationConfig
 
 class Teacher(nn.Module):
     def __init__(self):

@@ -7,10 +7,10 @@ import torch
 
 from kdsearch.errors import KdsearchError, UsageError
 from kdsearch.progress import Silence
+from kdsearch.tables import AugmentationConfig, ViewsConfig
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import ViewBank
 from kdsearch.views.build import ViewBuilder, affordable_views, view_bytes
-from kdsearch.views.settings import AugmentationConfig, ViewsConfig
 
 GIB = 2**30
 

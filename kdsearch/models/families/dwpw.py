@@ -1,11 +1,6 @@
 """The depthwise convolution followed at once by a pointwise one."""
 
-from typing import Annotated, Literal
-
 from torch import nn
-
-from kdsearch.config import Choices
-from kdsearch.models.families.options import Options
 
 
 class DepthwisePointwise(nn.Sequential):
@@ -24,7 +19,3 @@ class DepthwisePointwise(nn.Sequential):
             nn.BatchNorm2d(c_out),
             activation(),
         )
-
-
-class DepthwisePointwiseConfig(Options):
-    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3

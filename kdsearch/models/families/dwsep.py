@@ -1,11 +1,6 @@
 """The depthwise-separable convolution."""
 
-from typing import Annotated, Literal
-
 from torch import nn
-
-from kdsearch.config import Choices
-from kdsearch.models.families.options import Options
 
 
 class DepthwiseSeparable(nn.Sequential):
@@ -26,7 +21,3 @@ class DepthwiseSeparable(nn.Sequential):
             nn.BatchNorm2d(c_out),
             activation(),
         )
-
-
-class DepthwiseSeparableConfig(Options):
-    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3

@@ -6,8 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdsearch.config import Choices
-from kdsearch.models.families.options import Options
+from kdsearch.config import Choices, Record
 
 
 class Fire(nn.Module):
@@ -41,11 +40,6 @@ class Fire(nn.Module):
         return torch.cat([self.expand1(squeezed), self.expand3(squeezed)], 1)
 
 
-class FireConfig(Options):
+class FireConfig(Record):
     ratio: Annotated[float, Field(gt=0, le=1), Choices.of(0.125, 0.25, 0.5)] = 0.25
     norm: bool = True
-
-    @property
-    def multiple(self) -> int:
-        """Both expansions have half of the output."""
-        return 2

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from kdsearch.config import Choices
-from kdsearch.models.families.options import Options
+from kdsearch.config import Choices, Record
 
 
 class Ghost(nn.Module):
@@ -35,5 +34,5 @@ class Ghost(nn.Module):
         return torch.cat([primary, self.cheap(primary)], 1)[:, : self.c_out]
 
 
-class GhostConfig(Options):
+class GhostConfig(Record):
     kernel: Annotated[Literal[1, 3, 5], Choices.of(3, 5)] = 3

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from kdsearch.config import Choices
-from kdsearch.models.families.options import Options
+from kdsearch.config import Choices, Record
+from kdsearch.models.families.kernel import Kernel
 
 
 class Grouped(nn.Module):
@@ -33,11 +33,6 @@ class Grouped(nn.Module):
         return shuffled.movedim(3, 1)
 
 
-class GroupedConfig(Options):
-    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3
+class GroupedConfig(Record):
+    kernel: Kernel = 3
     groups: Annotated[Literal[2, 4, 8], Choices.of(2, 4, 8)] = 4
-
-    @property
-    def multiple(self) -> int:
-        """Each group has as many channels as the next."""
-        return self.groups

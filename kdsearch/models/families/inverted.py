@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from kdsearch.config import Choices
-from kdsearch.models.families.options import Options
+from kdsearch.config import Choices, Record
+from kdsearch.models.families.kernel import Kernel
 
 
 class InvertedResidual(nn.Module):
@@ -61,8 +61,8 @@ class InvertedResidual(nn.Module):
         return images + projected if self.adds else projected
 
 
-class InvertedResidualConfig(Options):
-    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3
+class InvertedResidualConfig(Record):
+    kernel: Kernel = 3
     expansion: Annotated[Literal[1, 2, 3, 4, 6], Choices.of(2, 4, 6)] = 4
     residual: bool = True
     squeeze: Annotated[bool, Choices.of(False, True)] = False

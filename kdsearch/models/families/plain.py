@@ -1,11 +1,6 @@
 """The plain convolution."""
 
-from typing import Annotated, Literal
-
 from torch import nn
-
-from kdsearch.config import Choices
-from kdsearch.models.families.options import Options
 
 
 class Plain(nn.Sequential):
@@ -22,7 +17,3 @@ class Plain(nn.Sequential):
             nn.BatchNorm2d(c_out),
             activation(),
         )
-
-
-class PlainConfig(Options):
-    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3

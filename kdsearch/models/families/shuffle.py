@@ -1,19 +1,14 @@
 """The unit of ShuffleNet V2."""
 
-from typing import Annotated, Literal
-
 import torch
 from torch import Tensor, nn
-
-from kdsearch.config import Choices
-from kdsearch.models.families.options import Options
 
 
 class ShuffleUnit(nn.Module):
     """Half of the channels stay as they are, the others pass 1 x 1, depthwise k x k, 1 x 1; then a shuffle.
 
     The unit of ShuffleNet V2 (arXiv 1807.11164, figure 3c): B x C x H x W to the same. With stride 2, or
-    where the number of channels changes, both halves are made from the whole input, as in figure 3d: to B x
+    if the number of channels changes, both halves are made from the whole input, as in figure 3d: to B x
     C_out x H/s x W/s. A BatchNorm after each convolution, no activation after the depthwise one.
     """
 
@@ -51,12 +46,3 @@ class ShuffleUnit(nn.Module):
         by, through = images.chunk(2, 1) if self.splits else (images, images)
         halves = [half.movedim(1, 3) for half in (self.side(by), self.main(through))]
         return torch.stack(halves, 4).flatten(3).movedim(3, 1)
-
-
-class ShuffleUnitConfig(Options):
-    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3
-
-    @property
-    def multiple(self) -> int:
-        """Two halves."""
-        return 2

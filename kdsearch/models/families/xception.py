@@ -1,18 +1,13 @@
 """The Xception module."""
 
-from typing import Annotated, Literal
-
 from torch import Tensor, nn
-
-from kdsearch.config import Choices
-from kdsearch.models.families.options import Options
 
 
 class Xception(nn.Module):
     """Twice activation, depthwise k x k, pointwise 1 x 1, BatchNorm; a 3 x 3 maximum of stride s, a shortcut.
 
     The module of Xception's entry flow (arXiv 1610.02357, figure 5): B x C_in x H x W to B x C_out x H/s x
-    W/s. The shortcut is the input itself where shapes allow, else a convolution 1 x 1 with BatchNorm.
+    W/s. The shortcut is the input itself if shapes allow, else a convolution 1 x 1 with BatchNorm.
     """
 
     def __init__(
@@ -39,7 +34,3 @@ class Xception(nn.Module):
         """B x C_out x ceil(H/s) x ceil(W/s)."""
         added: Tensor = self.layers(images) + self.shortcut(images)
         return added
-
-
-class XceptionConfig(Options):
-    kernel: Annotated[Literal[3, 5], Choices.of(3, 5)] = 3

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from kdsearch.config import Choices, default_search
-from kdsearch.models.count import count_parameters
 from kdsearch.models.families import FAMILIES
+from kdsearch.models.measure import count_parameters
 
 
 def all_options():
@@ -32,7 +32,7 @@ def options(request):
 @pytest.fixture
 def multiple(options):
     name, chosen = options
-    return FAMILIES[name].config(**chosen).multiple
+    return FAMILIES[name].multiple(FAMILIES[name].config(**chosen))
 
 
 @pytest.fixture

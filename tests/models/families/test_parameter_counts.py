@@ -1,9 +1,9 @@
 import pytest
 from torch import nn
 
-from kdsearch.models.count import count_parameters
 from kdsearch.models.families.dwsep import DepthwiseSeparable
 from kdsearch.models.families.plain import Plain
+from kdsearch.models.measure import count_parameters
 
 SIZES = pytest.mark.parametrize(("c_in", "c_out", "kernel"), [(3, 8, 3), (8, 8, 5), (16, 7, 3)])
 

@@ -13,13 +13,13 @@ from torchvision.models.mobilenetv3 import InvertedResidualConfig as V3Config
 from torchvision.models.shufflenetv2 import InvertedResidual as ShuffleV2
 from torchvision.models.squeezenet import Fire as TheirFire
 
-from kdsearch.models.count import count_parameters
 from kdsearch.models.families.fire import Fire
 from kdsearch.models.families.ghost import Ghost
 from kdsearch.models.families.grouped import Grouped
 from kdsearch.models.families.inverted import InvertedResidual
 from kdsearch.models.families.shuffle import ShuffleUnit
 from kdsearch.models.families.xception import Xception
+from kdsearch.models.measure import count_parameters
 
 
 def their_xception(c_in, c_out, stride):

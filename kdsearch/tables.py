@@ -1,4 +1,4 @@
-"""The tables of a study file that are the same for the whole study."""
+"""The tables of a study file that are the same for the whole study. Loads no torch."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -8,6 +8,37 @@ from pydantic import BeforeValidator, Field, model_validator
 from kdsearch.config import Record
 
 STORAGE = "sqlite:///kdsearch.db"
+
+
+class DataConfig(Record):
+    """The image set, its size, and how to make a validation split if it has none."""
+
+    name: str = "digits"  # digits, a torchvision data set by its class name, or folder
+    path: str | None = None  # the folder of the files (--data)
+    image_size: Annotated[int | None, Field(ge=4)] = None  # pixels a side; none: native, 128 for folders
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the training split, held out
+    train_images: Annotated[int | None, Field(ge=2)] = None  # a stratified part of the training split only
+    skip_corrupt: bool = False
+    allow_duplicates: bool = False  # between given training and validation splits
+
+
+class AugmentationConfig(Record):
+    """Random changes to training images."""
+
+    crop: Literal["none", "padded", "resized"] = "padded"
+    padding: Annotated[float, Field(ge=0, lt=1)] = 0.125  # of the side, at each edge, for `padded`
+    scale: Annotated[float, Field(gt=0, le=1)] = 0.5  # smallest share of the area, for `resized`
+    flip: bool = False
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees, to either side
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.0  # strength of brightness, contrast, saturation
+    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of a blank rectangle
+
+
+class ViewsConfig(Record):
+    """How many views a study wants, and the disk that they may take."""
+
+    count: Annotated[int, Field(ge=1)] = 8
+    bank_gib: Annotated[float, Field(gt=0)] = 8.0
 
 
 class BudgetConfig(Record):
