@@ -4,20 +4,11 @@ from typing import Any
 
 import click
 
-from kdsearch.cli.cache import cache
-from kdsearch.cli.delete import delete
-from kdsearch.cli.export_best import export_best
-from kdsearch.cli.init import init
-from kdsearch.cli.run import run
-from kdsearch.cli.show import show
-from kdsearch.cli.status import status
-from kdsearch.cli.studies import studies
-from kdsearch.cli.sync import sync
+from kdsearch.cli.machine import cache, views
+from kdsearch.cli.mirror import sync, ui
+from kdsearch.cli.outcomes import export_best, show
+from kdsearch.cli.studies import delete, init, run, status, studies, train, worker
 from kdsearch.cli.teacher import teacher
-from kdsearch.cli.train import train
-from kdsearch.cli.ui import ui
-from kdsearch.cli.views import views
-from kdsearch.cli.worker import worker
 from kdsearch.errors import KdsearchError
 from kdsearch.names import visible
 

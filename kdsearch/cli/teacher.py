@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from kdsearch import api
 from kdsearch.cli.options import NAME, STUDY_STORAGE, quiet, teacher_values
 
 which = click.option(
@@ -56,8 +57,7 @@ def train(
     kdsearch teacher train fashion-mnist
     kdsearch teacher train food11 --data ~/food11 --out resnet18.safetensors
     """
-    from kdsearch import api
-    from kdsearch.cli.display import watching
+    from kdsearch.cli.display_progress import watching
     from kdsearch.cli.display_teachers import show_reports
 
     with watching(quiet) as watch:
@@ -96,8 +96,7 @@ def import_(
     kdsearch teacher import vgg16.pt food11 --data ~/food11 --set teacher.model=vgg16_bn \\
         --set 'teacher.head=[4096, 1024, 128]'
     """
-    from kdsearch import api
-    from kdsearch.cli.display import watching
+    from kdsearch.cli.display_progress import watching
     from kdsearch.cli.display_teachers import show_reports
 
     with watching(quiet) as watch:
@@ -134,8 +133,7 @@ def evaluate(
     kdsearch teacher evaluate digits
     kdsearch teacher evaluate food11 --data ~/food11 --set teacher.checkpoint=resnet18.safetensors
     """
-    from kdsearch import api
-    from kdsearch.cli.display import watching
+    from kdsearch.cli.display_progress import watching
     from kdsearch.cli.display_teachers import show_reports
 
     with watching(quiet) as watch:
@@ -152,7 +150,6 @@ def list_() -> None:
     \b
     kdsearch teacher list
     """
-    from kdsearch import api
     from kdsearch.cli.display_teachers import show_teachers
 
     show_teachers(api.list_teachers())
