@@ -6,10 +6,11 @@ of it.
 
 from typing import TYPE_CHECKING
 
-from kdsearch.api.comparison import ui as ui
 from kdsearch.api.machine import cache as cache
 from kdsearch.api.machine import clear_cache as clear_cache
 from kdsearch.api.machine import views as views
+from kdsearch.api.mirror import sync as sync
+from kdsearch.api.mirror import ui as ui
 from kdsearch.api.outcomes import export_best as export_best
 from kdsearch.api.outcomes import show as show
 from kdsearch.api.studies import create as create
@@ -18,7 +19,6 @@ from kdsearch.api.studies import join as join
 from kdsearch.api.studies import run as run
 from kdsearch.api.studies import shipped_studies as shipped_studies
 from kdsearch.api.studies import status as status
-from kdsearch.api.studies import sync as sync
 from kdsearch.api.studies import train as train
 from kdsearch.api.teachers import evaluate_teachers as evaluate_teachers
 from kdsearch.api.teachers import import_teacher as import_teacher

@@ -1,22 +1,18 @@
-"""Run, join, create, inspect, mirror and remove studies."""
+"""Run, join, create, inspect and remove studies."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdsearch.progress import Progress, Silence, Watch
+from kdsearch.api.mirror import LOG_PROCESS, open_mirror
+from kdsearch.progress import Silence, Watch
 from kdsearch.run.protocol import Request
 from kdsearch.study.settings import STORAGE
 
 if TYPE_CHECKING:
     from kdsearch.deliver.winner import Trained
-    from kdsearch.mirror.runs import StudyRow
-    from kdsearch.run.mirror_thread import Mirroring
-    from kdsearch.store.record import StudyRecord
     from kdsearch.store.status import Status, Summary
     from kdsearch.study.shipped import ShippedStudy
-
-LOG_PROCESS = "kdsearch.deliver.logged:log_process"
 
 
 def run(study: str = "digits", *, values: Mapping[str, Any] = {}, watch: Watch | None = None) -> "Summary":
@@ -35,11 +31,10 @@ def run(study: str = "digits", *, values: Mapping[str, Any] = {}, watch: Watch |
 
     watch = watch or Silence()
     with ModelLog(LOG_PROCESS) as model_log:
-        summary = supervise(Request(study=study, values=values), watch, _open_mirror, model_log)
+        summary = supervise(Request(study=study, values=values), watch, open_mirror, model_log)
         uri = tracking_uri(summary.tracking_uri)
         if summary.best_run_id:
-            where = summary.storage, summary.study, uri, summary.best_run_id
-            seconds = model_log.log(*where, watch)
+            seconds = model_log.log(summary.storage, summary.study, uri, summary.best_run_id, watch)
             parts = {**summary.seconds, "model to MLflow": seconds, "all": summary.seconds["all"] + seconds}
             summary = summary.model_copy(update={"seconds": parts})
     found = find(summary.study, summary.storage).study
@@ -125,52 +120,12 @@ def delete(
     found, record = find(study, storage, reading=False)
     if not force:
         check_idle(found)
-    left = []
+    left, facts = [], study_facts(found)
     try:
-        uri = chosen(tracking_uri or study_facts(found).tracking_uri)
-        Mirror(uri, study_row(study, study_facts(found), Trials.of(found)), record).delete_runs()
+        uri = chosen(tracking_uri or facts.tracking_uri)
+        Mirror(uri, study_row(study, facts, Trials.of(found)), record).delete_runs()
     except KdsearchError as error:
         left.append(f"{error}; the study's runs stay in MLflow")
     delete_checkpoints(record, storage)
     remove_study(found, record)
     return left
-
-
-def sync(
-    study: str | None = None,
-    *,
-    storage: str = STORAGE,
-    tracking_uri: str | None = None,
-    follow: bool = False,
-    progress: Progress | None = None,
-) -> str:
-    """Makes MLflow equal to the study's record, once or until interrupted; returns the study's name.
-
-    Raises MirrorUnavailableError if MLflow does not answer and `follow` is off.
-    """
-    from kdsearch.mirror.uri import tracking_uri as chosen
-    from kdsearch.run.mirror_thread import follow_study, mirror_once
-    from kdsearch.run.model_log import ModelLog
-    from kdsearch.store.facts import study_facts
-    from kdsearch.store.studies import find
-    from kdsearch.store.trials import Trials
-
-    progress = progress or Silence()
-    found, record = find(study, storage, reading=False)
-    name, uri = found.study_name, chosen(tracking_uri or study_facts(found).tracking_uri)
-    if follow:
-        follow_study(_open_mirror, uri, storage, name, progress.say)
-    run_id = mirror_once(_open_mirror, uri, record, found, progress.say)
-    if run_id and len(Trials.of(found).finished) >= study_facts(found).target:
-        with ModelLog(LOG_PROCESS) as model_log:
-            model_log.log(storage, name, uri, run_id, progress)
-    return name
-
-
-def _open_mirror(
-    uri: str | None, study: "StudyRow", record: "StudyRecord", say: Callable[[str], None]
-) -> "Mirroring":
-    from kdsearch.mirror.mirror import Mirror
-    from kdsearch.mirror.uri import tracking_uri
-
-    return Mirror(tracking_uri(uri), study, record, say)

@@ -13,7 +13,7 @@ from kdsearch.data.sources import archives_of, data_entry, find_source
 from kdsearch.database import check_url
 from kdsearch.errors import DataError, UsageError
 from kdsearch.places import cache_root
-from kdsearch.run.preparing import views_folder
+from kdsearch.run.views import views_folder
 from kdsearch.store.facts import study_facts
 from kdsearch.store.identity import find_study, study_at
 from kdsearch.store.storage import open_existing

@@ -1,5 +1,6 @@
 """The time of a run, part by part."""
 
+import time
 from typing import Any
 
 from kdsearch.run.protocol import LATER_VIEWS, OVERHEAD
@@ -8,10 +9,24 @@ from kdsearch.run.protocol import LATER_VIEWS, OVERHEAD
 SHARED = ("start-up of workers", "training", OVERHEAD, "waiting")
 
 
-def accounts(seconds: dict[str, float], workers: int, mirror: float) -> dict[str, Any]:
-    """The fields of a Summary that say what took how long, from what the processes have told."""
-    shared = {part: value / max(1, workers) for part, value in seconds.items() if part in SHARED}
-    parts, beside = {**seconds, **shared}, {"mirror": mirror}
-    if LATER_VIEWS in parts:
-        beside[LATER_VIEWS] = parts.pop(LATER_VIEWS)
-    return {"seconds": parts, "beside": beside, "overhead": parts.get(OVERHEAD, 0.0) + mirror}
+class Account:
+    """Seconds by part, as the processes report them."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def add(self, part: str, seconds: float) -> None:
+        """Adds to what the part has taken so far."""
+        self.seconds[part] = self.seconds.get(part, 0.0) + seconds
+
+    def fields(self, workers: int, mirror: float) -> dict[str, Any]:
+        """The fields of a Summary about time, now that the run is over; `mirror` is the mirror's seconds."""
+        parts = {
+            part: value / max(1, workers) if part in SHARED else value for part, value in self.seconds.items()
+        }
+        beside = {"mirror": mirror}
+        if LATER_VIEWS in parts:
+            beside[LATER_VIEWS] = parts.pop(LATER_VIEWS)
+        parts["all"] = time.monotonic() - self.started
+        return {"seconds": parts, "beside": beside, "overhead": parts.get(OVERHEAD, 0.0) + mirror}

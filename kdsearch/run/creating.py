@@ -31,9 +31,9 @@ def data_facts(name: str, sets: SearchSets) -> DataFacts:
 
 
 def create_study(storage: StudyStorage, study: Study, data: DataFacts, views: int) -> optuna.Study:
-    """The study in the storage, created with all that identifies it unless it is there.
+    """The study in the storage, created with all that identifies it unless it exists.
 
-    Raises IdentityError where it is there, but with other settings or not kdsearch's own.
+    Raises IdentityError if it exists with other settings, or is another program's.
     """
     try:
         found = optuna.create_study(study_name=study.name, storage=storage, direction="maximize")
