@@ -27,7 +27,7 @@ from kdsearch.api.teachers import train_teachers as train_teachers
 from kdsearch.study.settings import STORAGE as STORAGE
 
 if TYPE_CHECKING:
-    from kdsearch.deliver.winner import Exported as Exported
+    from kdsearch.deliver.export import Exported as Exported
     from kdsearch.deliver.winner import Trained as Trained
     from kdsearch.inspect.cached import CachedEntry as CachedEntry
     from kdsearch.inspect.cached import CacheReport as CacheReport

@@ -7,7 +7,7 @@ from kdsearch.progress import Progress, Silence
 from kdsearch.study.settings import STORAGE
 
 if TYPE_CHECKING:
-    from kdsearch.deliver.winner import Exported
+    from kdsearch.deliver.export import Exported
     from kdsearch.inspect.network import NetworkTable
 
 
@@ -44,7 +44,7 @@ def export_best(
 
     Raises NothingFinishedError, ExportError, and UsageError if `out` holds files that may not be replaced.
     """
-    from kdsearch.deliver import winner
+    from kdsearch.deliver import export
     from kdsearch.errors import UsageError
     from kdsearch.names import study_name_fault
     from kdsearch.store.studies import find
@@ -53,4 +53,4 @@ def export_best(
     folder = out or Path("best", found.study_name)
     if out is None and study_name_fault(found.study_name):  # of an earlier version; '..' was allowed
         raise UsageError(f"study {found.study_name!r}: no folder can have its name; name a folder with --out")
-    return winner.export_best(found, record, folder, progress or Silence(), force=force, test=test, data=data)
+    return export.export_best(found, record, folder, progress or Silence(), force=force, test=test, data=data)

@@ -1,9 +1,16 @@
 """The model card: the README.md of an export."""
 
+import optuna
+
 from kdsearch.config import Record
+from kdsearch.data.image_set import SearchSets
 from kdsearch.deliver.student_source import LOADING
+from kdsearch.deliver.winner import Winner
 from kdsearch.markdown import escaped
-from kdsearch.store.facts import FinalTest
+from kdsearch.store.facts import FinalTest, study_facts
+from kdsearch.study.file import Study
+from kdsearch.study.teachers import label
+from kdsearch.study.trial_config import TrialConfig
 
 NAMED = 20  # class names in the card; config.json has all
 
@@ -31,6 +38,36 @@ class CardFacts(Record):
     versions: dict[str, str]  # by package
     commit: str | None
     notes: tuple[str, ...] = ()  # what else the reader must know, one sentence each
+
+
+def card_facts(
+    optuna_study: optuna.Study, winner: Winner, study: Study, sets: SearchSets, final: FinalTest | None
+) -> CardFacts:
+    """The facts of the winner; `final` is its score on the test split, if that was read."""
+    trial, known = winner.facts, study_facts(optuna_study).teachers or {}
+    names = TrialConfig.model_validate(trial.config).teachers
+    teachers = {label(name, known[name].model): known[name].accuracy for name in names if name in known}
+    return CardFacts(
+        study=study.name,
+        trial=winner.number,
+        trials=len(winner.trials.finished),
+        seed=study.seed,
+        params=winner.params,
+        max_params=study.max_params,
+        parameters=trial.parameters,
+        macs=trial.macs,
+        data=study.data.name,
+        fingerprint=sets.fingerprint,
+        classes=sets.train.classes,
+        image_size=sets.train.images.shape[-1],
+        train_images=len(sets.train),
+        validation_images=len(sets.validation),
+        validation_accuracy=winner.accuracy,
+        test=final,
+        teachers=teachers,
+        versions=dict(each.split("==") for each in (trial.versions or "").split()),
+        commit=None if trial.commit == "unknown" else trial.commit,
+    )
 
 
 def model_card(facts: CardFacts) -> str:

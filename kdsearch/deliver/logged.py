@@ -9,10 +9,10 @@ import onnxscript  # noqa: F401  torch.onnx.export would load both, seconds long
 import optuna
 import torch._dynamo  # noqa: F401
 
-from kdsearch.deliver.best import Winner, find_winner
 from kdsearch.deliver.card import NAMED
-from kdsearch.deliver.export import ExportConfig, Preprocessing
+from kdsearch.deliver.forms import ExportConfig, Preprocessing
 from kdsearch.deliver.onnx import export_onnx
+from kdsearch.deliver.winner import Winner, find_winner
 from kdsearch.markdown import escaped
 from kdsearch.mirror.loading import keep_model
 from kdsearch.mirror.model import ModelFacts, delete_models, log_model, models_of

@@ -12,7 +12,8 @@ from kdsearch.cli.display_progress import COLUMNS, Bars, watching
 from kdsearch.cli.display_run import show_summary
 from kdsearch.cli.display_study import show_status, show_studies
 from kdsearch.deliver.card import FinalTest
-from kdsearch.deliver.winner import Exported, Trained
+from kdsearch.deliver.export import Exported
+from kdsearch.deliver.winner import Trained
 from kdsearch.store.audit import Audit
 from kdsearch.store.ledger import Ledger
 from kdsearch.store.status import Ranked, Status, Summary

@@ -10,14 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kdsearch.deliver.export import (
-    FORMS,
-    UNFINISHED,
-    ExportConfig,
-    check_export,
-    check_folder,
-    export_student,
-)
+from kdsearch.deliver.export import UNFINISHED, check_folder, export_student
+from kdsearch.deliver.forms import FORMS, ExportConfig, check_export
 from kdsearch.deliver.onnx import run_onnx
 from kdsearch.deliver.student_source import run_source
 from kdsearch.errors import ExportError, UsageError
@@ -151,7 +145,8 @@ import sys
 import torch
 from pathlib import Path
 from kdsearch.deliver.card import CardFacts
-from kdsearch.deliver.export import ExportConfig, export_student
+from kdsearch.deliver.export import export_student
+from kdsearch.deliver.forms import ExportConfig
 from kdsearch.errors import KdsearchError
 from safetensors.torch import load_file
 
