@@ -3,6 +3,8 @@
 import click
 
 from kdsearch import api
+from kdsearch.cli.display_cache import show_cache, show_views, total
+from kdsearch.cli.display_progress import watching
 from kdsearch.cli.options import data, quiet, storage
 
 
@@ -28,9 +30,6 @@ def views(study: str | None, *, data: str | None, device: str, storage: str, qui
     kdsearch views
     kdsearch views food11 --data ~/food11
     """
-    from kdsearch.cli.display_cache import show_views
-    from kdsearch.cli.display_progress import watching
-
     with watching(quiet) as watch:
         report = api.views(study, storage=storage, data=data, device=device, progress=watch)
     show_views(report)
@@ -51,8 +50,6 @@ def cache(clear: bool, yes: bool, storage: str) -> None:
     kdsearch cache
     kdsearch cache --clear
     """
-    from kdsearch.cli.display_cache import show_cache, total
-
     report = api.cache(storage=storage)
     if not clear:
         show_cache(report)

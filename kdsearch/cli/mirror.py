@@ -6,6 +6,7 @@ import sys
 import click
 
 from kdsearch import api
+from kdsearch.cli.display_progress import watching
 from kdsearch.cli.options import storage, tracking_uri
 from kdsearch.names import visible
 
@@ -22,8 +23,6 @@ def sync(study: str | None, follow: bool, storage: str, tracking_uri: str | None
     itself. Use this command for a study that only workers run, or when MLflow could not be reached during a
     run.
     """
-    from kdsearch.cli.display_progress import watching
-
     with watching(quiet=False) as watch:
         name = api.sync(study, storage=storage, tracking_uri=tracking_uri, follow=follow, progress=watch)
     click.echo(f"MLflow has study {visible(name)}")
@@ -50,7 +49,6 @@ def ui(study: str | None, *, port: int | None, browser: bool, storage: str, trac
     kdsearch ui
     kdsearch ui food11 --port 8080 --no-browser
     """
-    from kdsearch.cli.display_progress import watching
 
     def show(address: str) -> None:
         click.echo(address)

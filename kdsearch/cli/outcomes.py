@@ -5,6 +5,8 @@ from pathlib import Path
 import click
 
 from kdsearch import api
+from kdsearch.cli.display_network import show_exported, show_network
+from kdsearch.cli.display_progress import watching
 from kdsearch.cli.options import data, quiet, storage
 
 
@@ -37,8 +39,6 @@ def show(what: str, study: str | None, *, classes: int, image_size: int, storage
     kdsearch show 12
     kdsearch show s4 --classes 10 --image-size 28
     """
-    from kdsearch.cli.display_network import show_network
-
     show_network(api.show(what, study, storage=storage, classes=classes, image_size=image_size))
 
 
@@ -70,9 +70,6 @@ def export_best(
     kdsearch export-best
     kdsearch export-best digits --out winner --force
     """
-    from kdsearch.cli.display_network import show_exported
-    from kdsearch.cli.display_progress import watching
-
     with watching(quiet) as watch:
         exported = api.export_best(
             study, storage=storage, out=out, force=force, test=test, data=data, progress=watch

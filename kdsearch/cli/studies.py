@@ -5,6 +5,10 @@ from typing import Any
 import click
 
 from kdsearch import api
+from kdsearch.cli.display_network import show_trained
+from kdsearch.cli.display_progress import watching
+from kdsearch.cli.display_run import show_summary
+from kdsearch.cli.display_study import show_created, show_status, show_studies
 from kdsearch.cli.options import TRIALS, quiet, storage, study_values, tracking_uri
 from kdsearch.names import visible
 
@@ -26,9 +30,6 @@ def run(study: str, quiet: bool, values: dict[str, Any]) -> None:
     kdsearch run food11 --data ~/food11
     kdsearch run my.toml --set training.epochs=20 --name longer
     """
-    from kdsearch.cli.display_progress import watching
-    from kdsearch.cli.display_run import show_summary
-
     with watching(quiet) as watch:
         summary = api.run(study, values=values, watch=watch)
     show_summary(summary)
@@ -51,10 +52,6 @@ def train(recipe: str, *, test: bool, quiet: bool, values: dict[str, Any]) -> No
     kdsearch train s0-first --data ~/food11
     kdsearch train s4 --set training.epochs=30 --name s4-short
     """
-    from kdsearch.cli.display_network import show_trained
-    from kdsearch.cli.display_progress import watching
-    from kdsearch.cli.display_run import show_summary
-
     with watching(quiet) as watch:
         summary, trained = api.train(recipe, values=values, test=test, watch=watch)
     show_summary(summary)
@@ -75,9 +72,6 @@ def worker(study: str, quiet: bool, values: dict[str, Any]) -> None:
     \b
     kdsearch worker food11 --storage postgresql+psycopg://me@db/kdsearch --data /data/food11
     """
-    from kdsearch.cli.display_progress import watching
-    from kdsearch.cli.display_run import show_summary
-
     with watching(quiet) as watch:
         summary = api.join(study, values=values, watch=watch)
     show_summary(summary)
@@ -96,9 +90,6 @@ def init(study: str, quiet: bool, values: dict[str, Any]) -> None:
     \b
     kdsearch init food11 --storage postgresql+psycopg://me@db/kdsearch --data /data/food11 --trials 1000
     """
-    from kdsearch.cli.display_progress import watching
-    from kdsearch.cli.display_study import show_created
-
     with watching(quiet) as watch:
         summary = api.create(study, values=values, watch=watch)
     show_created(summary)
@@ -117,8 +108,6 @@ def status(study: str | None, as_json: bool, storage: str) -> None:
     kdsearch status
     kdsearch status digits --json
     """
-    from kdsearch.cli.display_study import show_status
-
     standing = api.status(study, storage=storage)
     if as_json:
         click.echo(standing.model_dump_json())
@@ -129,7 +118,6 @@ def status(study: str | None, as_json: bool, storage: str) -> None:
 @click.command()
 def studies() -> None:
     """List the studies that come with kdsearch."""
-    from kdsearch.cli.display_study import show_studies
 
     show_studies(api.shipped_studies())
 

@@ -6,6 +6,8 @@ from typing import Any
 import click
 
 from kdsearch import api
+from kdsearch.cli.display_progress import watching
+from kdsearch.cli.display_teachers import show_reports, show_teachers
 from kdsearch.cli.options import NAME, STUDY_STORAGE, quiet, teacher_values
 
 which = click.option(
@@ -39,13 +41,7 @@ def teacher() -> None:
 @teacher_values
 @quiet
 def train(
-    study: str,
-    *,
-    teacher: str | None,
-    out: Path | None,
-    force: bool,
-    quiet: bool,
-    values: dict[str, Any],
+    study: str, *, teacher: str | None, out: Path | None, force: bool, quiet: bool, values: dict[str, Any]
 ) -> None:
     """Train the teachers of STUDY and keep them in the cache.
 
@@ -57,9 +53,6 @@ def train(
     kdsearch teacher train fashion-mnist
     kdsearch teacher train food11 --data ~/food11 --out resnet18.safetensors
     """
-    from kdsearch.cli.display_progress import watching
-    from kdsearch.cli.display_teachers import show_reports
-
     with watching(quiet) as watch:
         reports = api.train_teachers(
             study, values=values, teacher=teacher, out=out, force=force, progress=watch
@@ -96,18 +89,9 @@ def import_(
     kdsearch teacher import vgg16.pt food11 --data ~/food11 --set teacher.model=vgg16_bn \\
         --set 'teacher.head=[4096, 1024, 128]'
     """
-    from kdsearch.cli.display_progress import watching
-    from kdsearch.cli.display_teachers import show_reports
-
     with watching(quiet) as watch:
         report = api.import_teacher(
-            file,
-            study,
-            values=values,
-            teacher=teacher,
-            out=out,
-            force=force,
-            progress=watch,
+            file, study, values=values, teacher=teacher, out=out, force=force, progress=watch
         )
     show_reports([report])
 
@@ -119,12 +103,7 @@ def import_(
 @NAME
 @STUDY_STORAGE
 @quiet
-def evaluate(
-    study: str,
-    teacher: str | None,
-    quiet: bool,
-    values: dict[str, Any],
-) -> None:
+def evaluate(study: str, teacher: str | None, quiet: bool, values: dict[str, Any]) -> None:
     """Score the teachers of STUDY on its validation images; train nothing.
 
     The command reads each teacher from its checkpoint, else from the cache, else from the study's database.
@@ -133,9 +112,6 @@ def evaluate(
     kdsearch teacher evaluate digits
     kdsearch teacher evaluate food11 --data ~/food11 --set teacher.checkpoint=resnet18.safetensors
     """
-    from kdsearch.cli.display_progress import watching
-    from kdsearch.cli.display_teachers import show_reports
-
     with watching(quiet) as watch:
         reports = api.evaluate_teachers(study, values=values, teacher=teacher, progress=watch)
     show_reports(reports)
@@ -150,6 +126,4 @@ def list_() -> None:
     \b
     kdsearch teacher list
     """
-    from kdsearch.cli.display_teachers import show_teachers
-
     show_teachers(api.list_teachers())

@@ -36,12 +36,7 @@ class MirrorThread(threading.Thread):
     """Mirrors a study every TICK_SECONDS until `finish`; says once when MLflow does not answer."""
 
     def __init__(
-        self,
-        open_mirror: OpenMirror,
-        uri: str | None,
-        storage: StudyStorage,
-        study: str,
-        say: SayLine,
+        self, open_mirror: OpenMirror, uri: str | None, storage: StudyStorage, study: str, say: SayLine
     ) -> None:
         super().__init__(daemon=True, name="mirror")
         self.open_mirror, self.uri, self.storage, self.study_name = open_mirror, uri, storage, study
