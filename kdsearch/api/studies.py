@@ -1,15 +1,16 @@
-"""Run, join, create, inspect and remove studies."""
+"""Run, join, create and remove studies; their state, and the export of the best student."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdsearch.api.mirror import LOG_PROCESS, open_mirror
-from kdsearch.progress import Silence, Watch
+from kdsearch.progress import Progress, Silence, Watch
 from kdsearch.run.protocol import Request
 from kdsearch.study.settings import STORAGE
 
 if TYPE_CHECKING:
+    from kdsearch.deliver.export import Exported
     from kdsearch.deliver.winner import Trained
     from kdsearch.store.status import Status, Summary
     from kdsearch.study.shipped import ShippedStudy
@@ -90,6 +91,32 @@ def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":
     facts = study_facts(found)
     compare = how_to_compare(facts.tracking_uri, facts.comparison, found.study_name)
     return standing.status(found, compare)
+
+
+def export_best(
+    study: str | None = None,
+    *,
+    storage: str = STORAGE,
+    out: Path | None = None,
+    force: bool = False,
+    test: bool = True,
+    data: str | None = None,
+    progress: Progress | None = None,
+) -> "Exported":
+    """Writes the best student so far to `out` (`best/STUDY`) in all forms, each loaded back and compared.
+
+    Raises NothingFinishedError, ExportError, and UsageError if `out` holds files that may not be replaced.
+    """
+    from kdsearch.deliver import export
+    from kdsearch.errors import UsageError
+    from kdsearch.names import study_name_fault
+    from kdsearch.store.studies import find
+
+    found, record = find(study, storage)
+    folder = out or Path("best", found.study_name)
+    if out is None and study_name_fault(found.study_name):  # of an earlier version; '..' was allowed
+        raise UsageError(f"study {found.study_name!r}: no folder can have its name; name a folder with --out")
+    return export.export_best(found, record, folder, progress or Silence(), force=force, test=test, data=data)
 
 
 def shipped_studies() -> "list[ShippedStudy]":

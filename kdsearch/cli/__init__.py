@@ -4,10 +4,9 @@ from typing import Any
 
 import click
 
-from kdsearch.cli.machine import cache, views
+from kdsearch.cli.inspection import cache, show, views
 from kdsearch.cli.mirror import sync, ui
-from kdsearch.cli.outcomes import export_best, show
-from kdsearch.cli.studies import delete, init, run, status, studies, train, worker
+from kdsearch.cli.studies import delete, export_best, init, run, status, studies, train, worker
 from kdsearch.cli.teacher import teacher
 from kdsearch.errors import KdsearchError
 from kdsearch.names import visible

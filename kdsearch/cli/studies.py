@@ -1,15 +1,16 @@
-"""Run, join, create, inspect and remove studies."""
+"""Run, join, create and remove studies; their state, and the export of the best student."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from kdsearch import api
-from kdsearch.cli.display_network import show_trained
+from kdsearch.cli.display_network import show_exported, show_trained
 from kdsearch.cli.display_progress import watching
 from kdsearch.cli.display_run import show_summary
 from kdsearch.cli.display_study import show_created, show_status, show_studies
-from kdsearch.cli.options import TRIALS, quiet, storage, study_values, tracking_uri
+from kdsearch.cli.options import TRIALS, data, quiet, storage, study_values, tracking_uri
 from kdsearch.names import visible
 
 
@@ -113,6 +114,41 @@ def status(study: str | None, as_json: bool, storage: str) -> None:
         click.echo(standing.model_dump_json())
     else:
         show_status(standing)
+
+
+@click.command()
+@click.argument("study", required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to; if left out: best/STUDY.")
+@click.option("--force", is_flag=True, help="Replace the files of an export in that folder.")
+@click.option("--no-test", "test", flag_value=False, default=True, help="Do not read the test split.")
+@data
+@storage
+@quiet
+def export_best(
+    study: str | None,
+    *,
+    out: Path | None,
+    force: bool,
+    test: bool,
+    data: str | None,
+    storage: str,
+    quiet: bool,
+) -> None:
+    """Export the best student: weights, source, ONNX, model card.
+
+    The source is plain PyTorch, and the configuration is JSON. The command loads each form back and compares
+    it with the trained student on real images before it puts the files in place. It reads the test split,
+    once for each exported trial. Without STUDY it takes the only study, or the one that ran last.
+
+    \b
+    kdsearch export-best
+    kdsearch export-best digits --out winner --force
+    """
+    with watching(quiet) as watch:
+        exported = api.export_best(
+            study, storage=storage, out=out, force=force, test=test, data=data, progress=watch
+        )
+    show_exported(exported)
 
 
 @click.command()
