@@ -1,6 +1,7 @@
 """A study in MLflow: copy it there, and compare its trials."""
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from kdsearch.progress import Progress, Silence
@@ -43,7 +44,7 @@ def sync(
     mirror, trials = mirror_once(open_mirror, uri, found, progress.say), Trials.of(found.study)
     best = trials.best.run if trials.best and len(trials.finished) >= facts.target else None
     if best and (run_id := mirror.awaits_model(best)):
-        with ModelLog(LOG_PROCESS) as model_log:
+        with closing(ModelLog(LOG_PROCESS)) as model_log:
             model_log.log(storage, name, uri, run_id, progress)
     return name
 

@@ -1,6 +1,7 @@
 """Run, join, create and remove studies; their state, and the export of the best student."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ def run(study: str = "digits", *, values: Mapping[str, Any] = {}, watch: Watch |
     from kdsearch.store.studies import find
 
     watch = watch or Silence()
-    with ModelLog(LOG_PROCESS) as model_log:
+    with closing(ModelLog(LOG_PROCESS)) as model_log:
         summary = supervise(Request(study=study, values=values), watch, open_mirror, model_log)
         uri = tracking_uri(summary.tracking_uri)
         if summary.best_run_id:

@@ -25,7 +25,7 @@ def show_network(network: "NetworkTable") -> None:
     table.add_row("all", "", "", f"{network.parameters:,}", f"{network.macs:,}")
     out = console()
     out.print(table)
-    answers, weights = network.answer_bytes / 2**20, network.weight_bytes / 2**20
+    answers, weights = network.answer_bytes / 2**20, 4 * network.parameters / 2**20
     print_lines(
         out,
         f"Memory in float32: weights {weights:.2f} MiB, outputs of all layers {answers:.2f} MiB an image.",

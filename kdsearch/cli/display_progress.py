@@ -35,8 +35,6 @@ def watching(quiet: bool) -> Iterator[Watch]:
 
 
 class Bars:
-    """Progress on a terminal."""
-
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.tasks: dict[str, TaskID] = {}
@@ -50,11 +48,9 @@ class Bars:
             self.progress.update(self.tasks[task], visible=False)
 
     def say(self, text: str) -> None:
-        """Prints the line above the bars."""
         self.progress.console.print(visible(text), markup=False)
 
     def standing(self, standing: Standing) -> None:
-        """Moves the bar of the search."""
         self.step("trials", standing.finished, standing.target, _standing(standing))
 
 
@@ -73,7 +69,6 @@ class Lines:
         self.say(f"{task} {done}/{total} {note}".rstrip() if total else task)
 
     def say(self, text: str) -> None:
-        """Prints the line."""
         print_lines(self.console, text)
 
     def standing(self, standing: Standing) -> None:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 
 def show_created(summary: "Summary") -> None:
-    """Prints that the study is ready for workers."""
     standing = f"{summary.finished} of {summary.target} trials finished"
     print_lines(console(), f"Study {summary.study} is ready for workers: {standing}.")
 

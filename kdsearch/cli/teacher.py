@@ -8,7 +8,7 @@ import click
 from kdsearch import api
 from kdsearch.cli.display_progress import watching
 from kdsearch.cli.display_teachers import show_reports, show_teachers
-from kdsearch.cli.options import NAME, STUDY_STORAGE, quiet, teacher_values
+from kdsearch.cli.options import NAME, STUDY_STORAGE, quiet, teacher_values, together
 
 which = click.option(
     "--teacher", metavar="NAME", help="Name of one teacher of STUDY; if left out: all, or the only one."
@@ -17,6 +17,7 @@ out = click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Safetensors file to write the weights to."
 )
 force = click.option("--force", is_flag=True, help="Replace the file if it exists.")
+writing = together(which, out, force, teacher_values, quiet)
 
 
 @click.group()
@@ -35,11 +36,7 @@ def teacher() -> None:
 
 @teacher.command()
 @click.argument("study")
-@which
-@out
-@force
-@teacher_values
-@quiet
+@writing
 def train(
     study: str, *, teacher: str | None, out: Path | None, force: bool, quiet: bool, values: dict[str, Any]
 ) -> None:
@@ -63,11 +60,7 @@ def train(
 @teacher.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("study")
-@which
-@out
-@force
-@teacher_values
-@quiet
+@writing
 def import_(
     file: Path,
     study: str,

@@ -60,7 +60,7 @@ def export_best(
     sets = same_images(optuna_study, study, progress)
     notes = _search_notes(optuna_study, winner.trials)
     final, why = tested(optuna_study, winner, study, sets, progress) if test else (None, "")
-    facts = card_facts(optuna_study, winner, study, sets, final).model_copy(
+    facts = card_facts(optuna_study, winner, study, final).model_copy(
         update={"notes": (*notes, *([why] if why else []))}
     )
     images = sets.validation.images[:COMPARED]
@@ -104,7 +104,7 @@ def export_student(
     gives other logits or cannot be written; then nothing in `out` has changed.
     """
     assert facts.parameters == parameters_of(config), "the card must tell the truth"
-    assert len(facts.classes) == config.classes, "each logit has a name"
+    assert len(facts.data.classes) == config.classes, "each logit has a name"
     out = out.resolve()
     student = build_student(config)
     student.load_state_dict(state)

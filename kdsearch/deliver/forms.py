@@ -15,8 +15,10 @@ from kdsearch.deliver.card import CardFacts, model_card
 from kdsearch.deliver.onnx import export_onnx, run_onnx
 from kdsearch.deliver.student_source import run_source, student_source
 from kdsearch.errors import ExportError
+from kdsearch.models.count import parameters_of
 from kdsearch.models.student import Network, NetworkConfig, as_input, build_student
 from kdsearch.models.weights import to_bytes
+from kdsearch.store.facts import DataFacts
 
 CONFIG = "config.json"  # by which an export is known
 FORMS = ("README.md", CONFIG, "student.onnx", "student.py", "student.safetensors")
@@ -46,23 +48,31 @@ class ExportConfig(Record):
     input: Preprocessing
     student: NetworkConfig
 
+    def write(self, folder: Path) -> None:
+        """Writes `config.json`."""
+        (folder / CONFIG).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def described(config: NetworkConfig, study: str, trial: int, data: DataFacts, macs: int) -> ExportConfig:
+    """The student of a trial, for programs; `macs` are its multiply-adds for an image."""
+    return ExportConfig(
+        study=study,
+        trial=trial,
+        classes=data.classes,
+        parameters=parameters_of(config),
+        macs=macs,
+        input=Preprocessing(size=data.image_size),
+        student=config,
+    )
+
 
 def write_forms(student: Network, config: NetworkConfig, facts: CardFacts, folder: Path) -> None:
     """Writes all FORMS of a trained student to the folder."""
-    description = ExportConfig(
-        study=facts.study,
-        trial=facts.trial,
-        classes=facts.classes,
-        parameters=facts.parameters,
-        macs=facts.macs,
-        input=Preprocessing(size=facts.image_size),
-        student=config,
-    )
     (folder / "student.safetensors").write_bytes(to_bytes(student.state_dict()))
     (folder / "student.py").write_text(student_source(config), encoding="utf-8")
-    (folder / CONFIG).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    described(config, facts.study, facts.trial, facts.data, facts.macs).write(folder)
     (folder / "README.md").write_text(model_card(facts), encoding="utf-8")
-    export_onnx(student, facts.image_size, folder / "student.onnx")
+    export_onnx(student, facts.data.image_size, folder / "student.onnx")
 
 
 def check_export(folder: Path, student: Network, images: Tensor) -> None:

@@ -17,7 +17,6 @@ from kdsearch.study.file import Study
 
 
 def data_facts(name: str, sets: SearchSets) -> DataFacts:
-    """The facts of the two sets of a search."""
     _, channels, size, _ = sets.train.images.shape
     return DataFacts(
         name=name,

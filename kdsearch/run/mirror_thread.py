@@ -107,7 +107,7 @@ class MirrorThread(threading.Thread):
         live = self.ending.is_set() or self.ticks % LIVE_TICKS == 0
         self.ticks += 1
         try:
-            study = self._opened_study()
+            study = self.study = self.study or load_study(self.storage, self.study_name)
             facts, self.trials = study_facts(study), Trials.of(study, self.trials)
             mirror = self._opened_mirror(facts)
             mirror.tick(trial_rows(self.trials, self.known), live=live)
@@ -126,11 +126,6 @@ class MirrorThread(threading.Thread):
             self.told = True
             return
         self.behind = self.told = False
-
-    def _opened_study(self) -> optuna.Study:
-        if self.study is None:
-            self.study = load_study(self.storage, self.study_name)
-        return self.study
 
     def _opened_mirror(self, facts: StudyFacts) -> "Mirror":
         """The mirror, with the study as it is now."""

@@ -34,7 +34,7 @@ from kdsearch.store.liveness import this_process
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import StudyStorage, open_storage
 from kdsearch.store.studies import Found, choose_study, study_of, with_phases
-from kdsearch.store.trials import StudyTrial, Trials
+from kdsearch.store.trials import Trials
 from kdsearch.study.budget import check_budget
 from kdsearch.study.file import Study, load_study
 from kdsearch.study.settings import RunConfig
@@ -90,7 +90,7 @@ def prepare(request: Request, channel: Channel) -> None:
     checkpoints = _clean_state(known, run.storage)
     cuda = torch.cuda.device_count() if str(device) == "cuda" else int(device.type == "cuda")
     where = run.storage, run.tracking_uri, run.workers
-    left = any(phase.target(found) > len(_finished(found, phase.name)) for phase in PHASES)
+    left = any(phase.target(found) > len(Trials.of(study_of(found, phase.name)).finished) for phase in PHASES)
     channel.send(Created(study.name, *where, target, finished, left, cuda, study.hint_losses))
     if not left:
         return
@@ -117,10 +117,6 @@ def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
 def _is_mirrored(request: Request) -> bool:
     """Whether the mirror runs beside."""
     return request.views and not request.join
-
-
-def _finished(study: optuna.Study, phase: str) -> list[StudyTrial]:
-    return Trials.of(study_of(study, phase)).finished
 
 
 def _clean_state(known: Found, storage: str) -> Path:

@@ -106,9 +106,7 @@ class Channel:
         self.send(Spent(part, time.perf_counter() - started))
 
     def step(self, task: str, done: int, total: int, note: str = "") -> None:
-        """As Progress."""
         self.send(Step(task, done, total, note))
 
     def say(self, text: str) -> None:
-        """As Progress."""
         self.send(Say(text))

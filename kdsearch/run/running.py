@@ -59,6 +59,5 @@ class RunningStudy:
             return None
 
     def close(self) -> None:
-        """Ends the connections to the database."""
         if self.storage:
             self.storage.engine.dispose()

@@ -66,13 +66,9 @@ class Supervisor:
             return False
         if self.crew.workers:
             return any(self.crew.workers)
-        return not self.preparing.ended or self._is_opening
-
-    @property
-    def _is_opening(self) -> bool:
-        """Whether there is a study whose database is away: `RunningStudy.open` gives it up at last."""
-        created = self.running is not None and self.running.study is None
-        return created and not (self.failure or self.signals)
+        if self.running and self.running.study is None and not (self.failure or self.signals):
+            return True  # its database is away: `RunningStudy.open` gives it up at last
+        return not self.preparing.ended
 
     def _listen(self) -> None:
         children = [self.preparing, *self.crew.children]

@@ -41,7 +41,6 @@ def views_folder(study: Study, images: str, teachers: Mapping[str, str], device:
 
 
 def builder_of(study: Study, sets: SearchSets, bank: ViewBank, ready: Mapping[str, Ready]) -> ViewBuilder:
-    """The builder of these views."""
     augment = Augmentation(study.augmentation, sets.train.images.shape[-1])
     networks = {name: each.network for name, each in ready.items()}
     return ViewBuilder(bank, sets.train.images, augment, networks, study.seed)

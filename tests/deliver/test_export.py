@@ -47,7 +47,7 @@ def test_every_form_answers_as_the_student_does(exported):
 def test_the_config_says_what_an_image_must_become(exported):
     described = ExportConfig.model_validate_json((exported.folder / "config.json").read_text())
     assert described.student == exported.trained.config
-    assert described.classes == exported.trained.facts.classes
+    assert described.classes == exported.trained.facts.data.classes
     assert described.parameters == sum(each.numel() for each in exported.trained.student.parameters())
     assert (described.input.size, described.input.range, described.input.channels) == (8, (0, 1), 3)
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def logged(create, worker, uri, url):
 
     def log():
         told = Told()
-        with ModelLog(LOG) as model_log:
+        with closing(ModelLog(LOG)) as model_log:
             model_log.log(url, "small", uri, run_id, told)
         return told.lines
 
