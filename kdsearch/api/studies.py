@@ -27,13 +27,13 @@ def run(study: str = "digits", *, values: Mapping[str, Any] = {}, watch: Watch |
     from kdsearch.mirror.loading import how_to_load
     from kdsearch.mirror.uri import how_to_compare, tracking_uri
     from kdsearch.run.model_log import ModelLog
-    from kdsearch.run.supervisor import supervise
+    from kdsearch.run.supervisor import Supervisor
     from kdsearch.store.facts import study_facts
     from kdsearch.store.studies import find
 
     watch = watch or Silence()
     with closing(ModelLog(LOG_PROCESS)) as model_log:
-        summary = supervise(Request(study=study, values=values), watch, open_mirror, model_log)
+        summary = Supervisor(Request(study=study, values=values), watch, open_mirror, model_log).run()
         uri = tracking_uri(summary.tracking_uri)
         if summary.best_run_id:
             seconds = model_log.log(summary.storage, summary.study, uri, summary.best_run_id, watch)
@@ -66,16 +66,16 @@ def train(
 
 def join(study: str, *, values: Mapping[str, Any] = {}, watch: Watch | None = None) -> "Summary":
     """Trains trials of a study in the storage, beside other workers; mirrors nothing. Raises as `run`."""
-    from kdsearch.run.supervisor import supervise
+    from kdsearch.run.supervisor import Supervisor
 
-    return supervise(Request(study=study, values=values, join=True), watch or Silence(), None)
+    return Supervisor(Request(study=study, values=values, join=True), watch or Silence()).run()
 
 
 def create(study: str, *, values: Mapping[str, Any] = {}, watch: Watch | None = None) -> "Summary":
     """Creates a study, its tables and its teacher, and trains no student. Raises as `run`."""
-    from kdsearch.run.supervisor import supervise
+    from kdsearch.run.supervisor import Supervisor
 
-    return supervise(Request(study=study, values=values, views=False), watch or Silence(), None)
+    return Supervisor(Request(study=study, values=values, views=False), watch or Silence()).run()
 
 
 def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":
@@ -86,12 +86,16 @@ def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":
     from kdsearch.mirror.uri import how_to_compare
     from kdsearch.store import status as standing
     from kdsearch.store.facts import study_facts
-    from kdsearch.store.studies import find
+    from kdsearch.store.studies import find, with_phases
 
     found = find(study, storage).study
     facts = study_facts(found)
     compare = how_to_compare(facts.tracking_uri, facts.comparison, found.study_name)
-    return standing.status(found, compare)
+    if len(with_phases(found)) == 1:
+        return standing.status(found, compare)
+    from kdsearch.phases.phase import PHASES  # which loads torch
+
+    return standing.status(found, compare, {phase.name: phase.target(found) for phase in PHASES})
 
 
 def export_best(

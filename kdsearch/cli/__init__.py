@@ -39,20 +39,7 @@ def main() -> None:
     """
 
 
-for _command in (
-    run,
-    train,
-    worker,
-    init,
-    status,
-    ui,
-    show,
-    export_best,
-    views,
-    cache,
-    studies,
-    delete,
-    sync,
-    teacher,
-):
+STUDIES = (run, train, worker, init, status, studies, delete, export_best)
+OTHERS = (sync, ui, show, views, cache, teacher)
+for _command in (*STUDIES, *OTHERS):
     main.add_command(_command)

@@ -20,7 +20,9 @@ def show_summary(summary: "Summary") -> None:
     print_lines(out, "", f"Study {summary.study}: {_counts(summary)}")
     if summary.best:
         out.print(_best(summary))
-        print_lines(out, *_worth(summary), *_plainly(summary))
+        images = summary.validation_images
+        worth = f"One of the {images:,} validation images counts {100 / images:.2f} points."
+        print_lines(out, worth, *_plainly(summary))
     if len(summary.seconds) > 1:
         print_lines(out, *_time(summary))
     if summary.ledger.in_every_step:
@@ -60,11 +62,6 @@ def _best(summary: "Summary") -> Table:
             cell(entry.loss),
         )
     return table
-
-
-def _worth(summary: "Summary") -> Iterator[str]:
-    images = summary.validation_images
-    yield f"One of the {images:,} validation images counts {100 / images:.2f} points."
 
 
 def _plainly(summary: "Summary") -> Iterator[str]:

@@ -21,6 +21,10 @@ def show_status(status: "Status") -> None:
     table.add_row("finished", f"{status.finished} of {status.target}")
     table.add_row("complete, pruned, failed", f"{status.complete}, {status.pruned}, {status.failed}")
     table.add_row("running", f"{status.running} trials, {status.workers} workers")
+    for each in status.phases:
+        best = f", best {percent(each.best)}" if each.best is not None else ""
+        counts = f"{each.finished} of {each.target} finished, {each.failed} failed, {each.running} running"
+        table.add_row(cell(f"phase {each.phase}"), f"{counts}{best}")
     table.add_row("best", cell(_ranked(status.best) if status.best else "none yet"))
     if status.per_hour:
         table.add_row("trials an hour", f"{status.per_hour:,.0f}")

@@ -35,7 +35,7 @@ class CardFacts(Record):
 
 
 def card_facts(
-    optuna_study: optuna.Study, winner: Winner, study: Study, final: FinalTest | None
+    optuna_study: optuna.Study, winner: Winner, study: Study, final: FinalTest | None, notes: tuple[str, ...]
 ) -> CardFacts:
     """The facts of the winner; `final` is its score on the test split, if that was read."""
     trial, known = winner.facts, study_facts(optuna_study)
@@ -57,6 +57,7 @@ def card_facts(
         teachers=teachers,
         versions=dict(each.split("==") for each in (trial.versions or "").split()),
         commit=None if trial.commit == "unknown" else trial.commit,
+        notes=notes,
     )
 
 

@@ -1,6 +1,7 @@
 """Exports the best student to a folder: all its forms, or none and nothing lost."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,9 +61,7 @@ def export_best(
     sets = same_images(optuna_study, study, progress)
     notes = _search_notes(optuna_study, winner.trials)
     final, why = tested(optuna_study, winner, study, sets, progress) if test else (None, "")
-    facts = card_facts(optuna_study, winner, study, final).model_copy(
-        update={"notes": (*notes, *([why] if why else []))}
-    )
+    facts = card_facts(optuna_study, winner, study, final, (*notes, why) if why else notes)
     images = sets.validation.images[:COMPARED]
     paths = export_student(winner.config, winner.state, facts, images, out, force=force)
     return Exported(
@@ -77,15 +76,11 @@ def export_best(
     )
 
 
-def _search_notes(optuna_study: optuna.Study, trials: Trials) -> list[str]:
-    target = study_facts(optuna_study).target
-    finished, running = len(trials.finished), trials.in_state(TrialState.RUNNING)
-    if finished >= target:
-        return []
-    state = "still running" if running else "not finished"
-    return [
-        f"The search was {state} when this was exported: the best of {finished} of {target} trials so far."
-    ]
+def _search_notes(optuna_study: optuna.Study, trials: Trials) -> tuple[str, ...]:
+    target, finished = study_facts(optuna_study).target, len(trials.finished)
+    state = "still running" if trials.in_state(TrialState.RUNNING) else "not finished"
+    note = f"The search was {state} when this was exported: the best of {finished} of {target} trials so far."
+    return () if finished >= target else (note,)
 
 
 def export_student(
@@ -147,16 +142,11 @@ def check_folder(out: Path, *, force: bool) -> None:
 
 def _is_export(folder: Path) -> bool:
     """Whether kdsearch wrote the files, or died while it replaced them, see `_put`."""
-    configs = [folder / CONFIG, *folder.glob(f"{UNFINISHED}*/{CONFIG}")]
-    return any(map(_is_config, configs))
-
-
-def _is_config(path: Path) -> bool:
-    try:
-        ExportConfig.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return False
-    return True
+    for path in (folder / CONFIG, *folder.glob(f"{UNFINISHED}*/{CONFIG}")):
+        with suppress(OSError, ValidationError):
+            ExportConfig.model_validate_json(path.read_bytes())
+            return True
+    return False
 
 
 def _put(folder: Path, out: Path) -> None:

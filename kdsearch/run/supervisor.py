@@ -4,7 +4,14 @@ import time
 from multiprocessing.connection import wait
 from typing import Any
 
-from kdsearch.errors import ReportedError, SearchError, StoppedError, StorageError, StudyDeletedError
+from kdsearch.errors import (
+    OutageError,
+    ReportedError,
+    SearchError,
+    StoppedError,
+    StorageError,
+    StudyDeletedError,
+)
 from kdsearch.progress import Silence, Watch
 from kdsearch.run.accounting import Account
 from kdsearch.run.child import Child
@@ -24,10 +31,17 @@ LOADING_SECONDS = 10.0  # what the process that logs the best model needs for it
 
 
 class Supervisor:
-    """Runs children until the study has its trials; holds no tensors and decides nothing about trials."""
+    """Runs children until the study has its trials; holds no tensors and decides nothing about trials.
+
+    Nothing is mirrored without `open_mirror`; `model_log` is to be used after the run.
+    """
 
     def __init__(
-        self, request: Request, watch: Watch, open_mirror: OpenMirror | None, model_log: ModelLog | None
+        self,
+        request: Request,
+        watch: Watch,
+        open_mirror: OpenMirror | None = None,
+        model_log: ModelLog | None = None,
     ) -> None:
         self.request, self.watch, self.open_mirror, self.model_log = request, watch, open_mirror, model_log
         self.crew, self.account = Crew(), Account()
@@ -84,7 +98,7 @@ class Supervisor:
                     self._start(self.running)
             elif time.monotonic() - self.running.looked >= TICK_SECONDS:
                 self._watch(self.running)
-        except (StorageError, StudyDeletedError) as error:
+        except (OutageError, StorageError, StudyDeletedError) as error:
             self.failure = self.failure or Failed(str(error), error.exit_code)
 
     def _hear(self, message: Any) -> None:
@@ -177,13 +191,3 @@ class Supervisor:
         for child in (self.preparing, *self.crew.children):
             child.process.kill()
             child.process.join()
-
-
-def supervise(
-    request: Request, watch: Watch, open_mirror: OpenMirror | None, model_log: ModelLog | None = None
-) -> Summary:
-    """Runs this machine's share of a study to its end; `model_log` is to be used after it.
-
-    Raises as `Supervisor.run`.
-    """
-    return Supervisor(request, watch, open_mirror, model_log).run()

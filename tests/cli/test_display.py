@@ -16,7 +16,7 @@ from kdsearch.deliver.export import Exported
 from kdsearch.deliver.winner import Trained
 from kdsearch.store.audit import Audit
 from kdsearch.store.ledger import Ledger
-from kdsearch.store.status import Ranked, Status, Summary
+from kdsearch.store.status import PhaseStatus, Ranked, Status, Summary
 from kdsearch.study.settings import PublishedResult
 from kdsearch.study.shipped import ShippedStudy
 
@@ -167,6 +167,17 @@ def test_the_status_of_a_new_study_claims_nothing(shown):
     text = shown(show_status, status(best=None, per_hour=None, seconds_left=None))
     assert "none yet" in text
     assert "left" not in text
+
+
+def test_the_status_has_a_line_for_each_phase_if_there_are_several(shown):
+    assert "phase" not in shown(show_status, status())
+    counts = {"target": 2, "finished": 1, "failed": 0, "running": 1}
+    phases = PhaseStatus(phase="search", **counts, best=None), PhaseStatus(phase="again", **counts, best=0.5)
+    lines = shown(show_status, status(phases=phases)).splitlines()
+    assert [" ".join(line.replace("│", " ").split()) for line in lines if "phase" in line] == [
+        "phase search 1 of 2 finished, 0 failed, 1 running",
+        "phase again 1 of 2 finished, 0 failed, 1 running, best 50.00 %",
+    ]
 
 
 def test_a_status_is_json_for_programs():

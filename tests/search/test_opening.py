@@ -14,7 +14,7 @@ AWAY = "postgresql+psycopg://me@127.0.0.1:1/kdsearch"  # nobody listens there
 @pytest.fixture
 def opening():
     """A supervisor that has heard of a study in a database that is away; its preparing process has ended."""
-    made = Supervisor(Request(study="small", views=False), Silence(), None, None)
+    made = Supervisor(Request(study="small", views=False), Silence())
     process = SimpleNamespace(exitcode=0)
     made.preparing = SimpleNamespace(ended=True, silent=True, process=process, messages=lambda: ())
     made._hear(created(AWAY))

@@ -15,6 +15,7 @@ from kdsearch.store.record import StudyRecord
 from kdsearch.store.removal import remove_study
 from kdsearch.store.runs import Run
 from kdsearch.store.slots import claim_run
+from kdsearch.store.status import status
 from kdsearch.store.studies import studies_in, study_of, with_phases
 from kdsearch.store.takeover import Takeover
 from kdsearch.store.trials import Trials
@@ -76,6 +77,13 @@ def test_it_trains_its_own_places_under_names_of_its_own(searched):
     assert len({worker.bench.seed(run) for run in epochs}) == len(epochs)
     assert list(worker.bench.checkpoints.iterdir()) == []
     assert len(Trials.of(study).finished) == 2
+    assert status(study, "").phases == ()
+    phases = status(study, "", {"search": 2, "again": AGAIN, "later": 3}).phases
+    assert [(each.phase, each.finished, each.target) for each in phases] == [
+        ("search", 2, 2),
+        ("again", AGAIN, AGAIN),
+        ("later", 0, 3),
+    ]
 
 
 def test_it_continues_what_was_interrupted(searched):
