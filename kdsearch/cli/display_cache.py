@@ -35,7 +35,6 @@ def total(entries: "Sequence[CachedEntry]") -> str:
 
 
 def show_views(report: "ViewsReport") -> None:
-    """Prints how many views exist, where, and the result of the comparison."""
     count = f"{len(report.made)} of {report.count} views, {report.size / 2**20:,.0f} MiB"
     lines = [f"Study {report.study}: {count}, in {report.folder}"]
     if report.checked is not None:

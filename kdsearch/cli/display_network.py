@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 
 def show_network(network: "NetworkTable") -> None:
-    """Prints a row for each layer, then the sums."""
     size = network.image_size
     table = Table(
         "layer", "kind", "output", "parameters", "multiply-adds", title=cell(f"{network.name}, {size} px")
@@ -37,7 +36,6 @@ def _count(number: int) -> str:
 
 
 def show_trained(trained: "Trained") -> None:
-    """Prints the result beside the published one."""
     test = f", test {percent(trained.test.accuracy)}" if trained.test else ""
     lines = [
         f"Here: validation {percent(trained.validation_accuracy)}{test}, {trained.parameters:,} parameters"
@@ -50,7 +48,6 @@ def show_trained(trained: "Trained") -> None:
 
 
 def show_exported(exported: "Exported") -> None:
-    """Prints the accuracy of the exported student, and the paths of its files."""
     test = (
         f"{percent(exported.test.accuracy)} on {exported.test.images:,} test images"
         if exported.test

@@ -23,7 +23,7 @@ def show_status(status: "Status") -> None:
     table.add_row("running", f"{status.running} trials, {status.workers} workers")
     for each in status.phases:
         best = f", best {percent(each.best)}" if each.best is not None else ""
-        counts = f"{each.finished} of {each.target} finished, {each.failed} failed, {each.running} running"
+        counts = f"{each.finished} of {each.target} finished, {each.running} running"
         table.add_row(cell(f"phase {each.phase}"), f"{counts}{best}")
     table.add_row("best", cell(_ranked(status.best) if status.best else "none yet"))
     if status.per_hour:
@@ -41,7 +41,6 @@ def _ranked(entry: "Ranked") -> str:
 
 
 def show_studies(studies: "list[ShippedStudy]") -> None:
-    """Prints two tables: kdsearch's own studies, and recipes with their published results."""
     ours, published = Table("study", "what it searches"), Table("recipe", "what it reproduces", "published")
     for study in studies:
         if study.recipe:

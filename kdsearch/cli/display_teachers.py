@@ -25,7 +25,6 @@ def show_reports(reports: "list[TeacherReport]") -> None:
 
 
 def show_teachers(teachers: "Teachers") -> None:
-    """Prints torchvision's networks and the teachers in the cache."""
     out = console()
     table = Table("model", "parameters", title="Networks of torchvision, for 1,000 classes")
     table.columns[1].justify = "right"

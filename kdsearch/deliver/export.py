@@ -15,7 +15,7 @@ from kdsearch.cache import digest, entry, locked
 from kdsearch.config import Record
 from kdsearch.deliver.card import CardFacts, card_facts
 from kdsearch.deliver.forms import CONFIG, FORMS, ExportConfig, check_export, write_forms
-from kdsearch.deliver.winner import find_winner, same_images, tested
+from kdsearch.deliver.winner import find_winner, same_images, score_once
 from kdsearch.errors import ExportError, UsageError
 from kdsearch.mirror.loading import how_to_load
 from kdsearch.models.count import parameters_of
@@ -32,8 +32,6 @@ COMPARED = 64  # validation images on which each exported form must answer as th
 
 
 class Exported(Record):
-    """The result of `export-best`."""
-
     study: str
     trial: int
     paths: tuple[Path, ...]
@@ -41,7 +39,7 @@ class Exported(Record):
     validation_accuracy: float
     test: FinalTest | None
     notes: tuple[str, ...]
-    loading: tuple[str, ...]  # Python that loads the model from MLflow, where it is known to be there
+    loading: tuple[str, ...]  # Python that loads the model from MLflow, if it is there
 
 
 def export_best(
@@ -60,7 +58,7 @@ def export_best(
     study = study_at(optuna_study, data)
     sets = same_images(optuna_study, study, progress)
     notes = _search_notes(optuna_study, winner.trials)
-    final, why = tested(optuna_study, winner, study, sets, progress) if test else (None, "")
+    final, why = score_once(optuna_study, winner, study, sets, progress) if test else (None, "")
     facts = card_facts(optuna_study, winner, study, final, (*notes, why) if why else notes)
     images = sets.validation.images[:COMPARED]
     paths = export_student(winner.config, winner.state, facts, images, out, force=force)
@@ -107,7 +105,7 @@ def export_student(
     key = digest(str(out))
     with locked(entry("exports", key)):  # of this machine, one at a time into one folder
         check_folder(out, force=force)
-        beside = out if out.is_dir() else out.parent  # the same file system, also where `out` is a mount
+        beside = out if out.is_dir() else out.parent  # the same file system, also if `out` is a mount
         try:
             beside.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(prefix=f"{UNFINISHED}{key}.", dir=beside) as temporary:

@@ -49,11 +49,10 @@ class ExportConfig(Record):
     student: NetworkConfig
 
     def write(self, folder: Path) -> None:
-        """Writes `config.json`."""
         (folder / CONFIG).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def described(config: NetworkConfig, study: str, trial: int, data: DataFacts, macs: int) -> ExportConfig:
+def describe(config: NetworkConfig, study: str, trial: int, data: DataFacts, macs: int) -> ExportConfig:
     """The student of a trial, for programs; `macs` are its multiply-adds for an image."""
     return ExportConfig(
         study=study,
@@ -70,7 +69,7 @@ def write_forms(student: Network, config: NetworkConfig, facts: CardFacts, folde
     """Writes all FORMS of a trained student to the folder."""
     (folder / "student.safetensors").write_bytes(to_bytes(student.state_dict()))
     (folder / "student.py").write_text(student_source(config), encoding="utf-8")
-    described(config, facts.study, facts.trial, facts.data, facts.macs).write(folder)
+    describe(config, facts.study, facts.trial, facts.data, facts.macs).write(folder)
     (folder / "README.md").write_text(model_card(facts), encoding="utf-8")
     export_onnx(student, facts.data.image_size, folder / "student.onnx")
 

@@ -10,7 +10,7 @@ import optuna
 import torch._dynamo  # noqa: F401
 
 from kdsearch.deliver.card import class_names
-from kdsearch.deliver.forms import ExportConfig, described
+from kdsearch.deliver.forms import ExportConfig, describe
 from kdsearch.deliver.onnx import export_onnx
 from kdsearch.deliver.winner import Winner, find_winner
 from kdsearch.markdown import escaped
@@ -41,7 +41,7 @@ def log_process(connection: Connection, storage: str, name: str, uri: str, run_i
 
 def _logged(study: optuna.Study, record: StudyRecord, winner: Winner, uri: str, run_id: str) -> str:
     data = study_facts(study).data
-    config = described(winner.config, study.study_name, winner.number, data, winner.facts.macs)
+    config = describe(winner.config, study.study_name, winner.number, data, winner.facts.macs)
     facts = ModelFacts(
         description=_description(winner, config, data.validation),
         params={"input": _input(config), "classes": class_names(config.classes)},

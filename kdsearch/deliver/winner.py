@@ -7,7 +7,7 @@ import optuna
 from torch import Tensor
 
 from kdsearch.config import Record
-from kdsearch.data.image_set import ImageSet, SearchSets
+from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets, load_test_set
 from kdsearch.data.split import count_copies
 from kdsearch.engine.evaluate import evaluate
@@ -94,7 +94,9 @@ def judge_best(
     study = study_at(optuna_study, data)
     final, why = None, ""
     if test:
-        final, why = tested(optuna_study, winner, study, same_images(optuna_study, study, progress), progress)
+        final, why = score_once(
+            optuna_study, winner, study, same_images(optuna_study, study, progress), progress
+        )
     return Trained(
         parameters=winner.facts.parameters,
         validation_accuracy=winner.accuracy,
@@ -115,26 +117,22 @@ def same_images(optuna_study: optuna.Study, study: Study, progress: Progress) ->
     return sets
 
 
-def tested(
+def score_once(
     optuna_study: optuna.Study, winner: Winner, study: Study, sets: SearchSets, progress: Progress
 ) -> tuple[FinalTest | None, str]:
-    """The winner's score on the test images; the study keeps each score with its time."""
+    """The winner's score on the test images, which the study keeps; or why these were not read."""
     if final := final_test(optuna_study, winner.number):
         return final, ""
     try:
         images = load_test_set(study.data, study.seed, progress)
     except DataError as error:
         return None, f"The test split was not read: {error}."
-    final = _score(winner.student(), images, sets)
-    keep_final_test(optuna_study, winner.number, final)
-    return final, ""
-
-
-def _score(student: Network, test: ImageSet, sets: SearchSets) -> FinalTest:
-    score = evaluate(student, student_outputs, test.images, test.labels)
-    return FinalTest(
+    score = evaluate(winner.student(), student_outputs, images.images, images.labels)
+    final = FinalTest(
         accuracy=score.accuracy,
-        images=len(test),
-        copies=count_copies(test, sets.train),
+        images=len(images),
+        copies=count_copies(images, sets.train),
         read=datetime.now(UTC).date().isoformat(),
     )
+    keep_final_test(optuna_study, winner.number, final)
+    return final, ""

@@ -25,8 +25,6 @@ DEVICES = ("cpu", "cuda")  # whose teachers and views a study may have here
 
 
 class CachedEntry(Record):
-    """One entry of the cache, whole or incomplete."""
-
     kind: str
     path: Path
     size: int  # bytes
@@ -35,8 +33,6 @@ class CachedEntry(Record):
 
 
 class CacheReport(Record):
-    """The folder of the cache, and its entries."""
-
     folder: Path
     entries: tuple[CachedEntry, ...]
 

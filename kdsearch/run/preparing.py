@@ -84,7 +84,7 @@ def prepare(request: Request, channel: Channel) -> None:
     finished = len(Trials.of(found).finished)
     target = identity.settle_target(found, request.values.get("run.trials"), finished, study.run.trials)
     keep(found, last_run=time.time(), preparing=this_process())
-    _keep_places(found, study, mirrored=_is_mirrored(request))
+    _keep_places(found, study, mirrored=request.mirrored)
     run = study.run
     known = Found(found, StudyRecord(storage.engine, study.name))
     checkpoints = _clean_state(known, run.storage)
@@ -107,16 +107,11 @@ def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
     check_cache()
     if request.views:
         check_state()
-    if _is_mirrored(request):
+    if request.mirrored:
         check_store(uri, run.storage)
     check_url(run.storage)
     if is_empty_file(run.storage):
         channel.say(f"{place(run.storage)}: the file exists and is empty; a new study begins in it")
-
-
-def _is_mirrored(request: Request) -> bool:
-    """Whether the mirror runs beside."""
-    return request.views and not request.join
 
 
 def _clean_state(known: Found, storage: str) -> Path:

@@ -72,6 +72,10 @@ class Request(Record):
     join: bool = False
     views: bool = True  # False: stop when the teacher is there
 
+    @property
+    def mirrored(self) -> bool:
+        return self.views and not self.join
+
 
 class Job(NamedTuple):
     """The arguments of a worker process."""

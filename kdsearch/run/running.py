@@ -1,19 +1,22 @@
-"""The study of a run, as its supervisor sees it."""
+"""A run, as its supervisor sees it: the study, and the time by part."""
 
 import time
+from collections import defaultdict
+from typing import Any
 
 import optuna
 
 from kdsearch.errors import OutageError
 from kdsearch.outages import OUTAGE_SECONDS
 from kdsearch.progress import Standing
-from kdsearch.run.protocol import Created
+from kdsearch.run.protocol import LATER_VIEWS, OVERHEAD, Created
 from kdsearch.store.facts import study_facts
 from kdsearch.store.status import standing
 from kdsearch.store.storage import StudyStorage, open_storage
 from kdsearch.store.studies import load_study
 from kdsearch.store.trials import Trials
 
+SHARED = ("start-up of workers", "training", OVERHEAD, "waiting")  # parts of all workers, side by side
 LOOK_SECONDS = 2.0  # how long a look at the study waits for a database that is away
 
 
@@ -61,3 +64,22 @@ class RunningStudy:
     def close(self) -> None:
         if self.storage:
             self.storage.engine.dispose()
+
+
+class Account:
+    """Seconds by part, as the processes report them."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    def fields(self, workers: int, mirror: float) -> dict[str, Any]:
+        """The fields of a Summary about time, now that the run is over; `mirror` is the mirror's seconds."""
+        parts = {
+            part: value / max(1, workers) if part in SHARED else value for part, value in self.seconds.items()
+        }
+        beside = {"mirror": mirror}
+        if LATER_VIEWS in parts:
+            beside[LATER_VIEWS] = parts.pop(LATER_VIEWS)
+        parts["all"] = time.monotonic() - self.started
+        return {"seconds": parts, "beside": beside, "overhead": parts.get(OVERHEAD, 0.0) + mirror}

@@ -13,14 +13,13 @@ from kdsearch.errors import (
     StudyDeletedError,
 )
 from kdsearch.progress import Silence, Watch
-from kdsearch.run.accounting import Account
 from kdsearch.run.child import Child
 from kdsearch.run.crew import Crew
 from kdsearch.run.mirror_thread import MirrorThread
 from kdsearch.run.mirroring import End, OpenMirror
 from kdsearch.run.model_log import ModelLog
 from kdsearch.run.protocol import Created, Failed, Ready, Request, Say, Spent, Step
-from kdsearch.run.running import RunningStudy
+from kdsearch.run.running import Account, RunningStudy
 from kdsearch.run.signals import stopping
 from kdsearch.store.status import Summary, summary
 from kdsearch.store.trials import Trials
@@ -108,12 +107,12 @@ class Supervisor:
             case Say(text):
                 self._say(text)
             case Spent(part, seconds):
-                self.account.add(part, seconds)
+                self.account.seconds[part] += seconds
             case Failed():
                 self.failure = self.failure or message
             case Created():
                 self.running = RunningStudy(message)
-                self.account.add("start-up and data", time.monotonic() - self.account.started)
+                self.account.seconds["start-up and data"] = time.monotonic() - self.account.started
             case Ready(prepared):
                 self.crew.give_jobs(prepared)
 
@@ -161,7 +160,7 @@ class Supervisor:
         study, created = self.running.study, self.running.created
         last_trial = time.monotonic()
         has_all = self._finish_mirror("FINISHED")
-        self.account.add("MLflow after the last trial", time.monotonic() - last_trial)
+        self.account.seconds["MLflow after the last trial"] = time.monotonic() - last_trial
         fields = self.account.fields(len(self.crew.workers), self.mirror.spent if self.mirror else 0.0)
         notes = []
         if not created.left:

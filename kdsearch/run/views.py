@@ -22,7 +22,7 @@ from kdsearch.views.build import ViewBuilder, bank_folder
 def bank_of(
     study: Study, found: optuna.Study, sets: SearchSets, ready: Mapping[str, Ready], device: torch.device
 ) -> ViewBank:
-    """The views of a study whose teachers are ready, made or not."""
+    """The views of a study whose teachers are ready; the files may not exist yet."""
     prints = {name: each.facts.fingerprint for name, each in ready.items()}
     return ViewBank(
         folder=views_folder(study, sets.fingerprint, prints, device),
@@ -36,7 +36,6 @@ def bank_of(
 
 
 def views_folder(study: Study, images: str, teachers: Mapping[str, str], device: torch.device) -> Path:
-    """Where the views of images and teachers of these fingerprints lie."""
     return bank_folder(images, teachers, study.augmentation.model_dump(), study.seed, device=device)
 
 

@@ -1,4 +1,4 @@
-"""One worker: trains the trials in the study's queue until all slots are finished."""
+"""One worker: trains the trials in the study's queue until all places are finished."""
 
 import signal
 import time
@@ -87,7 +87,7 @@ class Worker:
         self.told: set[int] = set()  # trials that the user knows are waited for
 
     def work(self) -> None:
-        """Trains until all slots are finished or `stop()` is true. Raises SearchError after many failures."""
+        """Trains until all places are finished or `stop()` is true. Raises as `check_failures`."""
         trials = Trials([])
         while True:
             trials = Trials.of(self.study, trials)

@@ -175,8 +175,8 @@ def test_the_status_has_a_line_for_each_phase_if_there_are_several(shown):
     phases = PhaseStatus(phase="search", **counts, best=None), PhaseStatus(phase="again", **counts, best=0.5)
     lines = shown(show_status, status(phases=phases)).splitlines()
     assert [" ".join(line.replace("│", " ").split()) for line in lines if "phase" in line] == [
-        "phase search 1 of 2 finished, 0 failed, 1 running",
-        "phase again 1 of 2 finished, 0 failed, 1 running, best 50.00 %",
+        "phase search 1 of 2 finished, 1 running",
+        "phase again 1 of 2 finished, 1 running, best 50.00 %",
     ]
 
 
