@@ -35,7 +35,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from paired import Kept, in_processes, interval, machine
 from torch import nn
 
-from kdsearch.deliver.best import find_winner
+from kdsearch.deliver.winner import find_winner
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.engine.training import InterruptedTrainingError
 from kdsearch.epoch import EpochResult

@@ -13,7 +13,7 @@ from kdsearch.data.sources import data_entry, find_source
 from kdsearch.database import check_url
 from kdsearch.errors import DataError, UsageError
 from kdsearch.files import cache_root
-from kdsearch.run.preparing import views_folder
+from kdsearch.run.views import views_folder
 from kdsearch.store.facts import study_facts
 from kdsearch.store.identity import find_study, study_at
 from kdsearch.store.storage import open_existing
@@ -25,8 +25,6 @@ DEVICES = ("cpu", "cuda")  # whose teachers and views a study may have here
 
 
 class CachedEntry(Record):
-    """One entry of the cache, whole or incomplete."""
-
     kind: str
     path: Path
     size: int  # bytes
@@ -35,8 +33,6 @@ class CachedEntry(Record):
 
 
 class CacheReport(Record):
-    """The folder of the cache, and its entries."""
-
     folder: Path
     entries: tuple[CachedEntry, ...]
 

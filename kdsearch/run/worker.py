@@ -1,10 +1,8 @@
 """One worker: trains the trials in the study's queue until all places are finished."""
 
-import os
 import signal
 import time
 from multiprocessing.connection import Connection
-from typing import NoReturn
 
 import optuna
 import torch
@@ -25,8 +23,8 @@ from kdsearch.errors import (
 )
 from kdsearch.phases.bench import Bench, Prepared
 from kdsearch.phases.phase import PHASES, Phase
-from kdsearch.run.child import child
-from kdsearch.run.protocol import OVERHEAD, Channel, Failed, Job, Spent
+from kdsearch.run.child import child, give_up, leave
+from kdsearch.run.protocol import OVERHEAD, Channel, Job, Spent
 from kdsearch.store.checkpoints import remove_spent
 from kdsearch.store.facts import End, keep
 from kdsearch.store.identity import open_study, stored_study
@@ -62,21 +60,6 @@ def work_process(connection: Connection, job: Job) -> None:
         except (OutageError, StorageError, StudyDeletedError) as error:
             give_up(channel, error)
         leave(128 + signal.SIGTERM if stop() else 0)
-
-
-def leave(code: int) -> NoReturn:
-    """Ends the process at once, since everything is stored and reported.
-
-    A normal exit waits for the heartbeat's thread, which may wait for a lost database; and torch's CUDA
-    libraries take 100 MiB for their clean-up even if no GPU was used.
-    """
-    os._exit(code)
-
-
-def give_up(channel: Channel, error: KdsearchError) -> NoReturn:
-    """Ends the process after its database or its study is lost; the running trial is saved."""
-    channel.send(Failed(str(error), error.exit_code))
-    leave(error.exit_code)
 
 
 class Worker:

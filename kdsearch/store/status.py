@@ -1,7 +1,7 @@
 """The state of a study, as the terminal shows it."""
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -11,6 +11,8 @@ from kdsearch.config import Record
 from kdsearch.progress import Standing
 from kdsearch.store.facts import StudyFacts, study_facts
 from kdsearch.store.liveness import living, worker_of
+from kdsearch.store.runs import SEARCH
+from kdsearch.store.studies import with_phases
 from kdsearch.store.trials import StudyTrial, Trials
 
 SHOWN = 5
@@ -72,6 +74,17 @@ class Summary(Record):
     notes: tuple[str, ...] = ()
 
 
+class PhaseStatus(Record):
+    """One phase of a study as it stands."""
+
+    phase: str
+    target: int
+    finished: int
+    failed: int
+    running: int
+    best: float | None  # validation accuracy, 0 to 1
+
+
 class Status(Record):
     """A study as it stands, for `kdsearch status`."""
 
@@ -87,10 +100,14 @@ class Status(Record):
     per_hour: float | None
     seconds_left: float | None
     compare: str  # the page of a tracking server, or the command that opens one
+    phases: tuple[PhaseStatus, ...] = ()  # the search too, if there is another one
 
 
-def status(study: optuna.Study, compare: str) -> Status:
-    """The study as it stands; the rate is that of its latest finished trials, while somebody works on it."""
+def status(study: optuna.Study, compare: str, targets: Mapping[str, int] = {}) -> Status:
+    """The study as it stands; the rate is that of its latest finished trials, while somebody works on it.
+
+    `targets` are those of its phases, by name; left out: the search is the only one.
+    """
     trials = Trials.of(study)
     now = standing(study_facts(study).target, trials)
     workers = (worker for trial in living(study, trials) if (worker := worker_of(trial)))
@@ -109,7 +126,23 @@ def status(study: optuna.Study, compare: str) -> Status:
         per_hour=3600 * rate if rate else None,
         seconds_left=(now.target - now.finished) / rate if rate else None,
         compare=compare,
+        phases=tuple(_phases(study, targets)),
     )
+
+
+def _phases(study: optuna.Study, targets: Mapping[str, int]) -> Iterator[PhaseStatus]:
+    by_name = {own.study_name: Trials.of(own) for own in with_phases(study)} if targets else {}
+    for phase, target in targets.items():
+        name = study.study_name if phase == SEARCH else f"{study.study_name}/{phase}"
+        now = standing(target, by_name.get(name, Trials([])))
+        yield PhaseStatus(
+            phase=phase,
+            target=target,
+            finished=now.finished,
+            failed=now.failed,
+            running=now.running,
+            best=now.best,
+        )
 
 
 def _entry(trial: StudyTrial) -> Ranked:

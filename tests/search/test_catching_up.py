@@ -14,7 +14,7 @@ from kdsearch import api
 from kdsearch.mirror.mirror import Mirror
 from kdsearch.mirror.store import open_client
 from kdsearch.mirror.uri import MirrorUnavailableError
-from kdsearch.run.mirror_thread import mirror_once
+from kdsearch.run.mirroring import mirror_once
 from kdsearch.store.checkpoints import checkpoint_folder
 from kdsearch.store.studies import find
 from tests.servers import wait_until
@@ -116,8 +116,7 @@ def checkpointed(url, name):
 @pytest.mark.usefixtures("studies")
 def test_delete_removes_all_of_a_study_and_nothing_of_another(url, uri, rows_of):
     for name in ("small", "other"):
-        study, record = find(name, url)
-        mirror_once(Mirror, uri, record, study, print)
+        mirror_once(Mirror, uri, find(name, url), print)
     (mine, other), both = (checkpointed(url, name) for name in ("small", "other")), rows_of()
     assert api.delete("small", storage=url, tracking_uri=uri) == []
     assert (mine.exists(), [path.name for path in other.iterdir()]) == (False, ["slot-0-0.safetensors"])

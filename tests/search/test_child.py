@@ -73,9 +73,9 @@ def test_what_the_user_says_of_the_allocator_stays(monkeypatch):
 
 TWICE = """
 import atexit, os, signal
-from kdsearch.run.preparing import leave
+from kdsearch.run.preparing import stop
 
-signal.signal(signal.SIGTERM, leave)
+signal.signal(signal.SIGTERM, stop)
 atexit.register(os.kill, os.getpid(), signal.SIGTERM)
 os.kill(os.getpid(), signal.SIGTERM)
 """

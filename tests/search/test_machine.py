@@ -1,6 +1,6 @@
 import pytest
 
-from kdsearch.run.machine import share_of
+from kdsearch.run.crew import share_of
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from kdsearch.mirror.mirror import Mirror
 from kdsearch.mirror.mirrored import STUDY_TAG
 from kdsearch.mirror.model import LAYOUT_TAG
 from kdsearch.mirror.uri import how_to_load
-from kdsearch.run.mirror_thread import mirror_once
+from kdsearch.run.mirroring import mirror_once
 from kdsearch.run.model_log import ModelLog
 from kdsearch.store.record import StudyRecord
+from kdsearch.store.studies import Found
 from kdsearch.store.trials import Trials
 from tests.servers import mlflow_server
 
@@ -82,15 +84,21 @@ def logged(create, worker, uri, url):
     """A finished study in MLflow, and a function that logs its best model and returns what was said."""
     study = create(3)
     worker().work()
-    run_id = mirror_once(Mirror, uri, StudyRecord(url, study.study_name), study, print)
+    run_id = awaiting(study, StudyRecord(url, study.study_name), uri)
 
     def log():
         told = Told()
-        with ModelLog(LOG) as model_log:
+        with closing(ModelLog(LOG)) as model_log:
             model_log.log(url, "small", uri, run_id, told)
         return told.lines
 
     return study, run_id, log
+
+
+def awaiting(study, record, uri):
+    """The best trial's run in MLflow after a look of the mirror, if it has no model yet."""
+    mirror = mirror_once(Mirror, uri, Found(study, record), print)
+    return mirror.awaits_model(Trials.of(study).best.run)
 
 
 def models(uri, run_id):
@@ -192,9 +200,9 @@ def test_a_model_stays_one_of_an_older_version_or_cut_off_is_replaced(logged, ur
     assert same.model_id == model.model_id
 
     record = StudyRecord(study._storage.engine, study.study_name)
-    assert mirror_once(Mirror, uri, record, study, print) is None  # there is nothing to log
+    assert awaiting(study, record, uri) is None  # there is nothing to log
     client.delete_logged_model_tag(model.model_id, LAYOUT_TAG)
-    assert mirror_once(Mirror, uri, record, study, print) == run_id
+    assert awaiting(study, record, uri) == run_id
     (said,) = log()
     (new,) = models(uri, run_id)
     assert new.model_id != model.model_id

@@ -14,7 +14,7 @@ AWAY = "postgresql+psycopg://me@127.0.0.1:1/kdsearch"  # nobody listens there
 @pytest.fixture
 def opening():
     """A supervisor that has heard of a study in a database that is away; its preparing process has ended."""
-    made = Supervisor(Request(study="small", views=False), Silence(), None, None)
+    made = Supervisor(Request(study="small", views=False), Silence())
     process = SimpleNamespace(exitcode=0)
     made.preparing = SimpleNamespace(ended=True, silent=True, process=process, messages=lambda: ())
     made._hear(created(AWAY))
@@ -35,13 +35,13 @@ def test_an_outage_is_waited_for_though_the_preparing_process_has_ended(opening,
     opening._hear(created(url))  # as if the database had come back
     opening._listen()
     assert not opening._is_busy()
-    assert (opening.failure, opening.study.study_name) == (None, "small")
-    opening.storage.engine.dispose()
+    assert (opening.failure, opening.running.study.study_name) == (None, "small")
+    opening.running.close()
 
 
 def test_an_outage_that_does_not_end_is_told(opening):
-    opening.patience = 0.2
+    opening.running.patience = 0.2
     while opening._is_busy():
         opening._listen()
     assert opening.failure.text.startswith(f"--storage {AWAY}: cannot be opened: ")
-    assert opening.study is None
+    assert opening.running.study is None

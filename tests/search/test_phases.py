@@ -14,6 +14,7 @@ from kdsearch.store.facts import TrialFacts, attributes_of, keep, study_facts
 from kdsearch.store.queue import claim_run
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
+from kdsearch.store.status import status
 from kdsearch.store.studies import remove_study, studies_in, study_of, with_phases
 from kdsearch.store.takeover import Takeover
 from kdsearch.store.trials import Trials
@@ -75,6 +76,13 @@ def test_it_trains_its_own_places_under_names_of_its_own(searched):
     assert len({worker.bench.seed(run) for run in epochs}) == len(epochs)
     assert list(worker.bench.checkpoints.iterdir()) == []
     assert len(Trials.of(study).finished) == 2
+    assert status(study, "").phases == ()
+    phases = status(study, "", {"search": 2, "again": AGAIN, "later": 3}).phases
+    assert [(each.phase, each.finished, each.target) for each in phases] == [
+        ("search", 2, 2),
+        ("again", AGAIN, AGAIN),
+        ("later", 0, 3),
+    ]
 
 
 def test_it_continues_what_was_interrupted(searched):

@@ -1,11 +1,31 @@
-"""`kdsearch ui`: compare the trials in MLflow."""
+"""A study in MLflow: copy it there, and compare its trials."""
 
 import os
 import sys
 
 import click
 
+from kdsearch import api
+from kdsearch.cli.display_progress import watching
 from kdsearch.cli.options import storage, tracking_uri
+from kdsearch.names import visible
+
+
+@click.command()
+@click.argument("study", required=False)
+@click.option("--follow", is_flag=True, help="Update MLflow again and again until Ctrl-C or SIGTERM.")
+@storage
+@tracking_uri
+def sync(study: str | None, follow: bool, storage: str, tracking_uri: str | None) -> None:
+    """Copy STUDY from its database to MLflow.
+
+    Without STUDY the command takes the only study, or the one that ran last. 'kdsearch run' does this by
+    itself. Use this command for a study that only workers run, or when MLflow could not be reached during a
+    run.
+    """
+    with watching(quiet=False) as watch:
+        name = api.sync(study, storage=storage, tracking_uri=tracking_uri, follow=follow, progress=watch)
+    click.echo(f"MLflow has study {visible(name)}")
 
 
 @click.command()
@@ -29,8 +49,6 @@ def ui(study: str | None, *, port: int | None, browser: bool, storage: str, trac
     kdsearch ui
     kdsearch ui food11 --port 8080 --no-browser
     """
-    from kdsearch import api
-    from kdsearch.cli.display import watching
 
     def show(address: str) -> None:
         click.echo(address)

@@ -1,4 +1,4 @@
-"""What this machine has: the views of a study, and the cache."""
+"""Look at a network, at the views of a study, at this machine's cache."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,27 @@ from kdsearch.tables import STORAGE
 
 if TYPE_CHECKING:
     from kdsearch.inspect.cached import CachedEntry, CacheReport
+    from kdsearch.inspect.network import NetworkTable
     from kdsearch.inspect.views import ViewsReport
+
+
+def show(
+    what: str, study: str | None = None, *, storage: str = STORAGE, classes: int = 11, image_size: int = 128
+) -> "NetworkTable":
+    """The layers of trial number `what` of a study, or of the published network of that name.
+
+    Raises UsageError if there is no such trial or network.
+    """
+    from kdsearch.errors import UsageError
+    from kdsearch.inspect.network import of_published, of_trial
+    from kdsearch.models.published import PUBLISHED
+    from kdsearch.store.studies import find
+
+    if what.isdecimal():
+        return of_trial(find(study, storage).study, int(what))
+    if what not in PUBLISHED:
+        raise UsageError(f"{what!r} is neither a trial's number nor a network: {', '.join(PUBLISHED)}")
+    return of_published(what, classes, image_size)
 
 
 def views(
