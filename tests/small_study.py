@@ -45,12 +45,12 @@ loss = ["ce", "kl"]
 """
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def short_grace(monkeypatch):
     monkeypatch.setenv("KDSEARCH_GRACE", "2")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def quiet_optuna():
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
 
