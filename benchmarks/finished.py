@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, insert, select
 from untrained import EPOCHS, Untaught
 
 from kdsearch.store.runs import SEARCH, Run
-from kdsearch.store.tables import epochs
+from kdsearch.store.schema import epochs
 
 Made = tuple[Any, dict[str, Any]]  # a table and a row of it
 PRUNED_EPOCHS = 12

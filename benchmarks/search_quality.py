@@ -35,15 +35,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from paired import Kept, in_processes, interval, machine
 from torch import nn
 
-from kdsearch.deliver.best import find_winner
+from kdsearch.deliver.winner import find_winner
 from kdsearch.engine.evaluate import evaluate
 from kdsearch.engine.training import InterruptedTrainingError
 from kdsearch.epoch import EpochResult
 from kdsearch.models.measure import parameters_of
 from kdsearch.models.student import StudentConfig, StudentNet, student_outputs
 from kdsearch.phases.bench import Bench
-from kdsearch.phases.pruners import warmup_epochs
-from kdsearch.phases.samplers import STARTUP_TRIALS
+from kdsearch.phases.samplers import STARTUP_TRIALS, warmup_epochs
 from kdsearch.phases.suggest import suggest_config
 from kdsearch.run.child import quiet
 from kdsearch.run.protocol import Job

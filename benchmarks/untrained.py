@@ -28,7 +28,7 @@ from kdsearch.epoch import EpochResult
 from kdsearch.phases import phase
 from kdsearch.phases import search as trial
 from kdsearch.phases.bench import Bench, Prepared
-from kdsearch.phases.pruners import Median
+from kdsearch.phases.samplers import Median
 from kdsearch.run import worker as loop
 from kdsearch.run.preparing import prepare
 from kdsearch.run.protocol import Channel, Job, Request

@@ -47,8 +47,7 @@ from kdsearch.study.teachers import ONLY
 from kdsearch.study.trial_config import TrialConfig
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import ViewBank
-from kdsearch.views.batches import Batch, Batches, ViewBatches
-from kdsearch.views.fresh import FreshBatches
+from kdsearch.views.batches import Batch, Batches, FreshBatches, ViewBatches
 
 RESULTS = Path(__file__).parent / "results" / "views.json"
 NAME = "views"

@@ -20,7 +20,7 @@ import xxhash
 from pydantic import TypeAdapter
 
 from kdsearch.errors import CacheDamagedError, KdsearchError, UsageError
-from kdsearch.places import CACHE, cache_root, check_writable
+from kdsearch.files import CACHE, cache_root, check_writable
 
 SUMS = "sums.json"  # of an entry: for each file, by its path in there, bytes and XXH3
 SMALL = 2**20  # bytes of a file whose sum is compared at each opening
@@ -48,7 +48,7 @@ def check_cache() -> None:
 
 
 def amount(size: int) -> str:
-    """Bytes as a user reads them: GiB, or whole MiB where that would be less than one, rounded up."""
+    """Bytes as a user reads them: GiB, or whole MiB, rounded up, for less than one."""
     return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{-(-size // 2**20)} MiB"
 
 
@@ -88,7 +88,6 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def lock_file(path: Path) -> Path:
-    """The path of the entry's lock."""
     return path.with_name(f".{path.name}.lock")
 
 

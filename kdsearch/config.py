@@ -33,13 +33,10 @@ class Range:
 
 @dataclass(frozen=True)
 class Choices:
-    """One of some values."""
-
     values: tuple[Any, ...]
 
     @classmethod
     def of(cls, *values: Any) -> Self:
-        """The choice among `values`."""
         return cls(values)
 
     def __str__(self) -> str:

@@ -8,32 +8,40 @@ class KdsearchError(Exception):
 
 
 class UsageError(KdsearchError):
-    """The command line, the study file or the data are not as they must be; nothing was started."""
+    """The command line or the machine is not as it must be; nothing was started."""
 
     exit_code = 2
 
 
-class StudyFileError(UsageError):
+class StudyFileError(KdsearchError):
     """A study file that cannot be read as one: names file, table, key, what is allowed, nearest key."""
 
+    exit_code = 2
 
-class IdentityError(UsageError):
+
+class IdentityError(KdsearchError):
     """A study of this name exists and was created with other settings, data or teacher."""
 
+    exit_code = 2
 
-class DataError(UsageError):
+
+class DataError(KdsearchError):
     """The image set is missing, unreadable or unfit; names the file or folder."""
 
+    exit_code = 2
 
-class TeacherError(UsageError):
+
+class TeacherError(KdsearchError):
     """The teacher's checkpoint is missing or does not fit."""
+
+    exit_code = 2
 
 
 class StorageError(KdsearchError):
     """The study's database cannot be reached or used."""
 
 
-class OutageError(StorageError):
+class OutageError(KdsearchError):
     """The study's database went away, and did not come back in the time that work waits for it."""
 
 
@@ -45,7 +53,7 @@ class StudyDeletedError(KdsearchError):
 
 
 class SearchError(KdsearchError):
-    """The search had to stop: too many failures, say."""
+    """The search had to stop, for example after too many failures."""
 
 
 class CacheClearedError(KdsearchError):

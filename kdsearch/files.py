@@ -1,12 +1,18 @@
-"""A user's files: opens only regular ones; text is UTF-8, with or without a byte order mark."""
+"""The folders of kdsearch's files, and the files of a user."""
 
 import errno
+import os
 import stat
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
+from tempfile import TemporaryFile
 
-from kdsearch.errors import UsageError
+from platformdirs import user_cache_path, user_state_path
 
+from kdsearch.errors import KdsearchError, UsageError
+
+CACHE = "KDSEARCH_CACHE"
+STATE = "KDSEARCH_STATE"
 NO_FILES = {
     stat.S_IFDIR: "Is a directory",
     stat.S_IFIFO: "Is a named pipe",
@@ -14,6 +20,44 @@ NO_FILES = {
     stat.S_IFCHR: "Is a device",
     stat.S_IFBLK: "Is a device",
 }
+
+
+def cache_root() -> Path:
+    """`KDSEARCH_CACHE`, else the user's cache directory: files that can be made again. Raises UsageError."""
+    return _root(CACHE)
+
+
+def state_root() -> Path:
+    """`KDSEARCH_STATE`, which machines may share, else the user's state directory: checkpoints.
+
+    Raises UsageError.
+    """
+    return _root(STATE)
+
+
+def _root(variable: str) -> Path:
+    named = os.environ.get(variable)
+    try:
+        if named:
+            return Path(named).expanduser()
+        return user_cache_path("kdsearch") if variable == CACHE else user_state_path("kdsearch")
+    except RuntimeError:  # a user id without a home: `docker run --user 12345`
+        raise UsageError(
+            f"this user has no home directory; let {CACHE} and {STATE} name folders that can be written to"
+        ) from None
+
+
+def check_writable(folder: Path, cure: str) -> None:
+    """Makes `folder` if it does not exist, and writes a file there to test it.
+
+    Raises UsageError with the system's reason and `cure`, before a later step needs the folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as file:
+            file.write(b"kdsearch")
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written to ({error.strerror}); {cure}") from None
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -28,7 +72,7 @@ def open_regular(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
-def read_text(path: Path, error: type[UsageError]) -> str:
+def read_text(path: Path, error: type[KdsearchError]) -> str:
     """The text of a file in UTF-8, without its byte order mark. Raises `error`, which names the file."""
     try:
         with TextIOWrapper(open_regular(path), encoding="utf-8-sig") as file:

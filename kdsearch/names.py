@@ -4,6 +4,7 @@ A study's name is a folder, a row of two databases and an experiment of MLflow; 
 names, parameters and metrics; a class's appears in JSON, Markdown and on the terminal.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from difflib import SequenceMatcher
@@ -12,6 +13,9 @@ STUDY_BYTES = 240  # of 255 in a file's name and 250 in MLflow's columns; what i
 TEACHER_LETTERS = 100  # of 250 in a metric's name, and of a file's 255
 MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # of direction
 HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, surrogates, line and paragraph separators
+# What CommonMark and GitHub's tables, tags, links and mentions are made of. A backslash before it makes it
+# a letter; _ is one within a word; full stops and colons matter only in a bare address, which GitHub links.
+MARKUP = re.compile(r"[\\`*{}\[\]<>#!|~&@$^]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.|:(?=//)", re.IGNORECASE)
 
 
 def study_name_fault(name: str) -> str | None:
@@ -53,14 +57,18 @@ def visible(text: str) -> str:
     """`text` with an escape such as `\\x1b` for each character that is not seen: one line, safe anywhere."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escape(character) if is_hidden(character) else character for character in text)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return "".join(
+        each.encode("unicode_escape", "surrogatepass").decode("ascii") if is_hidden(each) else each
+        for each in text
+    )
 
 
 def nearest_first(name: str, known: Iterable[str], most: int | None = None) -> str:
     """The `known` names in one line, the most similar to `name` first; at most `most` of them."""
     ordered = sorted(known, key=lambda other: -SequenceMatcher(None, name, other).ratio())
     return ", ".join(ordered[:most])
+
+
+def escaped(text: str) -> str:
+    """`text` as Markdown that renders as `text`, within one line; what is not seen is shown as an escape."""
+    return MARKUP.sub(r"\\\g<0>", visible(text))

@@ -17,7 +17,6 @@ class Standing(NamedTuple):
 
     @property
     def finished(self) -> int:
-        """Trials that count."""
         return self.complete + self.pruned
 
 

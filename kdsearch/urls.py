@@ -8,11 +8,11 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 HIDDEN = "***"
 # scheme://user:password@ as far as the last @, since a password may hold an unescaped / or @ or :
 AUTHORITY = re.compile(r"(?:(?P<scheme>[\w+.-]*):)?//(?P<user>[^:@]*)(?::(?P<password>.*))?@", re.DOTALL)
-BARE = re.compile(r"^(?P<scheme>)(?P<user>[^:@]*):(?P<password>.*)@", re.DOTALL)  # where the // is missing
+BARE = re.compile(r"^(?P<scheme>)(?P<user>[^:@]*):(?P<password>.*)@", re.DOTALL)  # without the //
 FILES = ("sqlite", "file")  # schemes whose paths may hold : and @
 NAME = re.compile(r"[^?&;#=\s'\"]+(?==)")
 SECRET = re.compile(r"pass|pwd|token|key|sig|secret|cred|auth", re.IGNORECASE)
-SHORT = 3  # characters: a secret that is no longer is looked for only where it stands alone
+SHORT = 3  # characters: a secret that is no longer is masked only as a whole word
 
 
 def masked(url: str) -> str:

@@ -3,7 +3,16 @@ import inspect
 import pytest
 
 from kdsearch import errors
-from kdsearch.errors import KdsearchError, ReportedError, StoppedError, UsageError
+from kdsearch.errors import (
+    DataError,
+    IdentityError,
+    KdsearchError,
+    ReportedError,
+    StoppedError,
+    StudyFileError,
+    TeacherError,
+    UsageError,
+)
 
 CLASSES = [each for _, each in inspect.getmembers(errors, inspect.isclass)]
 
@@ -14,7 +23,7 @@ def test_every_error_is_one_that_the_user_can_mend(error):
     assert error.__doc__
 
 
-@pytest.mark.parametrize("error", [each for each in CLASSES if issubclass(each, UsageError)])
+@pytest.mark.parametrize("error", [UsageError, StudyFileError, IdentityError, DataError, TeacherError])
 def test_what_was_not_even_started_exits_with_two(error):
     assert error("x").exit_code == 2
 

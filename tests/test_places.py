@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from kdsearch.errors import UsageError
-from kdsearch.places import cache_root, check_writable, state_root
+from kdsearch.files import cache_root, check_writable, state_root
 
 
 def test_the_environment_names_both_folders(tmp_path, monkeypatch):
@@ -18,8 +18,8 @@ def test_the_environment_names_both_folders(tmp_path, monkeypatch):
 @pytest.mark.parametrize("root", ["cache_root", "state_root"])
 def test_a_user_without_a_home_is_told_which_variables_to_set(root):
     code = (
-        "from kdsearch import places; from kdsearch.errors import UsageError; import os; os.setuid(54321)\n"
-        f"try: places.{root}()\nexcept UsageError as error: print(error)"
+        "from kdsearch import files; from kdsearch.errors import UsageError; import os; os.setuid(54321)\n"
+        f"try: files.{root}()\nexcept UsageError as error: print(error)"
     )
     answer = subprocess.run([sys.executable, "-c", code], env={}, capture_output=True, text=True, check=True)
     assert "KDSEARCH_CACHE and KDSEARCH_STATE" in answer.stdout

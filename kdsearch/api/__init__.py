@@ -6,38 +6,18 @@ of it.
 
 from typing import TYPE_CHECKING
 
-from kdsearch.api.comparison import ui as ui
-from kdsearch.api.machine import cache as cache
-from kdsearch.api.machine import clear_cache as clear_cache
-from kdsearch.api.machine import views as views
-from kdsearch.api.outcomes import export_best as export_best
-from kdsearch.api.outcomes import show as show
-from kdsearch.api.studies import create as create
-from kdsearch.api.studies import delete as delete
-from kdsearch.api.studies import join as join
-from kdsearch.api.studies import run as run
-from kdsearch.api.studies import shipped_studies as shipped_studies
-from kdsearch.api.studies import status as status
-from kdsearch.api.studies import sync as sync
-from kdsearch.api.studies import train as train
-from kdsearch.api.teachers import evaluate_teachers as evaluate_teachers
-from kdsearch.api.teachers import import_teacher as import_teacher
-from kdsearch.api.teachers import list_teachers as list_teachers
-from kdsearch.api.teachers import train_teachers as train_teachers
-from kdsearch.tables import STORAGE as STORAGE
+from kdsearch.api.inspection import cache, clear_cache, show, views
+from kdsearch.api.mirror import sync, ui
+from kdsearch.api.studies import create, delete, export_best, join, run, shipped_studies, status, train
+from kdsearch.api.teachers import evaluate_teachers, import_teacher, list_teachers, train_teachers
+from kdsearch.tables import STORAGE
 
 if TYPE_CHECKING:
-    from kdsearch.deliver.winner import Exported as Exported
-    from kdsearch.deliver.winner import Trained as Trained
-    from kdsearch.inspect.cached import CachedEntry as CachedEntry
-    from kdsearch.inspect.cached import CacheReport as CacheReport
-    from kdsearch.inspect.network import NetworkTable as NetworkTable
-    from kdsearch.inspect.views import ViewsReport as ViewsReport
-    from kdsearch.store.audit import Audit as Audit
-    from kdsearch.store.ledger import Ledger as Ledger
-    from kdsearch.store.status import Ranked as Ranked
-    from kdsearch.store.status import Status as Status
-    from kdsearch.store.status import Summary as Summary
-    from kdsearch.study.shipped import ShippedStudy as ShippedStudy
-    from kdsearch.teachers.commands import TeacherReport as TeacherReport
-    from kdsearch.teachers.commands import Teachers as Teachers
+    from kdsearch.deliver.export import Exported
+    from kdsearch.deliver.winner import Trained
+    from kdsearch.inspect.cached import CachedEntry, CacheReport
+    from kdsearch.inspect.network import NetworkTable
+    from kdsearch.inspect.views import ViewsReport
+    from kdsearch.store.status import Audit, Ledger, Ranked, Status, Summary
+    from kdsearch.study.shipped import ShippedStudy
+    from kdsearch.teachers.commands import TeacherReport, Teachers

@@ -1,22 +1,20 @@
-"""Run, join, create, inspect, mirror and remove studies."""
+"""Run, join, create and remove studies; their state, and the export of the best student."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdsearch.api.mirror import LOG_PROCESS, open_mirror
 from kdsearch.progress import Progress, Silence, Watch
 from kdsearch.run.protocol import Request
 from kdsearch.tables import STORAGE
 
 if TYPE_CHECKING:
+    from kdsearch.deliver.export import Exported
     from kdsearch.deliver.winner import Trained
-    from kdsearch.mirror.runs import StudyRow
-    from kdsearch.run.mirror_thread import Mirroring
-    from kdsearch.store.record import StudyRecord
     from kdsearch.store.status import Status, Summary
     from kdsearch.study.shipped import ShippedStudy
-
-LOG_PROCESS = "kdsearch.deliver.logged:log_process"
 
 
 def run(study: str = "digits", *, values: Mapping[str, Any] = {}, watch: Watch | None = None) -> "Summary":
@@ -26,20 +24,18 @@ def run(study: str = "digits", *, values: Mapping[str, Any] = {}, watch: Watch |
     StudyFileError, IdentityError, DataError, TeacherError or StorageError before anything is trained,
     SearchError or ReportedError when too much fails, StoppedError after SIGINT or SIGTERM.
     """
-    from kdsearch.mirror.loading import how_to_load
-    from kdsearch.mirror.uri import how_to_compare, tracking_uri
+    from kdsearch.mirror.uri import how_to_compare, how_to_load, tracking_uri
     from kdsearch.run.model_log import ModelLog
-    from kdsearch.run.supervisor import supervise
+    from kdsearch.run.supervisor import Supervisor
     from kdsearch.store.facts import study_facts
     from kdsearch.store.studies import find
 
     watch = watch or Silence()
-    with ModelLog(LOG_PROCESS) as model_log:
-        summary = supervise(Request(study=study, values=values), watch, _open_mirror, model_log)
+    with closing(ModelLog(LOG_PROCESS)) as model_log:
+        summary = Supervisor(Request(study=study, values=values), watch, open_mirror, model_log).run()
         uri = tracking_uri(summary.tracking_uri)
         if summary.best_run_id:
-            where = summary.storage, summary.study, uri, summary.best_run_id
-            seconds = model_log.log(*where, watch)
+            seconds = model_log.log(summary.storage, summary.study, uri, summary.best_run_id, watch)
             parts = {**summary.seconds, "model to MLflow": seconds, "all": summary.seconds["all"] + seconds}
             summary = summary.model_copy(update={"seconds": parts})
     found = find(summary.study, summary.storage).study
@@ -69,16 +65,16 @@ def train(
 
 def join(study: str, *, values: Mapping[str, Any] = {}, watch: Watch | None = None) -> "Summary":
     """Trains trials of a study in the storage, beside other workers; mirrors nothing. Raises as `run`."""
-    from kdsearch.run.supervisor import supervise
+    from kdsearch.run.supervisor import Supervisor
 
-    return supervise(Request(study=study, values=values, join=True), watch or Silence(), None)
+    return Supervisor(Request(study=study, values=values, join=True), watch or Silence()).run()
 
 
 def create(study: str, *, values: Mapping[str, Any] = {}, watch: Watch | None = None) -> "Summary":
     """Creates a study, its tables and its teacher, and trains no student. Raises as `run`."""
-    from kdsearch.run.supervisor import supervise
+    from kdsearch.run.supervisor import Supervisor
 
-    return supervise(Request(study=study, values=values, views=False), watch or Silence(), None)
+    return Supervisor(Request(study=study, values=values, views=False), watch or Silence()).run()
 
 
 def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":
@@ -89,12 +85,42 @@ def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":
     from kdsearch.mirror.uri import how_to_compare
     from kdsearch.store import status as standing
     from kdsearch.store.facts import study_facts
-    from kdsearch.store.studies import find
+    from kdsearch.store.studies import find, with_phases
 
     found = find(study, storage).study
     facts = study_facts(found)
     compare = how_to_compare(facts.tracking_uri, facts.comparison, found.study_name)
-    return standing.status(found, compare)
+    if len(with_phases(found)) == 1:
+        return standing.status(found, compare)
+    from kdsearch.phases.phase import PHASES  # which loads torch
+
+    return standing.status(found, compare, {phase.name: phase.target(found) for phase in PHASES})
+
+
+def export_best(
+    study: str | None = None,
+    *,
+    storage: str = STORAGE,
+    out: Path | None = None,
+    force: bool = False,
+    test: bool = True,
+    data: str | None = None,
+    progress: Progress | None = None,
+) -> "Exported":
+    """Writes the best student so far to `out` (`best/STUDY`) in all forms, each loaded back and compared.
+
+    Raises NothingFinishedError, ExportError, and UsageError if `out` holds files that may not be replaced.
+    """
+    from kdsearch.deliver import export
+    from kdsearch.errors import UsageError
+    from kdsearch.names import study_name_fault
+    from kdsearch.store.studies import find
+
+    found, record = find(study, storage)
+    folder = out or Path("best", found.study_name)
+    if out is None and study_name_fault(found.study_name):  # of an earlier version; '..' was allowed
+        raise UsageError(f"study {found.study_name!r}: no folder can have its name; name a folder with --out")
+    return export.export_best(found, record, folder, progress or Silence(), force=force, test=test, data=data)
 
 
 def shipped_studies() -> "list[ShippedStudy]":
@@ -118,59 +144,18 @@ def delete(
     from kdsearch.mirror.uri import tracking_uri as chosen
     from kdsearch.store.checkpoints import delete_checkpoints
     from kdsearch.store.facts import study_facts
-    from kdsearch.store.removal import check_idle, remove_study
-    from kdsearch.store.studies import find
+    from kdsearch.store.studies import check_idle, find, remove_study
     from kdsearch.store.trials import Trials
 
     found, record = find(study, storage, reading=False)
     if not force:
         check_idle(found)
-    left = []
+    left, facts = [], study_facts(found)
     try:
-        uri = chosen(tracking_uri or study_facts(found).tracking_uri)
-        Mirror(uri, study_row(study, study_facts(found), Trials.of(found)), record).delete_runs()
+        uri = chosen(tracking_uri or facts.tracking_uri)
+        Mirror(uri, study_row(study, facts, Trials.of(found)), record).delete_runs()
     except KdsearchError as error:
         left.append(f"{error}; the study's runs stay in MLflow")
     delete_checkpoints(record, storage)
     remove_study(found, record)
     return left
-
-
-def sync(
-    study: str | None = None,
-    *,
-    storage: str = STORAGE,
-    tracking_uri: str | None = None,
-    follow: bool = False,
-    progress: Progress | None = None,
-) -> str:
-    """Makes MLflow equal to the study's record, once or until interrupted; returns the study's name.
-
-    Raises MirrorUnavailableError if MLflow does not answer and `follow` is off.
-    """
-    from kdsearch.mirror.uri import tracking_uri as chosen
-    from kdsearch.run.mirror_thread import follow_study, mirror_once
-    from kdsearch.run.model_log import ModelLog
-    from kdsearch.store.facts import study_facts
-    from kdsearch.store.studies import find
-    from kdsearch.store.trials import Trials
-
-    progress = progress or Silence()
-    found, record = find(study, storage, reading=False)
-    name, uri = found.study_name, chosen(tracking_uri or study_facts(found).tracking_uri)
-    if follow:
-        follow_study(_open_mirror, uri, storage, name, progress.say)
-    run_id = mirror_once(_open_mirror, uri, record, found, progress.say)
-    if run_id and len(Trials.of(found).finished) >= study_facts(found).target:
-        with ModelLog(LOG_PROCESS) as model_log:
-            model_log.log(storage, name, uri, run_id, progress)
-    return name
-
-
-def _open_mirror(
-    uri: str | None, study: "StudyRow", record: "StudyRecord", say: Callable[[str], None]
-) -> "Mirroring":
-    from kdsearch.mirror.mirror import Mirror
-    from kdsearch.mirror.uri import tracking_uri
-
-    return Mirror(tracking_uri(uri), study, record, say)

@@ -4,20 +4,10 @@ from typing import Any
 
 import click
 
-from kdsearch.cli.cache import cache
-from kdsearch.cli.delete import delete
-from kdsearch.cli.export_best import export_best
-from kdsearch.cli.init import init
-from kdsearch.cli.run import run
-from kdsearch.cli.show import show
-from kdsearch.cli.status import status
-from kdsearch.cli.studies import studies
-from kdsearch.cli.sync import sync
+from kdsearch.cli.inspection import cache, show, views
+from kdsearch.cli.mirror import sync, ui
+from kdsearch.cli.studies import delete, export_best, init, run, status, studies, train, worker
 from kdsearch.cli.teacher import teacher
-from kdsearch.cli.train import train
-from kdsearch.cli.ui import ui
-from kdsearch.cli.views import views
-from kdsearch.cli.worker import worker
 from kdsearch.errors import KdsearchError
 from kdsearch.names import visible
 
@@ -49,20 +39,7 @@ def main() -> None:
     """
 
 
-for _command in (
-    run,
-    train,
-    worker,
-    init,
-    status,
-    ui,
-    show,
-    export_best,
-    views,
-    cache,
-    studies,
-    delete,
-    sync,
-    teacher,
-):
+STUDIES = (run, train, worker, init, status, studies, delete, export_best)
+OTHERS = (sync, ui, show, views, cache, teacher)
+for _command in (*STUDIES, *OTHERS):
     main.add_command(_command)

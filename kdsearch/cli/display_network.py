@@ -1,17 +1,16 @@
-"""The terminal's output about a network."""
+"""The terminal's output about a network: its layers, its scores and its files."""
 
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from kdsearch.cli.output import cell, console, print_lines
+from kdsearch.cli.display import cell, console, loading_lines, percent, print_lines
 
 if TYPE_CHECKING:
-    from kdsearch.api import NetworkTable
+    from kdsearch.api import Exported, NetworkTable, Trained
 
 
 def show_network(network: "NetworkTable") -> None:
-    """Prints a row for each layer, then the sums."""
     size = network.image_size
     table = Table(
         "layer", "kind", "output", "parameters", "multiply-adds", title=cell(f"{network.name}, {size} px")
@@ -25,7 +24,7 @@ def show_network(network: "NetworkTable") -> None:
     table.add_row("all", "", "", f"{network.parameters:,}", f"{network.macs:,}")
     out = console()
     out.print(table)
-    answers, weights = network.answer_bytes / 2**20, network.weight_bytes / 2**20
+    answers, weights = network.answer_bytes / 2**20, 4 * network.parameters / 2**20
     print_lines(
         out,
         f"Memory in float32: weights {weights:.2f} MiB, outputs of all layers {answers:.2f} MiB an image.",
@@ -34,3 +33,31 @@ def show_network(network: "NetworkTable") -> None:
 
 def _count(number: int) -> str:
     return f"{number:,}" if number else ""
+
+
+def show_trained(trained: "Trained") -> None:
+    test = f", test {percent(trained.test.accuracy)}" if trained.test else ""
+    lines = [
+        f"Here: validation {percent(trained.validation_accuracy)}{test}, {trained.parameters:,} parameters"
+    ]
+    if trained.note:
+        lines.append(trained.note)
+    if trained.published.result:
+        lines.append(f"Published: {trained.published.result} ({trained.published.recipe})")
+    print_lines(console(), *lines)
+
+
+def show_exported(exported: "Exported") -> None:
+    test = (
+        f"{percent(exported.test.accuracy)} on {exported.test.images:,} test images"
+        if exported.test
+        else "not read"
+    )
+    lines = [
+        f"Study {exported.study}, trial {exported.trial}: {exported.parameters:,} parameters",
+        f"validation {percent(exported.validation_accuracy)}, test {test}",
+        *exported.notes,
+        *(f"  {path}" for path in exported.paths),
+        "Each form was loaded back and gives the outputs of the trained student.",
+    ]
+    print_lines(console(), *lines, *loading_lines(exported.loading))

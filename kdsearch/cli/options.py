@@ -111,6 +111,9 @@ storage = click.option(
     show_envvar=True,
     help="URL of the database with the studies.",
 )
+data = click.option(
+    "--data", metavar="PATH", help="Folder with the images, if it moved since the study was created."
+)
 quiet = click.option("--quiet", "-q", is_flag=True, help="Show errors and results only, no progress.")
 tracking_uri = click.option(
     "--tracking-uri",

@@ -5,7 +5,10 @@ from typing import Any
 
 import click
 
-from kdsearch.cli.options import NAME, STUDY_STORAGE, quiet, teacher_values
+from kdsearch import api
+from kdsearch.cli.display_progress import watching
+from kdsearch.cli.display_teachers import show_reports, show_teachers
+from kdsearch.cli.options import NAME, STUDY_STORAGE, quiet, teacher_values, together
 
 which = click.option(
     "--teacher", metavar="NAME", help="Name of one teacher of STUDY; if left out: all, or the only one."
@@ -14,6 +17,7 @@ out = click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Safetensors file to write the weights to."
 )
 force = click.option("--force", is_flag=True, help="Replace the file if it exists.")
+writing = together(which, out, force, teacher_values, quiet)
 
 
 @click.group()
@@ -32,19 +36,9 @@ def teacher() -> None:
 
 @teacher.command()
 @click.argument("study")
-@which
-@out
-@force
-@teacher_values
-@quiet
+@writing
 def train(
-    study: str,
-    *,
-    teacher: str | None,
-    out: Path | None,
-    force: bool,
-    quiet: bool,
-    values: dict[str, Any],
+    study: str, *, teacher: str | None, out: Path | None, force: bool, quiet: bool, values: dict[str, Any]
 ) -> None:
     """Train the teachers of STUDY and keep them in the cache.
 
@@ -56,10 +50,6 @@ def train(
     kdsearch teacher train fashion-mnist
     kdsearch teacher train food11 --data ~/food11 --out resnet18.safetensors
     """
-    from kdsearch import api
-    from kdsearch.cli.display import watching
-    from kdsearch.cli.display_teachers import show_reports
-
     with watching(quiet) as watch:
         reports = api.train_teachers(
             study, values=values, teacher=teacher, out=out, force=force, progress=watch
@@ -70,11 +60,7 @@ def train(
 @teacher.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("study")
-@which
-@out
-@force
-@teacher_values
-@quiet
+@writing
 def import_(
     file: Path,
     study: str,
@@ -96,19 +82,9 @@ def import_(
     kdsearch teacher import vgg16.pt food11 --data ~/food11 --set teacher.model=vgg16_bn \\
         --set 'teacher.head=[4096, 1024, 128]'
     """
-    from kdsearch import api
-    from kdsearch.cli.display import watching
-    from kdsearch.cli.display_teachers import show_reports
-
     with watching(quiet) as watch:
         report = api.import_teacher(
-            file,
-            study,
-            values=values,
-            teacher=teacher,
-            out=out,
-            force=force,
-            progress=watch,
+            file, study, values=values, teacher=teacher, out=out, force=force, progress=watch
         )
     show_reports([report])
 
@@ -120,12 +96,7 @@ def import_(
 @NAME
 @STUDY_STORAGE
 @quiet
-def evaluate(
-    study: str,
-    teacher: str | None,
-    quiet: bool,
-    values: dict[str, Any],
-) -> None:
+def evaluate(study: str, teacher: str | None, quiet: bool, values: dict[str, Any]) -> None:
     """Score the teachers of STUDY on its validation images; train nothing.
 
     The command reads each teacher from its checkpoint, else from the cache, else from the study's database.
@@ -134,10 +105,6 @@ def evaluate(
     kdsearch teacher evaluate digits
     kdsearch teacher evaluate food11 --data ~/food11 --set teacher.checkpoint=resnet18.safetensors
     """
-    from kdsearch import api
-    from kdsearch.cli.display import watching
-    from kdsearch.cli.display_teachers import show_reports
-
     with watching(quiet) as watch:
         reports = api.evaluate_teachers(study, values=values, teacher=teacher, progress=watch)
     show_reports(reports)
@@ -152,7 +119,4 @@ def list_() -> None:
     \b
     kdsearch teacher list
     """
-    from kdsearch import api
-    from kdsearch.cli.display_teachers import show_teachers
-
     show_teachers(api.list_teachers())

@@ -16,10 +16,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
-from kdsearch.data.formats import FORMATS
 from kdsearch.data.image_set import ImageSet
 from kdsearch.data.scratch import picked, scratch
-from kdsearch.errors import DataError
+from kdsearch.data.walk import FORMATS
+from kdsearch.errors import DataError, KdsearchError
 from kdsearch.files import open_regular
 from kdsearch.progress import Progress
 
@@ -27,11 +27,13 @@ DECODE_VERSION = 3  # part of the cache's key: raise it when the same file gives
 
 BITS_PER_SAMPLE = 258  # TIFF's tag
 LEADS_NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
-NO_SYSTEM_ERROR = {None, errno.EINVAL}  # the latter from a seek to where a damaged file says that more lies
+NO_SYSTEM_ERROR = {None, errno.EINVAL}  # the latter from a seek to an offset that a damaged file gives
 
 
-class CorruptImageError(DataError):
+class CorruptImageError(KdsearchError):
     """The file is no image, or a damaged one."""
+
+    exit_code = 2
 
 
 def decode(file: Path | BinaryIO, size: int) -> Tensor:
@@ -39,7 +41,7 @@ def decode(file: Path | BinaryIO, size: int) -> Tensor:
 
     It is rotated as its EXIF data say, transparency becomes white, 16 bits are scaled to 8; the result is the
     centre square, resized with antialiasing (bilinear). Raises CorruptImageError, also for a link that leads
-    nowhere; DataError where the system refuses to read the file, or has no memory for it.
+    nowhere; DataError if the system refuses to read the file, or has no memory for it.
     """
     if not isinstance(file, Path):
         return decode_open(file, size, getattr(file, "name", "image"))
@@ -83,7 +85,7 @@ def check_range(image: Image.Image) -> None:
 
 
 def opaque(image: Image.Image) -> Image.Image:
-    """The image in mode L if it is gray, else in RGB, with white where it is transparent."""
+    """The image in mode L if it is gray, else in RGB, with white in place of transparency."""
     if image.mode.startswith("I"):  # 16 bits, which Pillow also hands out as 32
         scaled = np.asarray(image).astype(np.float64).clip(0, 65535) / 257
         return Image.fromarray(scaled.round().astype(np.uint8))
@@ -100,14 +102,14 @@ def fitted(image: Image.Image, size: int) -> np.ndarray:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy()
 
 
-def resized(images: ImageSet, size: int) -> ImageSet:
+def resized(image_set: ImageSet, size: int) -> ImageSet:
     """The same images at another size, as if from files; the set itself if it has that size."""
-    if images.images.shape[-2:] == (size, size):
-        return images
-    arrays = images.images.permute(0, 2, 3, 1).numpy()
+    if image_set.images.shape[-2:] == (size, size):
+        return image_set
+    arrays = image_set.images.permute(0, 2, 3, 1).numpy()
     pictures = (Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array) for array in arrays)
     pixels = torch.from_numpy(np.stack([fitted(picture, size) for picture in pictures]))
-    return ImageSet(pixels, images.labels, images.classes)
+    return ImageSet(pixels, image_set.labels, image_set.classes)
 
 
 class Decoded(NamedTuple):
@@ -164,10 +166,10 @@ def decode_all(
     def into_place(index: int) -> int:
         try:
             image = decode(files[index], size)
-        except CorruptImageError:
+        except CorruptImageError as error:
             if skip_corrupt:
                 return 0
-            raise
+            raise DataError(str(error)) from None
         pixels[index] = image
         return len(image)
 

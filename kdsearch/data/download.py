@@ -26,7 +26,7 @@ class Archive(NamedTuple):
 
 
 def located(archive: Archive, folder: Path | None, progress: Progress) -> Path:
-    """The file in `folder`, or where torchvision puts it there; without a folder the downloaded file.
+    """The file in `folder` or in torchvision's own folders there; without a folder the downloaded file.
 
     Raises DataError if it is not there, is not the published file, or cannot be downloaded.
     """

@@ -5,9 +5,21 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from kdsearch.data.formats import SUFFIXES
-from kdsearch.data.passed_over import BESIDE, BROKEN, EMPTY, STRAY, PassedOver, told
-from kdsearch.data.walk import Content, Inode, ancestors, content, images_below, inode
+from kdsearch.data.walk import (
+    BESIDE,
+    BROKEN,
+    EMPTY,
+    STRAY,
+    SUFFIXES,
+    Content,
+    Inode,
+    PassedOver,
+    ancestors,
+    content,
+    images_below,
+    inode,
+    told,
+)
 from kdsearch.errors import DataError
 
 SPLITS = {
@@ -15,9 +27,7 @@ SPLITS = {
     "validation": {"validation", "valid", "val"},
     "test": {"evaluation", "testing", "test"},
 }
-DEEPEST = (
-    8  # folders around the data: far more than anyone makes by mistake, and an end for a link that circles
-)
+DEEPEST = 8  # folders around the data: far more than a mistake makes, and an end for a link that circles
 CLASS_ID = re.compile(r"(\d+)_.+")  # Food-11's 3_17.jpg is class 3
 
 Files = dict[str, list[Path]]  # by class: a folder's name, or the number in CLASS_ID

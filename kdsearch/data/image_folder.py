@@ -7,25 +7,26 @@ from typing import NamedTuple
 import torch
 
 from kdsearch.cache import digest
-from kdsearch.data.class_names import class_names, unused_names
 from kdsearch.data.decode import decode_all
-from kdsearch.data.folders import Files, compare_classes, deeper, layout, listing, spelled_as
-from kdsearch.data.image_set import WINDOW, ImageSet
-from kdsearch.data.passed_over import told
-from kdsearch.data.source import Parts, Source
-from kdsearch.data.split import pixel_hashes
+from kdsearch.data.folders import Files, compare_classes, deeper, layout, listing, numbered, spelled_as
+from kdsearch.data.image_set import WINDOW, ImageSet, Parts, Source
+from kdsearch.data.split import pixel_hash
+from kdsearch.data.walk import NAMES, PassedOver, told
 from kdsearch.errors import DataError
+from kdsearch.files import read_text
 from kdsearch.names import class_names_fault, visible
 from kdsearch.progress import Progress
 from kdsearch.tables import DataConfig
 
 DEFAULT_SIZE = 128
+NAMES_FILE = "classes.txt"
+DIGITS = 18  # more are no class's number
 
 
 class Read(NamedTuple):
     """One split's images, the files they came from, and the hashes of their pixels."""
 
-    images: ImageSet
+    image_set: ImageSet
     files: list[Path]
     hashes: list[bytes]
     skipped: int
@@ -86,11 +87,11 @@ class ImageFolder(Source):
         """
         train = self.read(self.training, "training", progress)
         if self.validation is None:
-            return Parts(train.images, None, train.skipped, in_two_classes([train], self.layout.root))
+            return Parts(train.image_set, None, train.skipped, in_two_classes([train], self.layout.root))
         validation = self.read(self.validation, "validation", progress)
         notes = [self.compare(train, validation), in_two_classes([train, validation], self.layout.root)]
         return Parts(
-            *same_channels(train.images, validation.images),
+            *same_channels(train.image_set, validation.image_set),
             train.skipped + validation.skipped,
             "; ".join(filter(None, notes)),
         )
@@ -108,7 +109,7 @@ class ImageFolder(Source):
         files = spelled_as(self.training, split.files)
         for key in sorted(files.keys() - self.training.keys()):
             raise DataError(f"{folder}: class {key!r} is not in training")
-        return self.read(files, "test", progress).images
+        return self.read(files, "test", progress).image_set
 
     def read(self, files: Files, split: str, progress: Progress) -> Read:
         """Decodes one split. Raises DataError if no image of a class could be read."""
@@ -125,8 +126,9 @@ class ImageFolder(Source):
             if not (labels == keys.index(key)).any():
                 raise DataError(f"{files[key][0].parent}: no image of class {key!r} in {split} could be read")
         kept = [paths[index] for index in decoded.kept.tolist()]
-        images = ImageSet(decoded.images, labels, self.classes)
-        return Read(images, kept, list(pixel_hashes(images.images)), len(paths) - len(kept))
+        hashes = [pixel_hash(image) for image in decoded.images]
+        image_set = ImageSet(decoded.images, labels, self.classes)
+        return Read(image_set, kept, hashes, len(paths) - len(kept))
 
     def compare(self, train: Read, validation: Read) -> str:
         """A note on images that are in both splits. Raises DataError if the study does not allow them."""
@@ -157,7 +159,7 @@ def in_two_classes(reads: list[Read], root: Path) -> str:
     known: dict[bytes, tuple[int, Path]] = {}
     pairs: dict[bytes, tuple[Path, Path]] = {}
     for read in reads:
-        for each, label, file in zip(read.hashes, read.images.labels.tolist(), read.files, strict=True):
+        for each, label, file in zip(read.hashes, read.image_set.labels.tolist(), read.files, strict=True):
             other, copy = known.setdefault(each, (label, file))
             if other != label:
                 pairs.setdefault(each, (copy, file))
@@ -176,3 +178,46 @@ def same_channels(train: ImageSet, validation: ImageSet) -> tuple[ImageSet, Imag
         for each in (train, validation)
     )
     return first, second
+
+
+def class_names(root: Path, keys: list[str]) -> tuple[str, ...]:
+    """The classes' names: from lines `NUMBER<TAB>NAME` of `classes.txt` if there is one, else the keys.
+
+    Raises DataError for a file that is not text in UTF-8, a line of another form, a class in it without
+    images or with two lines, and two classes with one name.
+    """
+    path = root / NAMES_FILE
+    if not os.path.lexists(path) or not numbered(keys):
+        return tuple(keys)
+    names: dict[int, str] = {}
+    for line, text in enumerate(read_text(path, DataError).splitlines(), start=1):
+        if text.strip():
+            number, name = parsed(text.strip(), f"{path}, line {line}")
+            if number in names:
+                raise DataError(f"{path}, line {line}: class {number} is {names[number]!r} already")
+            names[number] = name
+    for number in names.keys() - {int(key) for key in keys}:
+        raise DataError(
+            f"{path}: class {number} ({names[number]}) has no images; add some, or remove the line"
+        )
+    names_by_key = tuple(names.get(int(key), key) for key in keys)
+    named: dict[str, str] = {}
+    for key, name in zip(keys, names_by_key, strict=True):
+        other = named.setdefault(name, key)
+        if other != key:
+            raise DataError(f"{path}: classes {other} and {key} are both named {name!r}; rename one")
+    return names_by_key
+
+
+def parsed(text: str, place: str) -> tuple[int, str]:
+    """The number and the name in a line. Raises DataError, which names the line."""
+    key, tab, name = text.partition("\t")
+    if not tab or not key.isdecimal() or len(key) > DIGITS:
+        raise DataError(f"{place}: expected NUMBER, a tab, NAME; found {text!r}")
+    return int(key), name.strip()
+
+
+def unused_names(root: Path, keys: list[str]) -> list[PassedOver]:
+    """The file, if it exists although the classes are not numbers."""
+    path = root / NAMES_FILE
+    return [PassedOver(path, NAMES)] if os.path.lexists(path) and not numbered(keys) else []

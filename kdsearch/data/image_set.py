@@ -1,19 +1,21 @@
-"""All images of one split in memory, and the two that a search may see."""
+"""All images of one split in memory, the two that a search may see, and the interface of their sources."""
 
 import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from kdsearch.cache import check, digest, hold, making
+from kdsearch.data.download import Archive
 from kdsearch.data.scratch import blank, mapped, picked
 from kdsearch.errors import CacheDamagedError
+from kdsearch.progress import Progress
 
 Triple = tuple[float, float, float]
 
@@ -131,3 +133,31 @@ class SearchSets(NamedTuple):
             meta = {"note": note or None, "skipped": skipped}
             (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         return cls.open(folder)
+
+
+class Parts(NamedTuple):
+    """A source's training split and, if it has one, its validation split."""
+
+    train: ImageSet
+    validation: ImageSet | None
+    skipped: int = 0  # corrupt images
+    note: str = ""
+
+
+class Source(Protocol):
+    """A source of images; it reads only names until a split is requested."""
+
+    archives: tuple[Archive, ...] = ()  # the published files that it reads, those of the test split too
+
+    def identity(self) -> object:
+        """A JSON-able value that changes with the images, computed without opening them."""
+
+    def search(self, progress: Progress) -> Parts:
+        """The splits that a search may see; never opens a test image."""
+
+    def test(self, progress: Progress) -> ImageSet:
+        """The test split. Raises DataError if there is none, or none with labels."""
+
+    def left_out(self) -> list[str]:
+        """Files that the user may take for images but the search does not read, judged by their names."""
+        return []

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kdsearch.cache import MORE_ROOM, amount
 from kdsearch.errors import CacheDamagedError, DataError
-from kdsearch.places import cache_root
+from kdsearch.files import cache_root
 
 ROWS = 4096  # copied at once
 

@@ -3,17 +3,12 @@
 from pathlib import Path
 
 from kdsearch.cache import check_cache, digest, entry, locked, sound
-from kdsearch.data.cifar import CifarSet
 from kdsearch.data.decode import DECODE_VERSION, resized
-from kdsearch.data.download import Archive
-from kdsearch.data.idx import IdxSet
 from kdsearch.data.image_folder import ImageFolder
-from kdsearch.data.image_set import VERSION, ImageSet, SearchSets
+from kdsearch.data.image_set import VERSION, ImageSet, Parts, SearchSets, Source
 from kdsearch.data.named import NAMED
-from kdsearch.data.passed_over import counted
-from kdsearch.data.source import Parts, Source
 from kdsearch.data.split import hold_out, subset
-from kdsearch.data.svhn import SvhnSet
+from kdsearch.data.walk import counted
 from kdsearch.errors import DataError
 from kdsearch.files import expanded
 from kdsearch.names import nearest_first
@@ -83,18 +78,6 @@ def data_entry(config: DataConfig, seed: int, source: Source) -> Path:
     return entry("data", digest(settings, seed, source.identity(), DECODE_VERSION, VERSION))
 
 
-def archives_of(source: Source) -> tuple[Archive, ...]:
-    """The published files of a source, those of the test split too."""
-    match source:
-        case IdxSet():
-            return tuple(source.archives)
-        case SvhnSet():
-            return tuple(source.archives.values())
-        case CifarSet():
-            return (source.archive,)
-    return ()
-
-
 def divided(parts: Parts, config: DataConfig, seed: int) -> tuple[ImageSet, ImageSet, str]:
     """Holds out a validation set if there is none, then draws `data.train_images` training images."""
     train, validation, notes = in_size(parts.train, config), parts.validation, [parts.note]
@@ -117,6 +100,6 @@ def load_test_set(config: DataConfig, seed: int, progress: Progress) -> ImageSet
     return in_size(find_source(config, seed).test(progress), config)
 
 
-def in_size(images: ImageSet, config: DataConfig) -> ImageSet:
+def in_size(image_set: ImageSet, config: DataConfig) -> ImageSet:
     """The images at the study's size, or at their own if the study names none."""
-    return images if config.image_size is None else resized(images, config.image_size)
+    return image_set if config.image_size is None else resized(image_set, config.image_size)

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-from collections.abc import Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -52,20 +51,21 @@ class Held(NamedTuple):
     stayed: int
 
 
-def hold_out(images: ImageSet, fraction: float, seed: int) -> Held:
+def hold_out(image_set: ImageSet, fraction: float, seed: int) -> Held:
     """Holds out that fraction (rounded up) of the images, stratified; exact copies of a training image stay.
 
     The fraction is the decimal as written: 0.07 of 100 images are 7, though floats make it 8. Raises
     DataError if a class has too few images for both sides.
     """
-    chosen, rest = draw(images.labels, math.ceil(Fraction(str(fraction)) * len(images)), seed)
-    known = set(pixel_hashes(images.select(rest).images))
-    copies = torch.tensor([each in known for each in pixel_hashes(images.images[chosen])], dtype=torch.bool)
+    chosen, rest = draw(image_set.labels, math.ceil(Fraction(str(fraction)) * len(image_set)), seed)
+    known = {pixel_hash(image_set.images[index]) for index in rest}
+    is_copy = [pixel_hash(image_set.images[index]) in known for index in chosen]
+    copies = torch.tensor(is_copy, dtype=torch.bool)
     rest = torch.cat([rest, chosen[copies]]).sort().values
-    held = Held(images.select(rest), images.select(chosen[~copies]), int(copies.sum()))
-    for number, name in enumerate(images.classes):
+    held = Held(image_set.select(rest), image_set.select(chosen[~copies]), int(copies.sum()))
+    for number, name in enumerate(image_set.classes):
         if not all((part.labels == number).any() for part in (held.train, held.validation)):
-            has = int((images.labels == number).sum())
+            has = int((image_set.labels == number).sum())
             raise DataError(
                 f"class {name!r}: its {has} images are too few to hold out a share of {fraction:g}; "
                 "add different ones, or change data.validation"
@@ -73,26 +73,25 @@ def hold_out(images: ImageSet, fraction: float, seed: int) -> Held:
     return held
 
 
-def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
+def subset(image_set: ImageSet, count: int, seed: int) -> ImageSet:
     """A stratified draw of `count` images. Raises DataError if it is too large, or leaves out a class."""
-    drawn = draw(images.labels, count, seed)[0] if count <= len(images) else torch.empty(0, dtype=torch.int64)
-    counts = torch.bincount(images.labels[drawn], minlength=len(images.classes))
-    if not counts.all():
-        least = math.ceil(len(images) / int(torch.bincount(images.labels).min()))
+    labels, most = image_set.labels, len(image_set)
+    drawn = draw(labels, count, seed)[0] if count <= most else torch.empty(0, dtype=torch.int64)
+    if not torch.bincount(labels[drawn], minlength=len(image_set.classes)).all():
+        least = math.ceil(most / int(torch.bincount(labels).min()))
         raise DataError(
             f"data.train_images = {count}: not possible here; allowed: {least} (one of each class) "
-            f"to {len(images)} (all)"
+            f"to {most} (all)"
         )
-    return images.select(drawn)
+    return image_set.select(drawn)
 
 
-def pixel_hashes(images: Tensor) -> Iterable[bytes]:
-    """A hash for each image, equal exactly if the pixels are; gray counts as three equal channels."""
-    for image in images:
-        yield hashlib.blake2b(image.expand(3, -1, -1).contiguous().numpy().data, digest_size=16).digest()
+def pixel_hash(image: Tensor) -> bytes:
+    """A hash of an image C x H x W, equal exactly if the pixels are; gray counts as three equal channels."""
+    return hashlib.blake2b(image.expand(3, -1, -1).contiguous().numpy().data, digest_size=16).digest()
 
 
-def count_copies(images: ImageSet, among: ImageSet) -> int:
-    """How many of `images` are also in `among`, equal in every pixel."""
-    known = set(pixel_hashes(among.images))
-    return sum(each in known for each in pixel_hashes(images.images))
+def count_copies(image_set: ImageSet, among: ImageSet) -> int:
+    """How many images of the set are also in `among`, equal in every pixel."""
+    known = set(map(pixel_hash, among.images))
+    return sum(pixel_hash(image) in known for image in image_set.images)

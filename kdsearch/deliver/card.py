@@ -1,9 +1,15 @@
 """The model card: the README.md of an export."""
 
+import optuna
+
 from kdsearch.config import Record
 from kdsearch.deliver.student_source import LOADING
-from kdsearch.markdown import escaped
-from kdsearch.store.facts import FinalTest
+from kdsearch.deliver.winner import Winner
+from kdsearch.names import escaped
+from kdsearch.store.facts import DataFacts, FinalTest, study_facts
+from kdsearch.study.file import Study
+from kdsearch.study.teachers import label
+from kdsearch.study.trial_config import TrialConfig
 
 NAMED = 20  # class names in the card; config.json has all
 
@@ -19,18 +25,40 @@ class CardFacts(Record):
     max_params: int
     parameters: int
     macs: int
-    data: str
-    fingerprint: str
-    classes: tuple[str, ...]
-    image_size: int
-    train_images: int
-    validation_images: int
+    data: DataFacts
     validation_accuracy: float
     test: FinalTest | None
     teachers: dict[str, float]  # of this trial, with their accuracies on the validation images
     versions: dict[str, str]  # by package
     commit: str | None
     notes: tuple[str, ...] = ()  # what else the reader must know, one sentence each
+
+
+def card_facts(
+    optuna_study: optuna.Study, winner: Winner, study: Study, final: FinalTest | None, notes: tuple[str, ...]
+) -> CardFacts:
+    """The facts of the winner; `final` is its score on the test split, if that was read."""
+    trial, known = winner.facts, study_facts(optuna_study)
+    scored = known.teachers or {}
+    names = TrialConfig.model_validate(trial.config).teachers
+    teachers = {label(name, scored[name].model): scored[name].accuracy for name in names if name in scored}
+    return CardFacts(
+        study=study.name,
+        trial=winner.number,
+        trials=len(winner.trials.finished),
+        seed=study.seed,
+        params=winner.params,
+        max_params=study.max_params,
+        parameters=trial.parameters,
+        macs=trial.macs,
+        data=known.data,
+        validation_accuracy=winner.accuracy,
+        test=final,
+        teachers=teachers,
+        versions=dict(each.split("==") for each in (trial.versions or "").split()),
+        commit=None if trial.commit == "unknown" else trial.commit,
+        notes=notes,
+    )
 
 
 def model_card(facts: CardFacts) -> str:
@@ -41,27 +69,29 @@ def model_card(facts: CardFacts) -> str:
 
 def _head(facts: CardFacts) -> str:
     notes = "".join(f"\n{escaped(note)}\n" for note in facts.notes)
+    classes, size = facts.data.classes, facts.data.image_size
+    named = f"{len(classes)} classes ({escaped(class_names(classes))})"
     return (
         f"# {escaped(facts.study)}: a student of {facts.parameters:,} parameters\n\n"
-        f"An image classifier for {len(facts.classes)} classes ({_names(facts)}), which kdsearch found as "
+        f"An image classifier for {named}, which kdsearch found as "
         f"the best of {facts.trials:,} finished trials with at most {facts.max_params:,} parameters. It has "
         f"{facts.parameters:,} and takes {facts.macs:,} multiply-adds for an image of "
-        f"{facts.image_size} x {facts.image_size}.\n{notes}"
+        f"{size} x {size}.\n{notes}"
     )
 
 
 def _accuracy(facts: CardFacts) -> str:
-    rows = [f"| validation | {facts.validation_images:,} | {_percent(facts.validation_accuracy)} |"]
+    rows = [f"| validation | {facts.data.validation:,} | {_percent(facts.validation_accuracy)} |"]
     if facts.test:
         rows.append(f"| test | {facts.test.images:,} | {_percent(facts.test.accuracy)} |")
     else:
         rows.append("| test | | not read |")
     for teacher, accuracy in facts.teachers.items():
         which = f"validation, the teacher {escaped(teacher)}"
-        rows.append(f"| {which} | {facts.validation_images:,} | {_percent(accuracy)} |")
+        rows.append(f"| {which} | {facts.data.validation:,} | {_percent(accuracy)} |")
     text = "## Accuracy\n\n| images | how many | accuracy |\n|---|---:|---:|\n" + "\n".join(rows) + "\n\n"
     text += (
-        f"One validation image counts {100 / facts.validation_images:.2f} points. The validation images "
+        f"One validation image counts {100 / facts.data.validation:.2f} points. The validation images "
         "chose among the trials, so the accuracy on them is too optimistic"
     )
     if facts.test is None:
@@ -71,18 +101,18 @@ def _accuracy(facts: CardFacts) -> str:
 
 
 def _input(facts: CardFacts) -> str:
-    size = facts.image_size
+    size = facts.data.image_size
     return (
         f"## Input and output\n\nFloat32, N x 3 x {size} x {size}, in 0..1: the shorter side resized to "
         f"{size} pixels (bilinear, with antialias), the centre cropped, gray repeated to 3 channels. The "
         "network normalises inside, so do not apply mean and deviation before. `config.json` says the same "
         "for programs.\n\n"
-        f"The output is logits, N x {len(facts.classes)}, in the order of `classes` in `config.json`.\n"
+        f"The output is logits, N x {len(facts.data.classes)}, in the order of `classes` in `config.json`.\n"
     )
 
 
 def _loading(facts: CardFacts) -> str:
-    shape = f"4, 3, {facts.image_size}, {facts.image_size}"
+    shape = f"4, 3, {facts.data.image_size}, {facts.data.image_size}"
     torch_code = (
         f"import torch\n{LOADING}\nimages = torch.rand({shape})  # yours here\n"
         "with torch.inference_mode():\n    print(student(images).argmax(1))\n"
@@ -105,10 +135,10 @@ def _origin(facts: CardFacts) -> str:
         for name, share in facts.teachers.items()
     ]
     teacher = ("the average of " if len(teachers) > 1 else "") + (" and ".join(teachers) or "none")
-    images = f"{facts.train_images:,} training and {facts.validation_images:,} validation images"
+    images = f"{facts.data.train:,} training and {facts.data.validation:,} validation images"
     rows = {
-        "data": f"{escaped(facts.data)}, {images}",
-        "fingerprint of the data": f"`{facts.fingerprint}`",
+        "data": f"{escaped(facts.data.name)}, {images}",
+        "fingerprint of the data": f"`{facts.data.fingerprint}`",
         "teacher": teacher,
         "study": f"{escaped(facts.study)}, seed {facts.seed}",
         "trial": str(facts.trial),
@@ -123,8 +153,9 @@ def _origin(facts: CardFacts) -> str:
     )
 
 
-def _names(facts: CardFacts) -> str:
-    return ", ".join(map(escaped, facts.classes[:NAMED])) + (", ..." if len(facts.classes) > NAMED else "")
+def class_names(classes: tuple[str, ...]) -> str:
+    """The first NAMED classes, with dots if there are more."""
+    return ", ".join(classes[:NAMED]) + (", ..." if len(classes) > NAMED else "")
 
 
 def _setting(value: object) -> str:

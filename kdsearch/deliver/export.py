@@ -1,56 +1,84 @@
-"""Writes the winner in all its forms; loads each back and compares it before any is put in place."""
+"""Exports the best student to a folder: all its forms, or none and nothing lost."""
 
 import shutil
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
-import torch
+import optuna
+from optuna.trial import TrialState
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from kdsearch.cache import digest, entry, locked
 from kdsearch.config import Record
-from kdsearch.deliver.card import CardFacts, model_card
-from kdsearch.deliver.onnx import export_onnx, run_onnx
-from kdsearch.deliver.student_source import run_source, student_source
+from kdsearch.deliver.card import CardFacts, card_facts
+from kdsearch.deliver.forms import CONFIG, FORMS, ExportConfig, check_export, write_forms
+from kdsearch.deliver.winner import find_winner, same_images, score_once
 from kdsearch.errors import ExportError, UsageError
+from kdsearch.files import check_writable
+from kdsearch.mirror.uri import how_to_load
 from kdsearch.models.measure import parameters_of
-from kdsearch.models.student import Network, NetworkConfig, as_input, build_student
-from kdsearch.models.weights import to_bytes
-from kdsearch.places import check_writable
+from kdsearch.models.student import NetworkConfig, build_student
+from kdsearch.progress import Progress
+from kdsearch.store.facts import FinalTest, study_facts
+from kdsearch.store.identity import study_at
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.trials import Trials
 
-CONFIG = "config.json"  # by which an export is known
-FORMS = ("README.md", CONFIG, "student.onnx", "student.py", "student.safetensors")
 UNFINISHED = ".kdsearch-export."  # how the folders begin in which exports are made
-TOLERANCE = 1e-4  # of the largest logit, and of 1 if all are smaller; float32 in another order is at 1e-6
+COMPARED = 64  # validation images on which each exported form must answer as the student does
 
 
-class Preprocessing(Record):
-    """How an image file becomes a network's input; all but the size is the same for every export."""
-
-    size: int  # height and width
-    resize: Literal["shorter side, bilinear, antialias"] = "shorter side, bilinear, antialias"
-    crop: Literal["centre"] = "centre"
-    channels: Literal[3] = 3
-    gray: Literal["repeated"] = "repeated"
-    range: tuple[Literal[0], Literal[1]] = (0, 1)
-    normalisation: Literal["inside the network"] = "inside the network"
-
-
-class ExportConfig(Record):
-    """The content of `config.json`."""
-
+class Exported(Record):
     study: str
     trial: int
-    classes: tuple[str, ...]
+    paths: tuple[Path, ...]
     parameters: int
-    macs: int
-    input: Preprocessing
-    student: NetworkConfig
+    validation_accuracy: float
+    test: FinalTest | None
+    notes: tuple[str, ...]
+    loading: tuple[str, ...]  # Python that loads the model from MLflow, if it is there
+
+
+def export_best(
+    optuna_study: optuna.Study,
+    record: StudyRecord,
+    out: Path,
+    progress: Progress,
+    *,
+    force: bool,
+    test: bool,
+    data: str | None,
+) -> Exported:
+    """Exports the best trial so far to the folder `out`; `test` reads the test split, once for each trial."""
+    winner = find_winner(optuna_study, record)
+    check_folder(out, force=force)  # before the test split is read
+    study = study_at(optuna_study, data)
+    sets = same_images(optuna_study, study, progress)
+    notes = _search_notes(optuna_study, winner.trials)
+    final, why = score_once(optuna_study, winner, study, sets, progress) if test else (None, "")
+    facts = card_facts(optuna_study, winner, study, final, (*notes, why) if why else notes)
+    images = sets.validation.images[:COMPARED]
+    paths = export_student(winner.config, winner.state, facts, images, out, force=force)
+    return Exported(
+        study=study.name,
+        trial=winner.number,
+        paths=tuple(paths),
+        parameters=facts.parameters,
+        validation_accuracy=facts.validation_accuracy,
+        test=final,
+        notes=facts.notes,
+        loading=how_to_load(optuna_study),
+    )
+
+
+def _search_notes(optuna_study: optuna.Study, trials: Trials) -> tuple[str, ...]:
+    target, finished = study_facts(optuna_study).target, len(trials.finished)
+    state = "still running" if trials.in_state(TrialState.RUNNING) else "not finished"
+    note = f"The search was {state} when this was exported: the best of {finished} of {target} trials so far."
+    return () if finished >= target else (note,)
 
 
 def export_student(
@@ -69,7 +97,7 @@ def export_student(
     gives other logits or cannot be written; then nothing in `out` has changed.
     """
     assert facts.parameters == parameters_of(config), "the card must tell the truth"
-    assert len(facts.classes) == config.classes, "each logit has a name"
+    assert len(facts.data.classes) == config.classes, "each logit has a name"
     out = out.resolve()
     student = build_student(config)
     student.load_state_dict(state)
@@ -77,13 +105,13 @@ def export_student(
     key = digest(str(out))
     with locked(entry("exports", key)):  # of this machine, one at a time into one folder
         check_folder(out, force=force)
-        beside = out if out.is_dir() else out.parent  # the same file system, also where `out` is a mount
+        beside = out if out.is_dir() else out.parent  # the same file system, also if `out` is a mount
         try:
             beside.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(prefix=f"{UNFINISHED}{key}.", dir=beside) as temporary:
                 folder = Path(temporary, "forms")
                 folder.mkdir()  # TemporaryDirectory's own could be read by nobody else
-                _write(student, config, facts, folder)
+                write_forms(student, config, facts, folder)
                 check_export(folder, student, images)
                 _put(folder, out)
         except (OSError, SafetensorError) as error:  # the latter has the system's reason in its text
@@ -112,71 +140,11 @@ def check_folder(out: Path, *, force: bool) -> None:
 
 def _is_export(folder: Path) -> bool:
     """Whether kdsearch wrote the files, or died while it replaced them, see `_put`."""
-    configs = [folder / CONFIG, *folder.glob(f"{UNFINISHED}*/{CONFIG}")]
-    return any(map(_is_config, configs))
-
-
-def _is_config(path: Path) -> bool:
-    try:
-        ExportConfig.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return False
-    return True
-
-
-def check_export(folder: Path, student: Network, images: Tensor) -> None:
-    """Loads each form of an export back and compares its logits with the student's.
-
-    `images` are uint8 N x C x H x W, the student is in eval mode and on the CPU. Raises ExportError, naming
-    the form, if it cannot be loaded or its logits differ by more than TOLERANCE.
-    """
-    asked = as_input(images).contiguous()
-    with torch.inference_mode():
-        expected = student(asked)
-    allowed = TOLERANCE * max(1.0, expected.abs().max().item())
-    forms = {
-        "config.json with student.safetensors": partial(_run_weights, folder),
-        "student.onnx": partial(run_onnx, folder / "student.onnx"),
-        "student.py with student.safetensors": partial(run_source, folder),
-    }
-    for form, run in forms.items():
-        answer = run(asked)
-        gap = (answer - expected).abs().max().item() if answer.shape == expected.shape else float("inf")
-        if not gap <= allowed:  # so that NaN is an error too
-            raise ExportError(
-                f"{form}, loaded back, differs from the trained student by {gap:.2g} in a logit "
-                f"(allowed: {allowed:.2g})"
-            )
-
-
-def _write(student: Network, config: NetworkConfig, facts: CardFacts, folder: Path) -> None:
-    description = ExportConfig(
-        study=facts.study,
-        trial=facts.trial,
-        classes=facts.classes,
-        parameters=facts.parameters,
-        macs=facts.macs,
-        input=Preprocessing(size=facts.image_size),
-        student=config,
-    )
-    (folder / "student.safetensors").write_bytes(to_bytes(student.state_dict()))
-    (folder / "student.py").write_text(student_source(config), encoding="utf-8")
-    (folder / CONFIG).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(model_card(facts), encoding="utf-8")
-    export_onnx(student, facts.image_size, folder / "student.onnx")
-
-
-def _run_weights(folder: Path, images: Tensor) -> Tensor:
-    try:
-        config = ExportConfig.model_validate_json((folder / CONFIG).read_bytes()).student
-        student = build_student(config)
-        student.load_state_dict(load_file(folder / "student.safetensors"))
-    except (OSError, ValidationError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ExportError(f"config.json with student.safetensors does not load: {reason}") from error
-    with torch.inference_mode():
-        logits: Tensor = student.eval()(images)
-    return logits
+    for path in (folder / CONFIG, *folder.glob(f"{UNFINISHED}*/{CONFIG}")):
+        with suppress(OSError, ValidationError):
+            ExportConfig.model_validate_json(path.read_bytes())
+            return True
+    return False
 
 
 def _put(folder: Path, out: Path) -> None:

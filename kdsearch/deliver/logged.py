@@ -9,13 +9,13 @@ import onnxscript  # noqa: F401  torch.onnx.export would load both, seconds long
 import optuna
 import torch._dynamo  # noqa: F401
 
-from kdsearch.deliver.best import Winner, find_winner
-from kdsearch.deliver.card import NAMED
-from kdsearch.deliver.export import ExportConfig, Preprocessing
+from kdsearch.deliver.card import class_names
+from kdsearch.deliver.forms import ExportConfig, describe
 from kdsearch.deliver.onnx import export_onnx
-from kdsearch.markdown import escaped
-from kdsearch.mirror.loading import keep_model
+from kdsearch.deliver.winner import Winner, find_winner
 from kdsearch.mirror.model import ModelFacts, delete_models, log_model, models_of
+from kdsearch.mirror.uri import keep_model
+from kdsearch.names import escaped
 from kdsearch.run.child import child
 from kdsearch.store.facts import study_facts
 from kdsearch.store.identity import open_study
@@ -40,54 +40,37 @@ def log_process(connection: Connection, storage: str, name: str, uri: str, run_i
 
 
 def _logged(study: optuna.Study, record: StudyRecord, winner: Winner, uri: str, run_id: str) -> str:
-    described = _described(study, winner)
+    data = study_facts(study).data
+    config = describe(winner.config, study.study_name, winner.number, data, winner.facts.macs)
     facts = ModelFacts(
-        description=_description(study, winner, described),
-        params={"input": _input(described), "classes": _names(described.classes)},
-        metadata=described.model_dump(mode="json", exclude={"student"}),
+        description=_description(winner, config, data.validation),
+        params={"input": _input(config), "classes": class_names(config.classes)},
+        metadata=config.model_dump(mode="json", exclude={"student"}),
         last_epoch=record.epochs(winner.run)[-1].epoch,
-        classes=described.classes,
+        classes=config.classes,
         requirements=[f"{package}=={version(package)}" for package in NEEDED],
     )
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        export_onnx(winner.student(), described.input.size, folder / "student.onnx")
-        (folder / "config.json").write_text(described.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        export_onnx(winner.student(), config.input.size, folder / "student.onnx")
+        config.write(folder)
         return log_model(uri, run_id, folder, facts)
 
 
-def _described(study: optuna.Study, winner: Winner) -> ExportConfig:
-    data = study_facts(study).data
-    return ExportConfig(
-        study=study.study_name,
-        trial=winner.number,
-        classes=data.classes,
-        parameters=winner.facts.parameters,
-        macs=winner.facts.macs,
-        input=Preprocessing(size=data.image_size),
-        student=winner.config,
-    )
-
-
-def _description(study: optuna.Study, winner: Winner, described: ExportConfig) -> str:
+def _description(winner: Winner, config: ExportConfig, images: int) -> str:
     """The beginning of the model card, for the model's page in MLflow."""
-    images, finished = study_facts(study).data.validation, len(winner.trials.finished)
     return (
-        f"Trial {described.trial} of {escaped(described.study)}, the best of {finished:,}: "
+        f"Trial {config.trial} of {escaped(config.study)}, the best of {len(winner.trials.finished):,}: "
         f"**{100 * winner.accuracy:.2f} %** of {images:,} validation images, "
-        f"{described.parameters:,} parameters, {described.macs:,} multiply-adds an image.\n\n"
-        f"Input: {_input(described)}.\n\n"
+        f"{config.parameters:,} parameters, {config.macs:,} multiply-adds an image.\n\n"
+        f"Input: {_input(config)}.\n\n"
         "Answer: a table with `class`, its `probability`, and `p(NAME)` of each class.\n\n"
-        f"Classes: {len(described.classes):,}: {escaped(_names(described.classes))}.\n"
+        f"Classes: {len(config.classes):,}: {escaped(class_names(config.classes))}.\n"
     )
 
 
-def _input(described: ExportConfig) -> str:
+def _input(config: ExportConfig) -> str:
     return (
         "N x H x W x 3 or N x 3 x H x W (1 for gray), whole numbers in 0..255 or floats in 0..1, any size; "
-        f"the model resizes the shorter side to {described.input.size} pixels and crops the centre"
+        f"the model resizes the shorter side to {config.input.size} pixels and crops the centre"
     )
-
-
-def _names(classes: tuple[str, ...]) -> str:
-    return ", ".join(classes[:NAMED]) + (", ..." if len(classes) > NAMED else "")

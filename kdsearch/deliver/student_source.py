@@ -79,11 +79,8 @@ def run_source(folder: Path, images: Tensor) -> Tensor:
         command = [sys.executable, "-B", "-c", ANSWERING, str(asked), str(answered)]
         done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
         if done.returncode != 0:
-            last = (
-                (done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}")
-                .splitlines()[-1]
-                .strip()
-            )
+            text = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+            last = text.splitlines()[-1].strip()
             raise ExportError(f"student.py with student.safetensors does not run with torch alone: {last}")
         return load_file(answered)["logits"]
 

@@ -1,46 +1,64 @@
-"""The best trial of a study, as a trained student with all its facts."""
+"""The best trial of a study so far: its student, its weights, and its score on the test split."""
 
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Any, NamedTuple
 
 import optuna
-from optuna.trial import TrialState
+from torch import Tensor
 
 from kdsearch.config import Record
-from kdsearch.data.image_set import ImageSet, SearchSets
+from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets, load_test_set
 from kdsearch.data.split import count_copies
-from kdsearch.deliver.best import Winner, find_winner
-from kdsearch.deliver.card import CardFacts
-from kdsearch.deliver.export import check_folder, export_student
 from kdsearch.engine.evaluate import evaluate
-from kdsearch.errors import DataError, NothingFinishedError
-from kdsearch.mirror.loading import how_to_load
-from kdsearch.models.student import Network, student_outputs
+from kdsearch.errors import DataError, NothingFinishedError, StorageError
+from kdsearch.models.student import Network, NetworkConfig, build_student, read_config, student_outputs
+from kdsearch.models.weights import from_bytes
 from kdsearch.progress import Progress
-from kdsearch.store.facts import FinalTest, final_test, keep_final_test, study_facts
+from kdsearch.store.facts import FinalTest, StudentFacts, final_test, keep_final_test, study_facts
 from kdsearch.store.identity import study_at
 from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import Run
 from kdsearch.store.trials import Trials
 from kdsearch.study.file import Study
-from kdsearch.study.teachers import label
-from kdsearch.study.trial_config import TrialConfig
 from kdsearch.tables import PublishedResult
 
-COMPARED = 64  # validation images on which each exported form must answer as the student does
+
+class Winner(NamedTuple):
+    """The best trial so far, and its weights."""
+
+    number: int  # of its trial
+    run: Run
+    accuracy: float  # on the validation images, 0 to 1
+    facts: StudentFacts
+    params: dict[str, Any]  # that were sampled
+    config: NetworkConfig
+    state: dict[str, Tensor]
+    trials: Trials  # the study's when it was the best of them
+
+    def student(self) -> Network:
+        """The trained network, in evaluation mode."""
+        student = build_student(self.config)
+        student.load_state_dict(self.state)
+        return student.eval()
 
 
-class Exported(Record):
-    """The result of `export-best`."""
-
-    study: str
-    trial: int
-    paths: tuple[Path, ...]
-    parameters: int
-    validation_accuracy: float
-    test: FinalTest | None
-    notes: tuple[str, ...]
-    loading: tuple[str, ...]  # Python that loads the model from MLflow, where it is known to be there
+def find_winner(study: optuna.Study, record: StudyRecord) -> Winner:
+    """Raises NothingFinishedError before the first complete trial, StorageError if weights are gone."""
+    trials = Trials.of(study)
+    trial = trials.best
+    if trial is None:
+        raise NothingFinishedError(
+            f"study {study.study_name!r} has no finished trial to export yet; 'kdsearch run' trains some"
+        )
+    facts, run = trial.facts.student, trial.run
+    weights = record.file(run.weights) if run else None
+    if weights is None or run is None or facts is None:
+        raise StorageError(
+            f"study {study.study_name!r}: the weights of trial {trial.number} are not in the database"
+        )
+    config, state = read_config(facts.network), from_bytes(weights)
+    return Winner(trial.number, run, trial.accuracy, facts, trial.frozen.params, config, state, trials)
 
 
 class Trained(Record):
@@ -51,40 +69,6 @@ class Trained(Record):
     test: FinalTest | None
     note: str  # why the test split was not read
     published: PublishedResult
-
-
-def export_best(
-    optuna_study: optuna.Study,
-    record: StudyRecord,
-    out: Path,
-    progress: Progress,
-    *,
-    force: bool,
-    test: bool,
-    data: str | None,
-) -> Exported:
-    """Exports the best trial so far to the folder `out`; `test` reads the test split, once for each trial."""
-    winner = find_winner(optuna_study, record)
-    check_folder(out, force=force)  # before the test split is read
-    study = study_at(optuna_study, data)
-    sets = _same_images(optuna_study, study, progress)
-    notes = _search_notes(optuna_study, winner.trials)
-    final, why = _tested(optuna_study, winner, study, sets, progress) if test else (None, "")
-    facts = _facts(optuna_study, winner, study, sets, final).model_copy(
-        update={"notes": (*notes, *([why] if why else []))}
-    )
-    images = sets.validation.images[:COMPARED]
-    paths = export_student(winner.config, winner.state, facts, images, out, force=force)
-    return Exported(
-        study=study.name,
-        trial=winner.number,
-        paths=tuple(paths),
-        parameters=facts.parameters,
-        validation_accuracy=facts.validation_accuracy,
-        test=final,
-        notes=facts.notes,
-        loading=how_to_load(optuna_study),
-    )
 
 
 def judge_best(
@@ -110,8 +94,8 @@ def judge_best(
     study = study_at(optuna_study, data)
     final, why = None, ""
     if test:
-        final, why = _tested(
-            optuna_study, winner, study, _same_images(optuna_study, study, progress), progress
+        final, why = score_once(
+            optuna_study, winner, study, same_images(optuna_study, study, progress), progress
         )
     return Trained(
         parameters=winner.facts.parameters,
@@ -122,7 +106,7 @@ def judge_best(
     )
 
 
-def _same_images(optuna_study: optuna.Study, study: Study, progress: Progress) -> SearchSets:
+def same_images(optuna_study: optuna.Study, study: Study, progress: Progress) -> SearchSets:
     """The study's images. Raises DataError if they have changed since the study was created."""
     sets = load_search_sets(study.data, study.seed, progress)
     if sets.fingerprint != study_facts(optuna_study).data.fingerprint:
@@ -133,66 +117,22 @@ def _same_images(optuna_study: optuna.Study, study: Study, progress: Progress) -
     return sets
 
 
-def _search_notes(optuna_study: optuna.Study, trials: Trials) -> list[str]:
-    target = study_facts(optuna_study).target
-    finished, running = len(trials.finished), trials.in_state(TrialState.RUNNING)
-    if finished >= target:
-        return []
-    state = "still running" if running else "not finished"
-    return [
-        f"The search was {state} when this was exported: the best of {finished} of {target} trials so far."
-    ]
-
-
-def _tested(
+def score_once(
     optuna_study: optuna.Study, winner: Winner, study: Study, sets: SearchSets, progress: Progress
 ) -> tuple[FinalTest | None, str]:
-    """The winner's score on the test images; the study keeps each score with its time."""
+    """The winner's score on the test images, which the study keeps; or why these were not read."""
     if final := final_test(optuna_study, winner.number):
         return final, ""
     try:
         images = load_test_set(study.data, study.seed, progress)
     except DataError as error:
         return None, f"The test split was not read: {error}."
-    final = _score(winner.student(), images, sets)
-    keep_final_test(optuna_study, winner.number, final)
-    return final, ""
-
-
-def _score(student: Network, test: ImageSet, sets: SearchSets) -> FinalTest:
-    score = evaluate(student, student_outputs, test.images, test.labels)
-    return FinalTest(
+    score = evaluate(winner.student(), student_outputs, images.images, images.labels)
+    final = FinalTest(
         accuracy=score.accuracy,
-        images=len(test),
-        copies=count_copies(test, sets.train),
+        images=len(images),
+        copies=count_copies(images, sets.train),
         read=datetime.now(UTC).date().isoformat(),
     )
-
-
-def _facts(
-    optuna_study: optuna.Study, winner: Winner, study: Study, sets: SearchSets, final: FinalTest | None
-) -> CardFacts:
-    trial, known = winner.facts, study_facts(optuna_study).teachers or {}
-    names = TrialConfig.model_validate(trial.config).teachers
-    teachers = {label(name, known[name].model): known[name].accuracy for name in names if name in known}
-    return CardFacts(
-        study=study.name,
-        trial=winner.number,
-        trials=len(winner.trials.finished),
-        seed=study.seed,
-        params=winner.params,
-        max_params=study.max_params,
-        parameters=trial.parameters,
-        macs=trial.macs,
-        data=study.data.name,
-        fingerprint=sets.fingerprint,
-        classes=sets.train.classes,
-        image_size=sets.train.images.shape[-1],
-        train_images=len(sets.train),
-        validation_images=len(sets.validation),
-        validation_accuracy=winner.accuracy,
-        test=final,
-        teachers=teachers,
-        versions=dict(each.split("==") for each in (trial.versions or "").split()),
-        commit=None if trial.commit == "unknown" else trial.commit,
-    )
+    keep_final_test(optuna_study, winner.number, final)
+    return final, ""

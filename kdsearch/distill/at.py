@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss, normalize
 
 from kdsearch.config import Range, Record
-from kdsearch.distill.hints import StudentLayer, TeacherLayer, layer_named, same_size
-from kdsearch.distill.loss import Loss
+from kdsearch.distill.loss import Loss, StudentLayer, TeacherLayer, layer_named, same_size
 from kdsearch.outputs import Outputs, Shapes
 
 
@@ -17,7 +16,7 @@ class AT(Loss):
 
     An attention map is a feature map's mean of squares over its channels, flattened and scaled to length 1;
     the mean runs over images and pixels. The larger map is averaged down to the smaller's pixels. Raises
-    ValueError where a network has no layer of that name.
+    ValueError if a network has no layer of that name.
     """
 
     reads: ClassVar = frozenset({"hints"})
@@ -28,13 +27,11 @@ class AT(Loss):
         weight: Annotated[float, Field(gt=0), Range(10, 10_000, log=True)] = 1000.0
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
-        super().__init__()
+        super().__init__(config, student, teacher)
         self.ours = layer_named(student.hints, config.student_layer)
         self.theirs = layer_named(teacher.hints, config.teacher_layer)
-        self.weight = config.weight
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The part `at`, with its weight."""
         maps = same_size(student.hints[self.ours], teacher.hints[self.theirs])
         ours, theirs = (normalize(hint.square().mean(1).flatten(1), dim=1) for hint in maps)
-        return {"at": self.weight * mse_loss(ours, theirs)}
+        return {"at": self.config.weight * mse_loss(ours, theirs)}

@@ -7,9 +7,8 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, softmax
 
 from kdsearch.config import Range, Record
-from kdsearch.distill.loss import Loss
-from kdsearch.distill.standardise import scaled
-from kdsearch.outputs import Outputs, Shapes
+from kdsearch.distill.loss import Loss, scaled
+from kdsearch.outputs import Outputs
 
 
 class DIST(Loss):
@@ -27,12 +26,9 @@ class DIST(Loss):
         intra: Annotated[float, Field(ge=0), Range(0.25, 8, log=True)] = 1.0
         standardise: bool = False
 
-    def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
-        super().__init__()
-        self.config = config
+    config: Config
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The parts `inter` and `intra`, with their weights."""
         ours, theirs = (
             softmax(scaled(answer.logits, self.config.temperature, self.config.standardise), dim=1)
             for answer in (student, teacher)

@@ -8,9 +8,8 @@ from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
 
 from kdsearch.config import Range, Record
-from kdsearch.distill.loss import Loss
-from kdsearch.distill.standardise import scaled
-from kdsearch.outputs import Outputs, Shapes
+from kdsearch.distill.loss import Loss, scaled
+from kdsearch.outputs import Outputs
 
 
 class DKD(Loss):
@@ -31,12 +30,9 @@ class DKD(Loss):
         others: Annotated[float, Field(ge=0), Range(0.25, 8, log=True)] = 1.0
         standardise: bool = False
 
-    def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
-        super().__init__()
-        self.config = config
+    config: Config
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The parts `tckd` and `nckd`, with their weights."""
         of_student, of_teacher = self._parted(student.logits, labels), self._parted(teacher.logits, labels)
         tckd, nckd = (
             self.config.temperature**2 * kl_div(ours, theirs, reduction="batchmean", log_target=True)

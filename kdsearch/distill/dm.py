@@ -2,16 +2,14 @@
 
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import mse_loss
+from torch.nn.functional import mse_loss, normalize
 
 from kdsearch.config import Choices, Range, Record
 from kdsearch.distill.loss import Loss
-from kdsearch.distill.pairwise import cosines, distances
-from kdsearch.outputs import Outputs, Shapes
-
-METRICS = {"euclidean": distances, "cosine": cosines}
+from kdsearch.outputs import Outputs
 
 
 class DM(Loss):
@@ -28,11 +26,23 @@ class DM(Loss):
         metric: Annotated[Literal["euclidean", "cosine"], Choices.of("euclidean", "cosine")] = "cosine"
         weight: Annotated[float, Field(gt=0), Range(0.0001, 10, log=True)] = 1.0
 
-    def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
-        super().__init__()
-        self.config = config
+    config: Config
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The part `dm`, with its weight."""
         matrix = METRICS[self.config.metric]
         return {"dm": self.config.weight * mse_loss(matrix(student.embedding), matrix(teacher.embedding))}
+
+
+def distances(embedding: Tensor) -> Tensor:
+    """Euclidean distances, float32 B x B; the gradient is 0 for two equal embeddings."""
+    embedding = embedding.float()
+    return torch.cdist(embedding, embedding, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def cosines(embedding: Tensor) -> Tensor:
+    """Cosine similarities, float32 B x B."""
+    unit = normalize(embedding.float(), dim=1)
+    return unit @ unit.T
+
+
+METRICS = {"euclidean": distances, "cosine": cosines}

@@ -7,9 +7,8 @@ from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
 
 from kdsearch.config import Range, Record
-from kdsearch.distill.loss import Loss
-from kdsearch.distill.standardise import scaled
-from kdsearch.outputs import Outputs, Shapes
+from kdsearch.distill.loss import Loss, scaled
+from kdsearch.outputs import Outputs
 
 
 class KL(Loss):
@@ -27,12 +26,9 @@ class KL(Loss):
         standardise: bool = False
         square: bool = True
 
-    def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
-        super().__init__()
-        self.config = config
+    config: Config
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The part `kl`."""
         temperature, standardise = self.config.temperature, self.config.standardise
         p_student = log_softmax(scaled(student.logits, temperature, standardise), dim=1)
         p_teacher = log_softmax(scaled(teacher.logits, temperature, standardise), dim=1)

@@ -37,14 +37,9 @@ class Objective(nn.Module):
         if not self.losses:
             return ce, {"ce": ce.detach()}
         assert teacher is not None, "losses without a teacher"
-        still = frozen(teacher)
+        hints = {name: hint.detach() for name, hint in teacher.hints.items()}
+        still = Outputs(teacher.logits.detach(), teacher.embedding.detach(), hints)
         with torch.autocast(labels.device.type, enabled=False):
             parts = [part for loss in self.losses for part in loss(student, still, labels).items()]
         total = (1 - self.alpha) * ce + self.alpha * sum(part for _, part in parts)
         return total, {"ce": ce.detach()} | {name: part.detach() for name, part in parts}
-
-
-def frozen(teacher: Outputs) -> Outputs:
-    """The same outputs without gradients."""
-    hints = {name: hint.detach() for name, hint in teacher.hints.items()}
-    return Outputs(teacher.logits.detach(), teacher.embedding.detach(), hints)

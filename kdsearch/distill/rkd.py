@@ -10,8 +10,9 @@ from torch.utils.checkpoint import checkpoint
 
 from kdsearch.config import Range, Record
 from kdsearch.distill.loss import Loss
-from kdsearch.distill.pairwise import ANCHORS, anchor_chunks, angles
 from kdsearch.outputs import Outputs, Shapes
+
+ANCHORS = 256  # whose angles are held at once: B x D differences and B x B angles each
 
 
 class RKD(Loss):
@@ -30,16 +31,15 @@ class RKD(Loss):
         angle: Annotated[float, Field(ge=0), Range(2, 200, log=True)] = 50.0
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
-        super().__init__()
-        self.config, self.anchors = config, ANCHORS
+        super().__init__(config, student, teacher)
+        self.anchors = ANCHORS
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The parts `rkd_distance` and `rkd_angle`, with their weights."""
         ours, theirs = student.embedding.float(), teacher.embedding.float()
         images = len(ours)
         pairs, triplets = images * (images - 1) / 2, images * (images - 1) * (images - 2)
         distance = smooth_l1_loss(_relative(ours), _relative(theirs), reduction="sum") / max(1, pairs)
-        chunks = list(anchor_chunks(images, self.anchors))
+        chunks = [slice(start, start + self.anchors) for start in range(0, images, self.anchors)]
         summed = sum(
             (
                 checkpoint(_angle_loss, ours, theirs, chunk, use_reentrant=False)
@@ -61,5 +61,17 @@ def _relative(embedding: Tensor) -> Tensor:
 
 
 def _angle_loss(ours: Tensor, theirs: Tensor, anchors: slice) -> Tensor:
-    """Summed over the anchors' triplets; both sides agree where two of the three are one image."""
+    """Summed over the anchors' triplets; if two of the three are one image, both sides agree."""
     return smooth_l1_loss(angles(ours, anchors), angles(theirs, anchors), reduction="sum")
+
+
+def angles(embedding: Tensor, anchors: slice) -> Tensor:
+    """Cosines of the angles at each of A anchors between the ways to all pairs of embeddings, A x B x B.
+
+    0, without a gradient, if an embedding is or equals the anchor.
+    """
+    embedding = embedding.float()
+    ways = embedding - embedding[anchors].unsqueeze(1)
+    square = ways.square().sum(2, keepdim=True)
+    ways = ways * torch.where(square > 0, square, torch.inf).rsqrt()
+    return ways @ ways.transpose(1, 2)

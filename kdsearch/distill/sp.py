@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss, normalize
 
 from kdsearch.config import Range, Record
-from kdsearch.distill.hints import StudentLayer, TeacherLayer, layer_named
-from kdsearch.distill.loss import Loss
+from kdsearch.distill.loss import Loss, StudentLayer, TeacherLayer, layer_named
 from kdsearch.outputs import Outputs, Shapes
 
 
@@ -28,15 +27,13 @@ class SP(Loss):
         weight: Annotated[float, Field(gt=0), Range(3, 3000, log=True)] = 300.0
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
-        super().__init__()
+        super().__init__(config, student, teacher)
         self.ours = layer_named(student.hints, config.student_layer)
         self.theirs = layer_named(teacher.hints, config.teacher_layer)
-        self.weight = config.weight
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """The part `sp`, with its weight."""
         ours, theirs = map(_similarity, (student.hints[self.ours], teacher.hints[self.theirs]))
-        return {"sp": self.weight * mse_loss(ours, theirs)}
+        return {"sp": self.config.weight * mse_loss(ours, theirs)}
 
 
 def _similarity(hint: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class Checkpoint:
     def save(self, training: Training, *, now: bool = False) -> None:
         """Writes the state, at most once in `every` seconds unless `now`.
 
-        If that fails, the earlier file stays, and one line says from where the trial resumes.
+        If that fails, the earlier file stays, and one line says which state the trial resumes from.
         """
         if not now and self.clock() - self.saved_at < self.every:
             return

@@ -13,9 +13,8 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from kdsearch.config import Range, Record
 from kdsearch.device import autocast, forked, seeded
 from kdsearch.distill.objective import Objective
-from kdsearch.engine.average import Average
 from kdsearch.engine.evaluate import Answer, evaluate
-from kdsearch.engine.optimizers import OPTIMIZERS, SCHEDULES
+from kdsearch.engine.optimizers import OPTIMIZERS, SCHEDULES, Average
 from kdsearch.epoch import EpochResult
 from kdsearch.models.student import as_input, student_outputs
 from kdsearch.views.batches import Batch, Batches
@@ -90,7 +89,6 @@ class Training:
 
     @property
     def last(self) -> EpochResult:
-        """The latest epoch's result."""
         return self.results[-1]
 
     @property
@@ -111,10 +109,9 @@ class Training:
         return len(self.results) == self.first_epochs and self.step == 0
 
     def _begin(self) -> None:
-        """The optimizer and the schedule of the first epochs."""
         config, steps = self.config, self.first_epochs * self.batches.steps
         self.optimizer = OPTIMIZERS[config.optimizer](
-            self._parameters(), config.learning_rate, config.weight_decay
+            self._parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self.schedule = SCHEDULES[config.schedule](self.optimizer, steps, config.warmup)
 
@@ -122,7 +119,7 @@ class Training:
         """The optimizer and the schedule of the last epochs: some published recipes train in two phases."""
         config = self.config
         self.optimizer = OPTIMIZERS[config.finish_optimizer](
-            self._parameters(), config.finish_rate, config.finish_decay
+            self._parameters(), lr=config.finish_rate, weight_decay=config.finish_decay
         )
         self.schedule = SCHEDULES["constant"](self.optimizer, 1, 0.0)
 

@@ -9,11 +9,11 @@ import torch
 
 from kdsearch.cache import clear, entry, is_held, names_in
 from kdsearch.config import Record
-from kdsearch.data.sources import archives_of, data_entry, find_source
+from kdsearch.data.sources import data_entry, find_source
 from kdsearch.database import check_url
 from kdsearch.errors import DataError, UsageError
-from kdsearch.places import cache_root
-from kdsearch.run.preparing import views_folder
+from kdsearch.files import cache_root
+from kdsearch.run.views import views_folder
 from kdsearch.store.facts import study_facts
 from kdsearch.store.identity import find_study, study_at
 from kdsearch.store.storage import open_existing
@@ -25,8 +25,6 @@ DEVICES = ("cpu", "cuda")  # whose teachers and views a study may have here
 
 
 class CachedEntry(Record):
-    """One entry of the cache, whole or incomplete."""
-
     kind: str
     path: Path
     size: int  # bytes
@@ -35,8 +33,6 @@ class CachedEntry(Record):
 
 
 class CacheReport(Record):
-    """The folder of the cache, and its entries."""
-
     folder: Path
     entries: tuple[CachedEntry, ...]
 
@@ -102,7 +98,7 @@ def _needs(optuna_study: optuna.Study) -> Iterator[Path]:
         pass
     else:
         yield data_entry(study.data, study.seed, source)
-        for archive in archives_of(source):
+        for archive in source.archives:
             yield entry("downloads", archive.md5)
             yield entry("unpacked", archive.md5)
     prints = {name: each.fingerprint for name, each in (facts.teachers or {}).items()}

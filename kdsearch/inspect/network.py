@@ -19,10 +19,19 @@ class NetworkTable(Record):
     name: str
     image_size: int
     layers: tuple[Layer, ...]
-    parameters: int
-    macs: int
-    answer_bytes: int  # all layers' outputs for one image, float32; training keeps about as much
-    weight_bytes: int
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def answer_bytes(self) -> int:
+        """Of all layers' outputs for one image, in float32; training keeps about as much."""
+        return 4 * sum(prod(layer.shape) for layer in self.layers)
 
 
 def of_trial(study: optuna.Study, number: int) -> NetworkTable:
@@ -47,15 +56,5 @@ def of_published(name: str, classes: int, image_size: int) -> NetworkTable:
 
 
 def _table(name: str, config: NetworkConfig, image_size: int) -> NetworkTable:
-    layers = layers_of(build_student(config), image_size)
-    answers = sum(prod(layer.shape) for layer in layers)
-    parameters = sum(layer.parameters for layer in layers)
-    return NetworkTable(
-        name=name,
-        image_size=image_size,
-        layers=tuple(layers),
-        parameters=parameters,
-        macs=sum(layer.macs for layer in layers),
-        answer_bytes=4 * answers,
-        weight_bytes=4 * parameters,
-    )
+    layers = tuple(layers_of(build_student(config), image_size))
+    return NetworkTable(name=name, image_size=image_size, layers=layers)

@@ -11,7 +11,7 @@ from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
 from kdsearch.errors import CacheDamagedError, UsageError
 from kdsearch.progress import Progress
-from kdsearch.run.preparing import bank_of, builder_of
+from kdsearch.run.views import bank_of, builder_of
 from kdsearch.store.facts import study_facts
 from kdsearch.store.identity import check_data, study_at
 from kdsearch.store.record import StudyRecord

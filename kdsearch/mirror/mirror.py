@@ -10,15 +10,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.exceptions import MlflowException
 
-from kdsearch.mirror.local import sqlite_file
 from kdsearch.mirror.mirrored import NOTE, PARENT, MirroredRun, StudyRuns
-from kdsearch.mirror.overview import note, study_points
-from kdsearch.mirror.reaching import MirrorUnavailableError, reaching
 from kdsearch.mirror.runs import (
     KIND_TAG,
     LAYOUT,
     LAYOUT_TAG,
     STATUS,
+    STUDY,
     TEACHER,
     StudyRow,
     TrialRow,
@@ -28,14 +26,14 @@ from kdsearch.mirror.runs import (
     run_name,
     shown,
     study_params,
-    study_tags,
     teacher_points,
     trial_params,
     trial_points,
     trial_tags,
 )
 from kdsearch.mirror.store import open_client, version_at
-from kdsearch.mirror.view import address, opens_views, saved_view, view_tag
+from kdsearch.mirror.uri import MirrorUnavailableError, reaching, sqlite_file
+from kdsearch.mirror.view import address, note, opens_views, saved_view, study_points, view_tag
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import TEACHER as TEACHING
 from kdsearch.store.runs import Run
@@ -72,7 +70,7 @@ class Mirror:
     def tick(self, trials: Sequence[TrialRow], *, live: bool = True) -> None:
         """Sends what is new; of running trials only if `live`, since few epochs cost about as much as all.
 
-        Raises MirrorUnavailableError, at most some seconds later, where it cannot.
+        Raises MirrorUnavailableError, at most some seconds later, if it cannot.
         """
         with self._reaching():
             runs = self._checked_runs()
@@ -95,7 +93,7 @@ class Mirror:
     def delete_runs(self) -> None:
         """Marks the study's runs deleted; to be called before the record goes. Raises as `tick`.
 
-        Makes no store and no experiment where there are none.
+        Makes no store and no experiment if there are none.
         """
         with self._reaching():
             self._runs = None
@@ -115,7 +113,7 @@ class Mirror:
         return mirrored.id if mirrored else None
 
     def page(self, server: str | None = None) -> str | None:
-        """The page of `server`, or of the store where that is one, that compares the trials.
+        """The page of `server`, or of the store if that is one, that compares the trials.
 
         Known after the first tick.
         """
@@ -142,7 +140,7 @@ class Mirror:
             raise
 
     def _checked_runs(self) -> StudyRuns:
-        """The runs as remembered, or as MLflow has them now where it was wiped in between."""
+        """The runs as remembered, or as MLflow has them now if it was wiped in between."""
         known = self._runs.get(PARENT) if self._runs else None
         if self._runs is None or known is None or not self._is_there(known):
             self._described = None
@@ -166,8 +164,8 @@ class Mirror:
 
     def _parent(self, runs: StudyRuns, trials: Sequence[TrialRow]) -> MirroredRun:
         start = min((trial.started for trial in trials if trial.started), default=time.time())
-        tags = study_tags(self.study)
-        parent = runs.made(PARENT, self.study.name, milliseconds(start), tags)
+        tags = {KIND_TAG: STUDY, LAYOUT_TAG: LAYOUT, "mlflow.source.name": "kdsearch"}
+        parent = runs.ensure(PARENT, self.study.name, milliseconds(start), tags)
         ran = next((trial.tags for trial in trials if trial.tags), {})
         # What is there stays: tags of trials are what differs from it.
         tags |= {name: value for name, value in ran.items() if name not in parent.tags}
@@ -187,7 +185,7 @@ class Mirror:
         start = milliseconds(results[0].finished_at - results[0].seconds if results else time.time())
         tags = {"mlflow.parentRunId": parent.id, KIND_TAG: TEACHER, LAYOUT_TAG: LAYOUT}
         tags |= {"family": str(facts["model"])} if "model" in facts else {}
-        run = runs.made(name, name, start, tags)
+        run = runs.ensure(name, name, start, tags)
         params = {key: rounded(value) for key, value in facts.items()}
         run.send(teacher_points(facts, results), params if begun else {}, tags)
         if begun:
@@ -198,21 +196,17 @@ class Mirror:
         status = STATUS[trial.state]
         nested = {"mlflow.parentRunId": parent.id}
         if run and run.shows(trial.number, status) and nested.items() <= run.tags.items():
-            self._mark(run, trial)
+            if trial.state == "COMPLETE":  # another one may have become the best since this was sent
+                run.send([], {}, {NAME: run_name(self.study, trial, [])})
             return
         results = self.record.epochs(trial.run)
         if run is None and not has_run(trial, results):
             return
         tags = trial_tags(self.study, trial, results, parent.tags) | nested
         if run is None:
-            run = runs.made(trial.run.key, tags[NAME], milliseconds(trial.started), tags)
+            run = runs.ensure(trial.run.key, tags[NAME], milliseconds(trial.started), tags)
         run.send(trial_points(trial, results), trial_params(trial), tags)
         run.settle(status, milliseconds(trial.finished))
-
-    def _mark(self, run: MirroredRun, trial: TrialRow) -> None:
-        """Another trial may have become the best since a complete one was sent."""
-        if trial.state == "COMPLETE":
-            run.send([], {}, {NAME: run_name(self.study, trial, [])})
 
     def _overview(self, runs: StudyRuns, parent: MirroredRun, trials: Sequence[TrialRow]) -> None:
         """Metrics and note of the whole study, and the view that compares its trials."""

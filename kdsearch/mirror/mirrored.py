@@ -6,8 +6,8 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelStatus, Metric, Param, Run, RunTag
 from mlflow.entities.lifecycle_stage import LifecycleStage
 
-from kdsearch.mirror.overview import OWN_NOTE
 from kdsearch.mirror.runs import LAYOUT, LAYOUT_TAG, STUDY_TAG, Point
+from kdsearch.mirror.view import OWN_NOTE
 
 KEY_TAG = "kdsearch.run"  # which of its runs
 PARENT = "study"  # the key of the run above all others
@@ -44,7 +44,7 @@ class MirroredRun:
         return self.tags.get("trial") == str(number) and self.status == status != "RUNNING"
 
     def send(self, points: Iterable[Point], params: Mapping[str, str], tags: Mapping[str, str]) -> None:
-        """One `log_batch` where there is anything new, more only beyond MLflow's limits.
+        """One `log_batch` if there is anything new, more only beyond MLflow's limits.
 
         A parameter cannot change in MLflow, so one that is there is left as it is.
         """
@@ -74,7 +74,7 @@ class MirroredRun:
 class StudyRuns:
     """Finds or creates the runs of the study with the identity `study_id` in the experiment `name`.
 
-    Found by tags, never by name, so that two studies of one name in two databases do not mix. Where two
+    Found by tags, never by name, so that two studies of one name in two databases do not mix. If two
     mirrors, or a call whose answer was lost, have made one run twice, the elder stays and the other is marked
     deleted.
     """
@@ -92,8 +92,8 @@ class StudyRuns:
         """The run that is known by `key`."""
         return self._runs.get(key)
 
-    def made(self, key: str, name: str, start: int | None, tags: Mapping[str, str]) -> MirroredRun:
-        """The run `key`; created where there is none, with the name, the start and the tags."""
+    def ensure(self, key: str, name: str, start: int | None, tags: Mapping[str, str]) -> MirroredRun:
+        """The run `key`; created if there is none, with the name, the start and the tags."""
         if key not in self._runs:
             own = {STUDY_TAG: self.study_id, KEY_TAG: key}
             if not self._found(key):
@@ -147,13 +147,13 @@ def is_whole(model: LoggedModel) -> bool:
 
 
 def _experiment(client: MlflowClient, name: str) -> tuple[str, dict[str, str]]:
-    """The id and the tags of the experiment of that name, made or restored where it must be."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    """The id and the tags of the experiment of that name, made or restored if it must be."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         return str(client.create_experiment(name)), {}
-    if found.lifecycle_stage != LifecycleStage.ACTIVE:
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id), dict(found.tags)
+    if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id), dict(experiment.tags)
 
 
 def _batches(metrics: list[Metric], params: list[Param], tags: list[RunTag]) -> Iterator[Batch]:

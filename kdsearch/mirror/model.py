@@ -16,9 +16,9 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
 from kdsearch.mirror.mirrored import MODEL_LAYOUT, is_whole
-from kdsearch.mirror.reaching import reaching
 from kdsearch.mirror.runs import LAYOUT_TAG, STUDY_TAG
 from kdsearch.mirror.store import open_client
+from kdsearch.mirror.uri import reaching
 
 MODEL_NAME = "student"
 CODE = Path(__file__).with_name("served.py")
@@ -62,8 +62,8 @@ def _of_study(client: MlflowClient, run: Run, run_ids: set[str]) -> set[str]:
     """Which of the runs are of the study that `run` is of; deleted ones too, as the mirror leaves some."""
     listed = ", ".join(f"'{each}'" for each in run_ids)
     where = f"tags.`{STUDY_TAG}` = '{run.data.tags[STUDY_TAG]}' AND attributes.run_id IN ({listed})"
-    found = client.search_runs([run.info.experiment_id], where, ViewType.ALL)
-    return {each.info.run_id for each in found}
+    runs = client.search_runs([run.info.experiment_id], where, ViewType.ALL)
+    return {each.info.run_id for each in runs}
 
 
 def log_model(uri: str, run_id: str, folder: Path, facts: ModelFacts) -> str:

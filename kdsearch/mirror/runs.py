@@ -51,7 +51,6 @@ class StudyRow(Record):
     data: dict[str, Any] = Field(default_factory=dict)  # name, fingerprint, train, validation, classes
     # By the teacher's table in the study file: model, accuracy, ...; empty: not known yet.
     teachers: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    tags: dict[str, str] = Field(default_factory=dict)
     seed: int = 0
     target: int = 0
     best: str | None = None  # the key of the best trial's run
@@ -192,8 +191,3 @@ def study_params(study: StudyRow) -> dict[str, str]:
     for table, facts in {"data": study.data, **study.teachers}.items():
         params |= {f"{table}.{name}": rounded(value) for name, value in facts.items()}
     return params
-
-
-def study_tags(study: StudyRow) -> dict[str, str]:
-    """The parent run's tags."""
-    return study.tags | {KIND_TAG: STUDY, LAYOUT_TAG: LAYOUT, "mlflow.source.name": "kdsearch"}

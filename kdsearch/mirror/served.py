@@ -59,7 +59,7 @@ class ServedStudent(PythonModel):
 def pixels_of(given: Any) -> np.ndarray:
     """uint8 N x H x W x C, C 3 or 1, of a batch: N x H x W x C or N x C x H x W; three axes are one image.
 
-    The channels are the axis of size 3 or 1, the first where both could be. Whole numbers are 0..255, floats
+    The channels are the axis of size 3 or 1, the first if both could be. Whole numbers are 0..255, floats
     0..1, and are rounded to the 256 values that the student was trained on. Raises MlflowException.
     """
     try:

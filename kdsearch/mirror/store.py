@@ -1,4 +1,4 @@
-"""MLflow's client, and its store where that is a SQLite file: made whole, by one process at a time.
+"""MLflow's client, and its store if that is a SQLite file: made whole, by one process at a time.
 
 MLflow makes and migrates such a file in a hundred steps, without a lock, each step committed by itself: a
 second opener, or a kill within the first seconds, leaves a file that no later MLflow opens. Here the steps
@@ -19,8 +19,7 @@ from mlflow.utils.rest_utils import http_request
 from mlflow.version import VERSION
 from sqlalchemy import StaticPool, create_engine
 
-from kdsearch.mirror.local import sqlite_file, tables_of
-from kdsearch.mirror.reaching import MirrorUnavailableError
+from kdsearch.mirror.uri import MirrorUnavailableError, sqlite_file, tables_of
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 QUIET_SECONDS = 5.0  # without a write, until a store that is not whole is taken to be nobody's work any more
@@ -55,7 +54,7 @@ def version_at(uri: str) -> str:
 
 
 def _make_whole(path: Path, database: Any) -> None:
-    """Makes the store, or brings it to the tables of this MLflow where some are missing."""
+    """Makes the store, or brings it to the tables of this MLflow if some are missing."""
     with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as file:
         for _ in range(LOOKS):
             seen = _version(file)

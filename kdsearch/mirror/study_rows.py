@@ -9,7 +9,7 @@ import tomli_w
 from kdsearch.mirror.runs import ALPHA, FAMILY, LOSS, StudyRow, TrialRow
 from kdsearch.store.facts import StudyFacts
 from kdsearch.store.trials import StudyTrial, Trials
-from kdsearch.study.teachers import ONLY, place_of
+from kdsearch.study.teachers import place_of
 
 
 def trial_rows(trials: Trials, known: dict[int, TrialRow] | None = None) -> list[TrialRow]:
@@ -29,7 +29,7 @@ def _row(trial: StudyTrial, *, failed: bool) -> TrialRow:
     student = facts.student
     shape = {}
     if student:  # what every trial is compared by, searched or not
-        shape = {FAMILY: student.family, LOSS: student.loss, ALPHA: student.config["alpha"]}
+        shape = {FAMILY: student.family, LOSS: student.loss, ALPHA: student.alpha}
     return TrialRow(
         number=trial.number,
         run=run,
@@ -56,23 +56,18 @@ def _seconds(moment: datetime | None) -> float | None:
 
 def study_row(name: str, facts: StudyFacts, trials: Trials) -> StudyRow:
     """The facts of the study for the parent run."""
-    stored, known = facts.study, facts.teachers or {}
-    teachers = {each: known[each].model_dump(exclude={"curve"}) for each in known}
+    ready = {name: each.model_dump(exclude={"curve"}) for name, each in (facts.teachers or {}).items()}
     best = trials.best.run if trials.best else None
     return StudyRow(
         name=name,
-        file_text=tomli_w.dumps(_without_none(stored)),
+        file_text=tomli_w.dumps(_without_none(facts.study)),
         data=facts.data.model_dump(mode="json"),
-        teachers={place_of(each): teachers.get(each, {}) for each in stored.get("teachers") or [ONLY]},
-        seed=stored["seed"],
+        teachers={place_of(name): ready.get(name, {}) for name in facts.teacher_names},
+        seed=facts.seed,
         target=facts.target,
         best=best.key if best else None,
-        losses={loss: _of_loss(facts.params, loss) for loss in stored.get("losses") or {}},
+        losses=facts.searched_losses,
     )
-
-
-def _of_loss(params: Mapping[str, Any], loss: str) -> tuple[str, ...]:
-    return tuple(name for name in params if name.startswith(f"{loss}."))
 
 
 def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:

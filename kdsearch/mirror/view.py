@@ -1,4 +1,4 @@
-"""The comparison of a study's trials, ready to open in MLflow's UI.
+"""A study in MLflow's UI: metrics of the parent run, a note in three lines, a view that compares the trials.
 
 MLflow keeps a saved view of an experiment's runs as a tag of the experiment. The form is MLflow's own and not
 documented: a test opens it in a browser, and only versions of MLflow that are known to open it are given it.
@@ -7,19 +7,78 @@ documented: a test opens it in a browser, and only versions of MLflow that are k
 import json
 import zlib
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-from kdsearch.mirror.overview import SHOWN_RUNS
-from kdsearch.mirror.runs import ALPHA, FAMILY, KIND_TAG, LOSS, STUDY_TAG, TRIAL
+from kdsearch.mirror.runs import (
+    ALPHA,
+    FAMILY,
+    KIND_TAG,
+    LOSS,
+    STUDY_TAG,
+    TRIAL,
+    Point,
+    StudyRow,
+    TrialRow,
+    milliseconds,
+)
+
+SHOWN_RUNS = 100  # that MLflow's page of runs loads at once
+OWN_NOTE = "**Best**: "  # how each note begins: one that does not is the user's
 
 ACCURACY = "final_accuracy"
 GENERATED = "Model metrics"  # where MLflow puts its own chart of each metric
 SIZES = ("parameters", "macs")
 COLUMNS = (FAMILY, LOSS, ALPHA, "training.learning_rate")
 TESTED, UNKNOWN = Version("3.17"), Version("4.dev0")  # from the first to below the second
+
+
+def best_of(study: StudyRow, trials: Sequence[TrialRow]) -> TrialRow | None:
+    """The study's best trial, if it is among `trials`."""
+    return next((row for row in trials if row.state == "COMPLETE" and row.run.key == study.best), None)
+
+
+def study_points(study: StudyRow, trials: Sequence[TrialRow]) -> Iterator[Point]:
+    """How the study stands, at the step of the trials that have ended: equal trials give equal points."""
+    ended = [row for row in trials if row.state in ("COMPLETE", "PRUNED") or row.failed]
+    moment = milliseconds(max((row.finished or 0.0 for row in ended), default=0.0))
+    values: dict[str, float | None] = {}
+    if best := best_of(study, trials):
+        values = {"best_accuracy": best.value, "best_parameters": best.parameters, "best_macs": best.macs}
+        values["best_trial"] = best.number
+    pruned, failed = sum(row.state == "PRUNED" for row in ended), sum(row.failed for row in ended)
+    values |= {"finished": len(ended) - failed, "pruned": pruned, "failed": failed}
+    accuracies = (float(facts["accuracy"]) for facts in study.teachers.values() if "accuracy" in facts)
+    values["teacher_accuracy"] = max(accuracies, default=None)
+    for name, value in values.items() if ended else ():
+        if value is not None:
+            yield Point(name, value, moment, len(ended))
+
+
+def note(study: StudyRow, trials: Sequence[TrialRow]) -> str:
+    """Three lines above the table of runs: the best trial, the teacher, how to read the table."""
+    best = best_of(study, trials)
+    first = "no trial has finished yet."
+    if best:
+        size = f"{best.parameters:,} parameters, {best.macs:,} multiply-adds"
+        first = f"trial {best.number}, {_percent(best.value or 0.0)} on the validation images, {size}."
+    taught = (
+        f"{facts['model']}, {_percent(facts['accuracy'])}"
+        for facts in study.teachers.values()
+        if "accuracy" in facts
+    )
+    finished = sum(row.state in ("COMPLETE", "PRUNED") for row in trials)
+    read = (
+        f"**How to read**: {finished} of {study.target} trials have finished; a run's name says its number, "
+        f"family, loss, size and accuracy or end. The view `kdsearch` compares the best {SHOWN_RUNS}."
+    )
+    return "\n\n".join([OWN_NOTE + first, f"**Teacher**: {'; '.join(taught) or 'none'}.", read])
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
 
 
 def view_tag(identity: str) -> str:

@@ -69,7 +69,7 @@ def _macs(config: str, image_size: int) -> int:
 
 def layers_of(network: nn.Module, image_size: int) -> list[Layer]:
     """The layers in the order of the forward pass; leaves `network` in eval mode."""
-    nothing = nn.Identity, nn.Sequential  # an empty one stands where a block has no such part
+    nothing = nn.Identity, nn.Sequential  # an empty one stands for a part that a block lacks
     layers = [(path, layer) for path, layer in _leaves(network) if not isinstance(layer, nothing)]
     return [
         Layer(

@@ -192,13 +192,6 @@ class PublishedConfig(Record):
     @property
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of PublishedNet without the activation, as plain literals."""
-        published = PUBLISHED[self.network]
-        return {
-            "stages": published.stages,
-            "padding": published.padding,
-            "neck": published.neck,
-            "dropout": published.dropout,
-            "classes": self.classes,
-            "mean": self.mean,
-            "std": self.std,
-        }
+        facts = PUBLISHED[self.network]._asdict()
+        fixed = {name: facts[name] for name in ("stages", "padding", "neck", "dropout")}
+        return fixed | self.model_dump(exclude={"network"})

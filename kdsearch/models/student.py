@@ -164,11 +164,6 @@ class StudentConfig(Record):
         return tuple(multiple * max(1, round(channels)) for channels in wanted)
 
     @property
-    def smallest_input(self) -> int:
-        """The smallest height and width in pixels for which the last map has at least 2 x 2."""
-        return 2 * prod(self.strides)
-
-    @property
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of StudentNet: plain literals, the family's defaults filled in."""
         options = FAMILIES[self.family].config(**self.options).model_dump()

@@ -1,8 +1,17 @@
-"""Teachers: torchvision's classifiers, with a head for the data's classes that also hands out its input."""
+"""Teachers: torchvision's classifiers and their published weights; the head also hands out its input."""
 
-from collections.abc import Sequence
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
+from http.client import HTTPException
+from io import StringIO
 from itertools import pairwise, takewhile
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +19,12 @@ from torchvision import models
 
 from kdsearch.errors import TeacherError
 from kdsearch.models.measure import show_one
-from kdsearch.models.pretrained import pretrained
+from kdsearch.models.weights import read_weights
 from kdsearch.names import nearest_first
 from kdsearch.outputs import Outputs, Shapes
 
+FORCED = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 SMALL = 64  # images below this many pixels get a stem that keeps their size
-
 # Auxiliary heads that answer in training only, or no linear layer at the end.
 UNFIT = {"googlenet", "inception_v3", "squeezenet1_0", "squeezenet1_1"}
 
@@ -109,7 +118,7 @@ def build_teacher(
 
 
 def replace_head(net: nn.Module, classes: int, hidden: Sequence[int] = ()) -> int:
-    """Puts a Head for `classes` where the last linear layer was; returns the width of its input.
+    """Replaces the last linear layer by a Head for `classes`; returns the width of its input.
 
     With `hidden` widths it replaces all of torchvision's classifier, by a linear layer, ReLU and dropout for
     each width, then the Head, as in VGG (arXiv 1409.1556, section 2.1).
@@ -168,3 +177,59 @@ def hint_shapes(net: nn.Module, name: str, image_size: int) -> dict[str, tuple[i
         if len(shape) == 3 and shape[1] == shape[2] > 1 and shape[2] <= min(last_of_size, default=shape[2]):
             last_of_size[shape[2]] = path, tuple(shape)
     return dict(last_of_size.values())
+
+
+class Pretrained(NamedTuple):
+    """A network with published weights, and the normalisation that these expect."""
+
+    net: nn.Module
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def pretrained(name: str) -> Pretrained:
+    """The torchvision classifier `name` with its default weights, 1,000 classes of ImageNet.
+
+    Downloads them if the machine does not have them. Raises TeacherError with the ways out if the download
+    fails, or if the file is not the published one.
+    """
+    weights = models.get_model_weights(name).DEFAULT
+    path = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(weights.url).path).name)
+    if not path.exists():
+        _download(name, weights, path)
+    read_weights(path)  # torchvision would run code in the file: this refuses one that has any
+    try:
+        with tensors_only(), warnings.catch_warnings(action="ignore"):
+            net = models.get_model(name, weights=weights, progress=False)
+    except (RuntimeError, UnpicklingError):
+        raise TeacherError(
+            f"{path}: not torchvision's weights of {name}; remove it, or put {weights.url} there"
+        ) from None
+    preset = weights.transforms()
+    return Pretrained(net, tuple(preset.mean), tuple(preset.std))
+
+
+@contextmanager
+def tensors_only() -> Iterator[None]:
+    """Makes every torch.load in this process refuse code, whatever its arguments: a file can look harmless to
+    one reader and not to another.
+    """
+    before = os.environ.get(FORCED)
+    os.environ[FORCED] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(FORCED) if before is None else os.environ.update({FORCED: before})
+
+
+def _download(name: str, weights: models.WeightsEnum, path: Path) -> None:
+    try:
+        with redirect_stdout(StringIO()):
+            weights.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
+    except (OSError, HTTPException, RuntimeError) as error:
+        reason = getattr(error, "reason", error)
+        raise TeacherError(
+            f"[teacher] pretrained: cannot download torchvision's weights of {name} ({reason}); "
+            f"fetch {weights.url} and put it at {path}, or name a file of your own with checkpoint, "
+            "or leave pretrained out"
+        ) from None

@@ -136,7 +136,6 @@ def load_weights(net: nn.Module, weights: Mapping[str, Tensor], source: str) -> 
 
 
 def to_bytes(weights: Mapping[str, Tensor]) -> bytes:
-    """The weights as a safetensors file."""
     return save({key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()})
 
 

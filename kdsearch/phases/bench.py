@@ -23,7 +23,7 @@ from kdsearch.errors import CacheClearedError, CacheDamagedError, KdsearchError
 from kdsearch.models.published import PublishedConfig
 from kdsearch.models.student import StudentConfig, build_student
 from kdsearch.models.width import solve_width
-from kdsearch.phases.pruners import PRUNERS, Pruner
+from kdsearch.phases.samplers import PRUNERS, Pruner
 from kdsearch.progress import Silence
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
@@ -35,7 +35,6 @@ from kdsearch.views.batches import ViewBatches, derived_seed
 
 if TYPE_CHECKING:
     from kdsearch.teachers.stored import LiveTeacher
-
 
 SILENCE = Silence()
 Student = TypeVar("Student", StudentConfig, PublishedConfig)
@@ -86,7 +85,6 @@ class Bench:
         )
 
     def normalised(self, student: Student) -> Student:
-        """`student` with the data's normalisation."""
         return student.model_copy(update={"mean": self.mean, "std": self.std})
 
     def fitted(self, student: StudentConfig, fraction: float) -> StudentConfig:
@@ -142,12 +140,10 @@ class Bench:
 
     @cached_property
     def pruner(self) -> Pruner:
-        """The study's; it remembers the curves that it has read."""
         return PRUNERS[self.study.search.pruner](self.record)
 
     @cached_property
     def identity(self) -> str:
-        """The study's, read once."""
         return self.record.identity()
 
     def timed(self, training: Training) -> Iterator[EpochResult]:
@@ -189,5 +185,5 @@ class Bench:
     def _unusable(self, number: int, error: CacheDamagedError) -> KdsearchError:
         if self.bank.exists(number):
             return CacheDamagedError(f"{error}; the same command makes it anew")
-        where = self.bank.folder
-        return CacheClearedError(f"{where}: cleared during the search; the same command makes it anew")
+        folder = self.bank.folder
+        return CacheClearedError(f"{folder}: cleared during the search; the same command makes it anew")

@@ -7,8 +7,8 @@ import optuna
 from optuna.trial import Trial
 
 from kdsearch.phases.bench import Bench
-from kdsearch.phases.recipes import baselines
 from kdsearch.phases.search import run_trial
+from kdsearch.phases.suggest import baselines
 from kdsearch.store.facts import study_facts
 from kdsearch.store.runs import SEARCH
 from kdsearch.store.trials import Trials
@@ -38,15 +38,12 @@ class Search:
     name = SEARCH
 
     def target(self, search: optuna.Study) -> int:
-        """The study's own."""
         return study_facts(search).target
 
     def recipes(self, bench: Bench) -> list[dict[str, Any]]:
-        """The baselines."""
         return baselines(bench.study)
 
     def train(self, trial: Trial, bench: Bench, target: int, before: Trials) -> float:
-        """A sampled student, with the pruner's say."""
         return run_trial(trial, bench, target, before)
 
 

@@ -22,7 +22,7 @@ def commit() -> str:
     if git is None:
         return "unknown"
     try:
-        told = subprocess.run(
+        described = subprocess.run(
             [git, "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -32,7 +32,7 @@ def commit() -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return told.stdout.strip()
+    return described.stdout.strip()
 
 
 @cache

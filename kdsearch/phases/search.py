@@ -1,4 +1,4 @@
-"""One trial, from its slot to its accuracy."""
+"""One trial, from its place to its accuracy and weights."""
 
 import math
 from contextlib import suppress
@@ -6,27 +6,26 @@ from functools import partial
 from itertools import chain
 
 from optuna import TrialPruned
-from optuna.trial import Trial
+from optuna.trial import Trial, TrialState
 
-from kdsearch.engine.training import InterruptedTrainingError
+from kdsearch.engine.training import InterruptedTrainingError, Training
 from kdsearch.epoch import EpochResult
-from kdsearch.errors import CacheClearedError, CacheDamagedError, StorageError, StudyDeletedError
+from kdsearch.errors import CacheClearedError, CacheDamagedError, OutageError, StorageError, StudyDeletedError
 from kdsearch.models.measure import count_parameters, macs_of
+from kdsearch.models.weights import to_bytes
 from kdsearch.phases.bench import Bench
 from kdsearch.phases.provenance import provenance
-from kdsearch.phases.pruners import Pruner, warmup_epochs
-from kdsearch.phases.samplers import SAMPLERS
+from kdsearch.phases.samplers import SAMPLERS, Pruner, warmup_epochs
 from kdsearch.phases.suggest import suggest_config
-from kdsearch.phases.weights import keep_weights
-from kdsearch.store.audit import audited
-from kdsearch.store.duplicates import refuse_duplicate
-from kdsearch.store.facts import End, StudentFacts, keep
+from kdsearch.store.facts import Audited, End, StudentFacts, keep
+from kdsearch.store.queue import claim_run, refuse_duplicate
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
-from kdsearch.store.slots import claim_run
 from kdsearch.store.trials import StudyTrial, Trials
 from kdsearch.study.trial_config import TrialConfig
 from kdsearch.views.batches import derived_seed
+
+KEPT = 10  # trials whose last weights the study's database has: any machine can export them
 
 
 def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
@@ -37,7 +36,7 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
     not be.
     """
     trials = Trials.of(trial.study, before)
-    held = trials[trial.number]  # with all that it inherited from the trial that it continues
+    earlier = trials[trial.number]  # with all that it inherited from the trial that it continues
     run = claim_run(trial, trials, target)
     trial.study.sampler = SAMPLERS[bench.study.search.sampler](bench.seed(run))
     config = suggest_config(trial, bench)
@@ -46,7 +45,7 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
     training = checkpoint.resume(partial(bench.training, config, run))
     params = count_parameters(training.network)
     assert params <= bench.study.max_params, f"solve_width let {params} through"
-    if held.facts.student is None:
+    if earlier.facts.student is None:
         trial.set_constraint("params", params - bench.study.max_params)
         keep(trial, student=_facts(bench, config, run, params))
 
@@ -54,8 +53,9 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
     # Of the epochs that are done only the last one's question may be open.
     asked = range(max(warmup_epochs(epochs), len(done) - 1), epochs - 1)
     try:
-        spared = _settle_audit(trial, held, bench.record, run, done) or held.facts.baseline
-        stopping = Stopping(trial, bench.pruner, asked, spared, is_audited(bench, run))
+        spared = _settle_audit(trial, earlier, bench.record, run, done) or earlier.facts.baseline
+        audit = trials if is_audited(bench, run) else None
+        stopping = Stopping(trial, bench.pruner, asked, spared, audit)
         for result in chain(done, bench.timed(training)):
             bench.record.epoch(run, result, trial._trial_id)
             checkpoint.save(training)
@@ -64,7 +64,13 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
                 raise TrialPruned(f"epoch {result.epoch}, accuracy {result.val_accuracy:.3f}")
         keep(trial, val_loss=training.last.val_loss)
         keep_weights(trial, bench.record, run, training, trials)
-    except (InterruptedTrainingError, StorageError, CacheClearedError, CacheDamagedError):
+    except (
+        InterruptedTrainingError,
+        OutageError,
+        StorageError,
+        CacheClearedError,
+        CacheDamagedError,
+    ):
         checkpoint.save(training, now=True)
         raise
     except StudyDeletedError:
@@ -85,14 +91,14 @@ def _facts(bench: Bench, config: TrialConfig, run: Run, params: int) -> StudentF
 
 
 def _settle_audit(
-    trial: Trial, held: StudyTrial, record: StudyRecord, run: Run, results: list[EpochResult]
+    trial: Trial, earlier: StudyTrial, record: StudyRecord, run: Run, results: list[EpochResult]
 ) -> bool:
     """Whether the trial has been audited in one of these epochs; all other epochs go, with their audit.
 
     A training that began anew, or from an older checkpoint, is judged by its own epochs alone; so are
     others by it. On the same device its numbers are the same again.
     """
-    recorded, audit = record.epochs(run), held.facts.audited
+    recorded, audit = record.epochs(run), earlier.facts.audited
     until = audit.epoch + 1 if audit else 0
     stays = 0 < until <= len(results) and recorded[:until] == results[:until]
     if audit and not stays:
@@ -111,12 +117,15 @@ class Stopping:
     """Says whether a trial should stop: diverged, or weak.
 
     The pruner is asked about the epochs `asked`, unless the trial is `spared`. An audited trial is marked
-    where it would stop, and runs on without further questions.
+    when it would stop, and runs on without further questions; `audit` is None for all others, and holds the
+    study's trials at some earlier moment.
     """
 
-    def __init__(self, trial: Trial, pruner: Pruner, asked: range, spared: bool, is_audited: bool) -> None:
+    def __init__(
+        self, trial: Trial, pruner: Pruner, asked: range, spared: bool, audit: Trials | None
+    ) -> None:
         self.trial, self.pruner, self.asked = trial, pruner, asked
-        self.spared, self.is_audited = spared, is_audited
+        self.spared, self.audit = spared, audit
         self.curve: list[float] = []
 
     def __call__(self, result: EpochResult) -> bool:
@@ -127,7 +136,26 @@ class Stopping:
             keep(self.trial, mark=End.DIVERGED)
             return True
         weak = not self.spared and result.epoch in self.asked and self.pruner(self.curve)
-        if weak and self.is_audited:
-            keep(self.trial, audited=audited(Trials.of(self.trial.study), result.epoch))
+        if weak and self.audit is not None:
+            best = Trials.of(self.trial.study, self.audit).best
+            keep(self.trial, audited=Audited(epoch=result.epoch, best=best.accuracy if best else 0.0))
             self.spared = True
         return weak and not self.spared
+
+
+def keep_weights(trial: Trial, record: StudyRecord, run: Run, training: Training, before: Trials) -> None:
+    """Stores the weights before the result, if they are among the best; drops those that are no longer.
+
+    `before` are the study's trials at some earlier moment.
+    """
+    trials = Trials.of(trial.study, before)
+    best = trials.ranked[:KEPT]
+    own = -training.last.val_accuracy, training.last.val_loss, count_parameters(training.final)
+    if len(best) == KEPT and best[-1].rank <= own:
+        return
+    record.put_file(run.weights, to_bytes(training.final.state_dict()), replace=True)
+    rivals = trials.in_state(TrialState.RUNNING)  # they may have written theirs already
+    kept = {run.weights, *(each.run.weights for each in (*best[: KEPT - 1], *rivals) if each.run)}
+    for name in record.files():
+        if run.has_weights(name) and name not in kept:
+            record.delete_file(name)

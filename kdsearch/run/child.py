@@ -13,7 +13,7 @@ from importlib import import_module
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import optuna
 
@@ -55,9 +55,10 @@ class Child:
         return self
 
     def ask_to_stop(self) -> None:
-        """Sends SIGTERM: a worker saves its trial at the next step."""
-        self.asked_to_stop = True
-        self.process.terminate()
+        """Sends SIGTERM, once: a worker saves its trial at the next step."""
+        if not self.ended and not self.asked_to_stop:
+            self.asked_to_stop = True
+            self.process.terminate()
 
     def messages(self) -> Iterator[tuple[Any, ...]]:
         """The child's messages since the last call."""
@@ -71,6 +72,12 @@ class Child:
     def ended(self) -> bool:
         """Whether the process is gone and all its messages have been read."""
         return self.silent and self.process.exitcode is not None
+
+    @property
+    def end(self) -> str:
+        """How the process ended: by which signal, or with which exit code."""
+        code = self.process.exitcode or 0
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def _enter(target: str, connection: Connection, inbox: Connection) -> None:
@@ -100,7 +107,7 @@ def without(number: signal.Signals) -> Iterator[None]:
 
 @contextmanager
 def by_default(variables: dict[str, str]) -> Iterator[None]:
-    """Children started inside have these environment variables, where the user has not set them."""
+    """Children started inside have those of these environment variables that the user has not set."""
     added = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -133,6 +140,21 @@ def child(connection: Connection) -> Iterator[tuple[Channel, Callable[[], bool]]
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending: a stop now would be a traceback
         channel.send(Failed(str(error), error.exit_code))
         sys.exit(error.exit_code)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process at once, since everything is stored and reported.
+
+    A normal exit waits for the heartbeat's thread, which may wait for a lost database; and torch's CUDA
+    libraries take 100 MiB for their clean-up even if no GPU was used.
+    """
+    os._exit(code)
+
+
+def give_up(channel: Channel, error: KdsearchError) -> NoReturn:
+    """Ends the process after its database or its study is lost; the running trial is saved."""
+    channel.send(Failed(str(error), error.exit_code))
+    leave(error.exit_code)
 
 
 def _watch_supervisor() -> None:

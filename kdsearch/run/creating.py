@@ -17,7 +17,6 @@ from kdsearch.study.file import Study
 
 
 def data_facts(name: str, sets: SearchSets) -> DataFacts:
-    """The facts of the two sets of a search."""
     _, channels, size, _ = sets.train.images.shape
     return DataFacts(
         name=name,
@@ -31,9 +30,9 @@ def data_facts(name: str, sets: SearchSets) -> DataFacts:
 
 
 def create_study(storage: StudyStorage, study: Study, data: DataFacts, views: int) -> optuna.Study:
-    """The study in the storage, created with all that identifies it unless it is there.
+    """The study in the storage, created with all that identifies it unless it exists.
 
-    Raises IdentityError where it is there, but with other settings or not kdsearch's own.
+    Raises IdentityError if it exists with other settings, or is another program's.
     """
     try:
         found = optuna.create_study(study_name=study.name, storage=storage, direction="maximize")

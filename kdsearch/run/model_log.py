@@ -1,8 +1,6 @@
 """Logs the best model to MLflow in a process that, unlike all others, loads both torch and MLflow."""
 
 import time
-from types import TracebackType
-from typing import Self
 
 from kdsearch.progress import Progress
 from kdsearch.run.child import Child
@@ -10,18 +8,13 @@ from kdsearch.run.protocol import Failed, Say
 
 
 class ModelLog:
-    """A process that logs one model; `target` is its `module:function`. Leaving the block ends it."""
+    """A process that logs one model; `target` is its `module:function`. `close` ends it."""
 
     def __init__(self, target: str) -> None:
         self.target = target
         self.child: Child | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         if self.child:
             self.child.process.kill()
             self.child.process.join()

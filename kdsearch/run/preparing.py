@@ -3,8 +3,6 @@
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,21 +12,20 @@ from typing import NoReturn
 import optuna
 import torch
 
-from kdsearch.cache import check_cache, hold
+from kdsearch.cache import check_cache
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets
 from kdsearch.database import check_url, is_empty_file, place
 from kdsearch.device import choose_device
 from kdsearch.errors import TeacherError
 from kdsearch.files import expanded
-from kdsearch.mirror.local import check_store
-from kdsearch.mirror.uri import tracking_uri
+from kdsearch.mirror.uri import check_store, tracking_uri
 from kdsearch.phases.bench import Prepared
 from kdsearch.phases.phase import PHASES
 from kdsearch.run.child import child
 from kdsearch.run.creating import create_study, data_facts
-from kdsearch.run.protocol import LATER_VIEWS, Channel, Created, Request, Spent
-from kdsearch.run.protocol import Ready as ViewsReady
+from kdsearch.run.protocol import Channel, Created, Request
+from kdsearch.run.views import bank_of, builder_of, make_views
 from kdsearch.store import identity
 from kdsearch.store.checkpoints import adopt_checkpoints, check_state, remove_abandoned, remove_spent
 from kdsearch.store.facts import DataFacts, is_whole, keep, study_facts
@@ -36,7 +33,7 @@ from kdsearch.store.liveness import this_process
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import StudyStorage, open_storage
 from kdsearch.store.studies import Found, choose_study, study_of, with_phases
-from kdsearch.store.trials import StudyTrial, Trials
+from kdsearch.store.trials import Trials
 from kdsearch.study.budget import check_budget
 from kdsearch.study.file import Study, load_study
 from kdsearch.study.space import Place, read_record
@@ -45,9 +42,7 @@ from kdsearch.tables import RunConfig
 from kdsearch.teachers.ready import Ready, check_teachers, prepare_teachers
 from kdsearch.teachers.stored import weights_file
 from kdsearch.urls import has_secret
-from kdsearch.views.augment import Augmentation
-from kdsearch.views.bank import Answering, ViewBank
-from kdsearch.views.build import ViewBuilder, affordable_views, bank_folder, view_bytes
+from kdsearch.views.build import affordable_views, view_bytes
 
 
 def prepare_process(connection: Connection, request: Request) -> None:
@@ -56,12 +51,12 @@ def prepare_process(connection: Connection, request: Request) -> None:
     It makes each entry whole or not at all, so it may be stopped at any time.
     """
     with child(connection) as (channel, _):
-        signal.signal(signal.SIGTERM, leave)
+        signal.signal(signal.SIGTERM, stop)
         prepare(request, channel)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway
 
 
-def leave(number: int, frame: FrameType | None) -> NoReturn:
+def stop(number: int, frame: FrameType | None) -> NoReturn:
     """Ends the process by an exception, so that temporary files go; by no second one on its way out."""
     signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
@@ -88,13 +83,13 @@ def prepare(request: Request, channel: Channel) -> None:
     finished = len(Trials.of(found).finished)
     target = identity.settle_target(found, request.values.get("run.trials"), finished, study.run.trials)
     keep(found, last_run=time.time(), preparing=this_process())
-    _keep_places(found, study, mirrored=_is_mirrored(request))
+    _keep_places(found, study, mirrored=request.mirrored)
     run = study.run
     known = Found(found, StudyRecord(storage.engine, study.name))
     checkpoints = _clean_state(known, run.storage)
     cuda = torch.cuda.device_count() if str(device) == "cuda" else int(device.type == "cuda")
     where = run.storage, run.tracking_uri, run.workers
-    left = any(phase.target(found) > len(_finished(found, phase.name)) for phase in PHASES)
+    left = any(phase.target(found) > len(Trials.of(study_of(found, phase.name)).finished) for phase in PHASES)
     channel.send(Created(study.name, *where, target, finished, left, cuda, study.hint_losses))
     if not left:
         return
@@ -102,7 +97,7 @@ def prepare(request: Request, channel: Channel) -> None:
     if request.views:
         bank = bank_of(study, found, sets, ready, device)
         prepared = Prepared(data=sets.folder, bank=bank, checkpoints=checkpoints, device=str(device))
-        _make_views(builder_of(study, sets, bank, ready), prepared, channel)
+        make_views(builder_of(study, sets, bank, ready), prepared, channel)
 
 
 def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
@@ -111,20 +106,11 @@ def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
     check_cache()
     if request.views:
         check_state()
-    if _is_mirrored(request):
+    if request.mirrored:
         check_store(uri, run.storage)
     check_url(run.storage)
     if is_empty_file(run.storage):
         channel.say(f"{place(run.storage)}: the file exists and is empty; a new study begins in it")
-
-
-def _is_mirrored(request: Request) -> bool:
-    """Whether the mirror runs beside."""
-    return request.views and not request.join
-
-
-def _finished(study: optuna.Study, phase: str) -> list[StudyTrial]:
-    return Trials.of(study_of(study, phase)).finished
 
 
 def _clean_state(known: Found, storage: str) -> Path:
@@ -145,7 +131,7 @@ def _teach(
                 f"{place_of(name)}.checkpoint: study {study.name!r} was created with a file that is not "
                 "stored yet; give that file, or wait for the machine that has it"
             )
-    with spent(channel, "teacher"):
+    with channel.timed("teacher"):
         ready = prepare_teachers(study, sets, record, device, channel)
     facts = {name: each.facts for name, each in ready.items()}
     keep(found, teachers={name: each.model_dump(exclude={"curve"}) for name, each in facts.items()})
@@ -153,45 +139,6 @@ def _teach(
         size = f"validation accuracy {each.accuracy:.2%}, {each.parameters:,} parameters"
         channel.say(f"teacher {label(name, each.model)}: {size} ({each.origin})")
     return ready
-
-
-def bank_of(
-    study: Study, found: optuna.Study, sets: SearchSets, ready: Mapping[str, Ready], device: torch.device
-) -> ViewBank:
-    """The views of a study whose teachers are ready, made or not."""
-    prints = {name: each.facts.fingerprint for name, each in ready.items()}
-    return ViewBank(
-        folder=views_folder(study, sets.fingerprint, prints, device),
-        count=study_facts(found).views,
-        classes=len(sets.train.classes),
-        teachers={
-            name: Answering(embedding=each.network.shapes.embedding, hints=each.network.shapes.hints)
-            for name, each in ready.items()
-        },
-    )
-
-
-def views_folder(study: Study, images: str, teachers: Mapping[str, str], device: torch.device) -> Path:
-    """Where the views of images and teachers of these fingerprints lie."""
-    return bank_folder(images, teachers, study.augmentation.model_dump(), study.seed, device=device)
-
-
-def builder_of(study: Study, sets: SearchSets, bank: ViewBank, ready: Mapping[str, Ready]) -> ViewBuilder:
-    """The builder of these views."""
-    augment = Augmentation(study.augmentation, sets.train.images.shape[-1])
-    networks = {name: each.network for name, each in ready.items()}
-    return ViewBuilder(bank, sets.train.images, augment, networks, study.seed)
-
-
-def _make_views(builder: ViewBuilder, prepared: Prepared, channel: Channel) -> None:
-    """Makes all views in order, or proves those that are there; workers can begin with the first."""
-    prepared.bank.folder.mkdir(parents=True, exist_ok=True)
-    hold(prepared.bank.folder)
-    for number in range(prepared.bank.count):
-        with spent(channel, "first view" if number == 0 else LATER_VIEWS):
-            builder.build(number, channel)
-        if number == 0:
-            channel.send(ViewsReady(prepared.model_dump(mode="json")))
 
 
 def _keep_places(found: optuna.Study, study: Study, *, mirrored: bool) -> None:
@@ -207,14 +154,6 @@ def _keep_places(found: optuna.Study, study: Study, *, mirrored: bool) -> None:
         keep(found, tracking_uri=kept)
     if mirrored:
         keep(found, comparison=None)  # the mirror finds it anew
-
-
-@contextmanager
-def spent(channel: Channel, part: str) -> Iterator[None]:
-    """Reports how long the block took."""
-    started = time.perf_counter()
-    yield
-    channel.send(Spent(part, time.perf_counter() - started))
 
 
 def _joined(request: Request) -> Study:

@@ -1,5 +1,8 @@
 """Messages of child processes to the supervisor, through a pipe each: a killed child holds no lock."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -44,7 +47,7 @@ class Created(NamedTuple):
     target: int
     finished: int
     left: bool  # whether a phase still wants trainings
-    cuda_devices: int  # that the workers share; 0 where the study runs on the CPU
+    cuda_devices: int  # that the workers share; 0 if the study runs on the CPU
     hint_losses: tuple[str, ...]  # those that read feature maps
 
 
@@ -68,6 +71,10 @@ class Request(Record):
     values: dict[str, Any] = Field(default_factory=dict)  # that replace the study file's, by table.key
     join: bool = False
     views: bool = True  # False: stop when the teacher is there
+
+    @property
+    def mirrored(self) -> bool:
+        return self.views and not self.join
 
 
 class Job(NamedTuple):
@@ -95,10 +102,15 @@ class Channel:
         except OSError:
             return
 
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Reports how long the block took, as a part of the run."""
+        started = time.perf_counter()
+        yield
+        self.send(Spent(part, time.perf_counter() - started))
+
     def step(self, task: str, done: int, total: int, note: str = "") -> None:
-        """As Progress."""
         self.send(Step(task, done, total, note))
 
     def say(self, text: str) -> None:
-        """As Progress."""
         self.send(Say(text))

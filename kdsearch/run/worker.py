@@ -1,10 +1,8 @@
-"""One worker: trains the trials in the study's queue until all slots are finished."""
+"""One worker: trains the trials in the study's queue until all places are finished."""
 
-import os
 import signal
 import time
 from multiprocessing.connection import Connection
-from typing import NoReturn
 
 import optuna
 import torch
@@ -19,26 +17,24 @@ from kdsearch.errors import (
     CacheClearedError,
     CacheDamagedError,
     KdsearchError,
+    OutageError,
     StorageError,
     StudyDeletedError,
 )
 from kdsearch.phases.bench import Bench, Prepared
 from kdsearch.phases.phase import PHASES, Phase
-from kdsearch.run.child import child
-from kdsearch.run.protocol import OVERHEAD, Channel, Failed, Job, Spent
+from kdsearch.run.child import child, give_up, leave
+from kdsearch.run.protocol import OVERHEAD, Channel, Job, Spent
 from kdsearch.store.checkpoints import remove_spent
-from kdsearch.store.duplicates import DuplicateTrialError
 from kdsearch.store.facts import End, keep
-from kdsearch.store.failures import check_failures
 from kdsearch.store.identity import open_study, stored_study
-from kdsearch.store.queue import enqueue_place, retry
+from kdsearch.store.queue import DuplicateTrialError, SurplusTrialError, enqueue_place, retry
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
-from kdsearch.store.slots import SurplusTrialError
 from kdsearch.store.storage import open_storage
 from kdsearch.store.studies import study_of
 from kdsearch.store.takeover import Takeover
-from kdsearch.store.trials import Trials
+from kdsearch.store.trials import Trials, check_failures
 
 IDLE_SECONDS = 0.2
 
@@ -61,24 +57,9 @@ def work_process(connection: Connection, job: Job) -> None:
                     break
                 own = study_of(study, phase.name)
                 Worker(own, bench, job, channel, Takeover(own, storage), phase=phase, search=study).work()
-        except (StorageError, StudyDeletedError) as error:
+        except (OutageError, StorageError, StudyDeletedError) as error:
             give_up(channel, error)
         leave(128 + signal.SIGTERM if stop() else 0)
-
-
-def leave(code: int) -> NoReturn:
-    """Ends the process at once, since everything is stored and reported.
-
-    A normal exit waits for the heartbeat's thread, which may wait for a lost database; and torch's CUDA
-    libraries take 100 MiB for their clean-up even if no GPU was used.
-    """
-    os._exit(code)
-
-
-def give_up(channel: Channel, error: KdsearchError) -> NoReturn:
-    """Ends the process after its database or its study is lost; the running trial is saved."""
-    channel.send(Failed(str(error), error.exit_code))
-    leave(error.exit_code)
 
 
 class Worker:
@@ -104,7 +85,7 @@ class Worker:
         self.told: set[int] = set()  # trials that the user knows are waited for
 
     def work(self) -> None:
-        """Trains until all slots are finished or `stop()` is true. Raises SearchError after many failures."""
+        """Trains until all places are finished or `stop()` is true. Raises as `check_failures`."""
         trials = Trials([])
         while True:
             trials = Trials.of(self.study, trials)
@@ -182,7 +163,7 @@ class Worker:
         except InterruptedTrainingError:
             keep(trial, mark=End.INTERRUPTED)
             raise
-        except (StorageError, StudyDeletedError) as error:
+        except (OutageError, StorageError, StudyDeletedError) as error:
             give_up(self.channel, error)
         except (CacheClearedError, CacheDamagedError) as error:
             keep(trial, mark=End.INTERRUPTED)

@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from kdsearch.cache import digest
-from kdsearch.places import STATE, check_writable, state_root
+from kdsearch.files import STATE, check_writable, state_root
 from kdsearch.store.facts import End
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.trials import FINISHED, StudyTrial
@@ -20,7 +20,7 @@ STUDY_FOLDER = re.compile("[0-9a-f]{20}|[0-9a-f]{32}")  # the URL's digest, unti
 
 
 def check_state() -> None:
-    """Raises UsageError where no checkpoint could be written."""
+    """Raises UsageError if no checkpoint could be written."""
     check_writable(state_root(), f"let {STATE} name a folder that can be written to")
 
 
@@ -40,19 +40,16 @@ def adopt_checkpoints(record: StudyRecord, storage: str) -> Path:
 
 def _folder_of_url(storage: str, study: str) -> Path:
     url = make_url(storage)
-    where = (
-        str(Path(url.database).resolve())
-        if url.drivername.startswith("sqlite") and url.database
-        else url.host
-    )
-    return state_root() / digest(url.drivername.split("+")[0], where, url.port, url.database, study)
+    file = url.database if url.drivername.startswith("sqlite") else None
+    place = str(Path(file).resolve()) if file else url.host
+    return state_root() / digest(url.drivername.split("+")[0], place, url.port, url.database, study)
 
 
 def remove_spent(folder: Path, trials: Iterable[StudyTrial]) -> None:
     """Removes the checkpoints that none of these trials will resume.
 
     They are those of places that are finished, of attempts that failed, and of all but a place's latest
-    attempt: nobody asks for these again, on any machine, so nobody's work is lost even where a worker that
+    attempt: nobody asks for these again, on any machine, so nobody's work is lost even if a worker that
     was taken for dead still writes one.
     """
     known = [(run, trial) for trial in trials if (run := trial.run)]

@@ -1,6 +1,7 @@
 """All that kdsearch keeps with a study and its trials in Optuna: each fact is a user attribute of its name.
 
-Facts are read and written here and nowhere else, so that no other module knows the attributes' names.
+Facts are read and written here and nowhere else, so that no other module knows the attributes' names. What
+is not known is ignored: a newer version, or the user, may keep more.
 """
 
 import time
@@ -11,22 +12,22 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, Trial
-from pydantic import ConfigDict, ValidationError
+from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from kdsearch.config import Record
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import StorageError
 from kdsearch.store.runs import SEARCH, Run
+from kdsearch.study.teachers import ONLY, members
 
-ONLY_KNOWN = ConfigDict(extra="ignore")  # a newer version, or the user, may keep more
 TEST_READ = "test_read."  # and a trial's number
 
 
 class End(StrEnum):
-    """Why a trial ended as it did, where Optuna's state does not say it."""
+    """Why a trial ended as it did, if Optuna's state does not say it."""
 
-    SURPLUS = "surplus"  # another trial has its slot
+    SURPLUS = "surplus"  # another trial has its place
     DUPLICATE = "duplicate"  # another trial trains the same
     INTERRUPTED = "interrupted"  # saved, to be continued
     DIVERGED = "diverged"
@@ -34,10 +35,8 @@ class End(StrEnum):
     LOST = "lost"  # its worker died
 
 
-class WorkerMark(Record):
+class WorkerMark(Record, extra="ignore"):
     """The process that works on a trial or prepares a run."""
-
-    model_config = ONLY_KNOWN
 
     host: str
     processes: str  # names the process table that has the process
@@ -46,10 +45,8 @@ class WorkerMark(Record):
     trial: int | None = None  # the number of the worker's trial
 
 
-class StudentFacts(Record):
+class StudentFacts(Record, extra="ignore"):
     """A trial's student, and what made it."""
-
-    model_config = ONLY_KNOWN
 
     config: dict[str, Any]  # a TrialConfig; not as one, since that loads torch
     parameters: int
@@ -64,42 +61,51 @@ class StudentFacts(Record):
     @property
     def network(self) -> dict[str, Any]:
         """The config of the student alone."""
-        network: dict[str, Any] = self.config["student"]
-        return network
+        return dict(self.config["student"])
 
     @property
     def family(self) -> str:
         """The student's family, or the name of the published network."""
-        family: str = self.network.get("network") or self.network["family"]
-        return family
+        return str(self.network.get("network") or self.network["family"])
 
     @property
     def loss(self) -> str:
         """The name of the distillation loss, or sum of losses; `ce` without any."""
-        loss: str = self.config["loss"]
-        return loss
+        return str(self.config["loss"])
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        return tuple(self.config["losses"])
+
+    @property
+    def alpha(self) -> float:
+        return float(self.config["alpha"])
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The names of the teachers from which the trial learns."""
+        return members(self.config["teacher"]) if self.losses else ()
+
+    @property
+    def epochs(self) -> int:
+        return int(self.config["training"]["epochs"])
 
     @property
     def provenance(self) -> dict[str, str]:
         """What is needed, besides config and seed, to train the student again, as far as it is known."""
         names = {"commit", "versions", "device", "threads", "data_fingerprint"}
-        facts: dict[str, str] = self.model_dump(include=names, exclude_none=True)
-        return facts
+        return dict(self.model_dump(include=names, exclude_none=True))
 
 
-class Audited(Record):
+class Audited(Record, extra="ignore"):
     """When the pruner would have stopped a trial that runs on, and the best accuracy of that time."""
-
-    model_config = ONLY_KNOWN
 
     epoch: int
     best: float
 
 
-class TrialFacts(Record):
+class TrialFacts(Record, extra="ignore"):
     """What kdsearch keeps with a trial."""
-
-    model_config = ONLY_KNOWN
 
     phase: str = SEARCH
     slot: int | None = None  # the run's place
@@ -127,10 +133,8 @@ class TrialFacts(Record):
         return cls(**facts if run.phase == SEARCH else {"phase": run.phase, **facts})
 
 
-class DataFacts(Record):
+class DataFacts(Record, extra="ignore"):
     """The images that a study was created with."""
-
-    model_config = ONLY_KNOWN
 
     name: str
     fingerprint: str
@@ -141,10 +145,8 @@ class DataFacts(Record):
     channels: int
 
 
-class TeacherFacts(Record):
+class TeacherFacts(Record, extra="ignore"):
     """What is known of a teacher besides its weights."""
-
-    model_config = ONLY_KNOWN
 
     model: str
     origin: str  # trained, from what, or the checkpoint's file name
@@ -154,20 +156,16 @@ class TeacherFacts(Record):
     curve: tuple[EpochResult, ...] = ()  # in the record, not with the study
 
 
-class ModelPlace(Record):
+class ModelPlace(Record, extra="ignore"):
     """Where MLflow has the best trial's model."""
-
-    model_config = ONLY_KNOWN
 
     trial: int
     tracking_uri: str  # without its password
     uri: str
 
 
-class FinalTest(Record):
+class FinalTest(Record, extra="ignore"):
     """What the test images said of a trial's student, when they were read."""
-
-    model_config = ONLY_KNOWN
 
     accuracy: float  # 0 to 1
     images: int
@@ -175,10 +173,8 @@ class FinalTest(Record):
     read: str  # the day
 
 
-class StudyFacts(Record):
+class StudyFacts(Record, extra="ignore"):
     """What kdsearch keeps with a study; `study` is written last when it is created."""
-
-    model_config = ONLY_KNOWN
 
     kdsearch: str = "unknown"  # the version that created it
     data: DataFacts
@@ -195,15 +191,29 @@ class StudyFacts(Record):
     comparison: str | None = None  # the page of a tracking server that compares the trials
     model: ModelPlace | None = None
 
+    @property
+    def seed(self) -> int:
+        return int(self.study["seed"])
+
+    @property
+    def teacher_names(self) -> list[str]:
+        """The teachers in the study file's order; `ONLY` for one without a table of its own."""
+        return list(self.study.get("teachers") or [ONLY])
+
+    @property
+    def searched_losses(self) -> dict[str, tuple[str, ...]]:
+        """The parameters that trials may sample for each of the study's losses."""
+        losses = self.study.get("losses") or {}
+        return {loss: tuple(name for name in self.params if name.startswith(f"{loss}.")) for loss in losses}
+
 
 CREATED = ("data", "views", "params", "study")  # what a study has once it is created whole
-CREATING = {*CREATED, "given_teachers"}
 CREATOR = "kdsearch"  # the first fact that is written
 PHASE_OF = "phase_of"  # with a phase's own study: the name of the study that it belongs to
 
 
 def trial_facts(trial: FrozenTrial) -> TrialFacts:
-    """What is kept with a trial; nothing where its attributes are not kdsearch's."""
+    """What is kept with a trial; nothing if its attributes are not kdsearch's."""
     try:
         return TrialFacts.model_validate(trial.user_attrs)
     except ValidationError:
@@ -215,9 +225,9 @@ def study_facts(study: optuna.Study) -> StudyFacts:
     try:
         return StudyFacts.model_validate(study.user_attrs)
     except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
+        name = ".".join(map(str, error.errors()[0]["loc"]))
         raise StorageError(
-            f"study {study.study_name!r}: its attribute {where} in the database is not what kdsearch wrote; "
+            f"study {study.study_name!r}: its attribute {name} in the database is not what kdsearch wrote; "
             "restore it, or use the version of kdsearch that wrote it"
         ) from None
 
@@ -234,11 +244,11 @@ def last_run(study: FrozenStudy) -> float:
 
 
 def is_foreign(study: optuna.Study) -> bool:
-    """Whether another program created the study; not so where our own creator died between two writes."""
+    """Whether another program created the study; not so if our own creator died between two writes."""
     attributes = study.user_attrs
     if CREATOR in attributes or is_whole(study):
         return False
-    if attributes.keys() - CREATING or study.directions != [StudyDirection.MAXIMIZE]:
+    if attributes.keys() - {*CREATED, "given_teachers"} or study.directions != [StudyDirection.MAXIMIZE]:
         return True
     return bool(study.get_trials(deepcopy=False))
 
@@ -260,12 +270,12 @@ def attributes_of(facts: TrialFacts) -> dict[str, Any]:
     return facts.model_dump(mode="json", include=facts.model_fields_set)
 
 
-def keep(where: Trial | optuna.Study, **facts: Any) -> None:
+def keep(owner: Trial | optuna.Study, **facts: Any) -> None:
     """Keeps facts of a trial or a study, each under its field's name, in the order given."""
-    known = (TrialFacts if isinstance(where, Trial) else StudyFacts).model_fields
+    known = (TrialFacts if isinstance(owner, Trial) else StudyFacts).model_fields
     for name, value in facts.items():
         assert name in known, name
-        where.set_user_attr(name, to_jsonable_python(value, inf_nan_mode="constants"))
+        owner.set_user_attr(name, to_jsonable_python(value, inf_nan_mode="constants"))
 
 
 def keep_end(study: optuna.Study, trial: FrozenTrial, end: End) -> None:
@@ -285,5 +295,4 @@ def final_test(study: optuna.Study, trial: int) -> FinalTest | None:
 
 
 def keep_final_test(study: optuna.Study, trial: int, final: FinalTest) -> None:
-    """Keeps it, with the time."""
     study.set_user_attr(f"{TEST_READ}{trial}", {**final.model_dump(), "at": time.time()})

@@ -40,43 +40,43 @@ def find_study(storage: BaseStorage, name: str) -> optuna.Study | None:
 
 
 def open_study(storage: BaseStorage, name: str) -> optuna.Study:
-    """A study that exists. Raises UsageError where there is none that kdsearch created."""
-    found = find_study(storage, name)
-    if found is None or not is_whole(found):
+    """A study that exists. Raises UsageError if there is none that kdsearch created."""
+    study = find_study(storage, name)
+    if study is None or not is_whole(study):
         raise UsageError(
             f"no study {name!r} here; 'kdsearch run' creates one, 'kdsearch status' lists those there are"
         )
-    return found
+    return study
 
 
-def stored_study(found: optuna.Study) -> Study:
+def stored_study(stored: optuna.Study) -> Study:
     """The study as it was created. Raises StudyFileError if it cannot be searched any more."""
-    return Study(study_facts(found).study, f"study {found.study_name}")
+    return Study(study_facts(stored).study, f"study {stored.study_name}")
 
 
-def study_at(found: optuna.Study, path: str | None) -> Study:
+def study_at(stored: optuna.Study, path: str | None) -> Study:
     """The study as it was created, but for how it searched, with its images at `path` or their last path."""
-    facts = study_facts(found)
+    facts = study_facts(stored)
     tables = {name: table for name, table in facts.study.items() if name != "search"}
-    return Study(tables, f"study {found.study_name}").replace("data.path", path or facts.data_path)
+    return Study(tables, f"study {stored.study_name}").replace("data.path", path or facts.data_path)
 
 
-def check_settings(found: optuna.Study, study: Study) -> None:
+def check_settings(stored: optuna.Study, study: Study) -> None:
     """Raises IdentityError if the stored study has other settings, or another program created it."""
-    if is_foreign(found):
+    if is_foreign(stored):
         raise IdentityError(
-            f"study {found.study_name!r} in this database was not created by kdsearch; give another name "
+            f"study {stored.study_name!r} in this database was not created by kdsearch; give another name "
             "with --name, or another database with --storage"
         )
-    if is_whole(found):
-        changed = sorted(_differences(identity_of(stored_study(found)), identity_of(study)))
+    if is_whole(stored):
+        changed = sorted(_differences(identity_of(stored_study(stored)), identity_of(study)))
         if changed:
             raise _changed(study.name, ", ".join(changed))
 
 
-def check_data(found: optuna.Study, name: str, fingerprint: str) -> None:
+def check_data(stored: optuna.Study, name: str, fingerprint: str) -> None:
     """Raises IdentityError if the images have changed since the study was created."""
-    if is_whole(found) and study_facts(found).data.fingerprint != fingerprint:
+    if is_whole(stored) and study_facts(stored).data.fingerprint != fingerprint:
         raise _changed(name, "the images of [data] (other content than when it was created)")
 
 
@@ -102,13 +102,13 @@ def _shown(value: Any) -> str:
     return "nothing" if value is None else str(value)
 
 
-def settle_target(found: optuna.Study, given: int | None, finished: int, default: int) -> int:
+def settle_target(study: optuna.Study, given: int | None, finished: int, default: int) -> int:
     """How many finished trials the study is to have: the last number given, else the study file's.
 
-    Never fewer than are finished. Stores it where it is new.
+    Never fewer than are finished. Stores it if it is new.
     """
-    stored = study_facts(found).target
-    target = max(finished, given or stored or default)
-    if target != stored:
-        keep(found, target=target)
+    earlier = study_facts(study).target
+    target = max(finished, given or earlier or default)
+    if target != earlier:
+        keep(study, target=target)
     return target

@@ -25,12 +25,8 @@ def this_worker(number: int) -> WorkerMark:
 
 def this_process() -> WorkerMark:
     """What tells this process from all others."""
-    return WorkerMark(
-        host=socket.gethostname(),
-        processes=process_table(),
-        pid=os.getpid(),
-        since=_since(psutil.Process()),
-    )
+    since = _since(psutil.Process())
+    return WorkerMark(host=socket.gethostname(), processes=process_table(), pid=os.getpid(), since=since)
 
 
 def worker_of(trial: StudyTrial) -> WorkerMark | None:
@@ -63,12 +59,12 @@ def living(study: optuna.Study, trials: Trials) -> list[StudyTrial]:
     running = trials.in_state(TrialState.RUNNING)
     storage = cast(BaseHeartbeat, study._storage)
     silent = set(storage._get_stale_trial_ids(study._study_id)) if running else set()
-    found = []
+    alive = []
     for trial in running:
         worker = worker_of(trial)
         if is_alive(worker, silent=trial.frozen._trial_id in silent) if worker else _is_new(trial):
-            found.append(trial)
-    return found
+            alive.append(trial)
+    return alive
 
 
 def _is_new(trial: StudyTrial) -> bool:

@@ -7,19 +7,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from optuna.exceptions import UpdateFinishedTrialError
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Executable,
-    Table,
-    bindparam,
-    column,
-    delete,
-    inspect,
-    select,
-    table,
-    text,
-)
+from sqlalchemy import Connection, Engine, Executable, Table, bindparam, column, delete, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kdsearch.database import open_engine, place, reporting, to_read, to_write
@@ -27,15 +15,14 @@ from kdsearch.epoch import EpochResult
 from kdsearch.errors import StorageError, StudyDeletedError
 from kdsearch.outages import OUTAGE_SECONDS, retrying
 from kdsearch.store.runs import Run
-from kdsearch.store.tables import REVISIONS, epochs, files, revision
+from kdsearch.store.schema import REVISIONS, create_record, epochs, files, studies, versions
 
 IDENTITY = "identity"
 PART_BYTES = 16 * 2**20
 
 Insert = sqlite.Insert | postgresql.Insert
 T = TypeVar("T")
-# Optuna's table. A row that is read so on PostgreSQL cannot be deleted before the transaction ends.
-studies = table("studies", column("study_name"))
+# A row that is read so on PostgreSQL cannot be deleted before the transaction ends.
 HELD = (
     select(studies.c.study_name)
     .where(studies.c.study_name == bindparam("study"))
@@ -70,16 +57,11 @@ class StudyRecord:
     at last.
     An epoch is named by its run and its number and a file by its name; what is written first stays. So a
     trial that is resumed from an older checkpoint, or a call whose answer was lost, changes nothing. Nothing
-    is written for a study that Optuna's tables, where they are, do not have: StudyDeletedError.
+    is written for a study that Optuna's tables, if they exist, do not have: StudyDeletedError.
     """
 
     def __init__(
-        self,
-        storage: str | Engine,
-        study: str,
-        *,
-        patience: float = OUTAGE_SECONDS,
-        reading: bool = False,
+        self, storage: str | Engine, study: str, *, patience: float = OUTAGE_SECONDS, reading: bool = False
     ) -> None:
         self.study = study
         self.retrying = retrying(patience)
@@ -90,22 +72,21 @@ class StudyRecord:
         self._guarded = reading or self._repeat(self._prepare)
 
     def _prepare(self) -> bool:
-        """Makes the tables where they are missing or older; whether the study is a row of Optuna's tables."""
+        """Makes the tables if they are missing or older; whether the study is a row of Optuna's tables."""
         with self._reader.begin() as connection:
             names = set(inspect(connection).get_table_names())
-            current = revision(connection, names)
+            has_version = versions.name in names
+            current = connection.scalar(select(versions.c.version_num)) if has_version else None
         if current not in (None, *REVISIONS):
             raise StorageError(f"{place(self._url)}: a newer kdsearch wrote it; install that version")
         if current != REVISIONS[-1]:
-            from kdsearch.store.migrate import create_tables  # noqa: PLC0415  no worker comes here
-
-            create_tables(self._writer)
+            create_record(self._writer)
         return studies.name in names
 
     def epoch(self, run: Run, result: EpochResult, trial: int | None = None) -> None:
         """Keeps `result`, unless the epoch is there already.
 
-        Raises UpdateFinishedTrialError where `trial`, an id of Optuna's, does not run any more: another
+        Raises UpdateFinishedTrialError if `trial`, an id of Optuna's, does not run any more: another
         worker has taken it over.
         """
         row = self._epoch_row(run, result)
@@ -136,7 +117,7 @@ class StudyRecord:
     def complete_curves(self, known: Collection[int]) -> dict[int, dict[int, float]]:
         """The accuracies by epoch of the complete trials of a search, by Optuna's id, less those `known`.
 
-        One statement, which counts them, where there are no others: what has ended does not change.
+        One statement, which counts them, if there are no others: what has ended does not change.
         """
         if self._read(COUNT.bindparams(study=self.study)) == [{"trials": len(known)}]:
             return {}
@@ -148,11 +129,11 @@ class StudyRecord:
 
     def all_epochs(self) -> dict[Run, list[EpochResult]]:
         """Every recorded epoch of the study, in order, by run."""
-        found: dict[Run, list[EpochResult]] = {}
+        runs: dict[Run, list[EpochResult]] = {}
         order = *(epochs.c[name] for name in Run._fields), epochs.c.epoch
         for row in self._read(select(epochs).where(epochs.c.study == self.study).order_by(*order)):
-            found.setdefault(Run(*(row[name] for name in Run._fields)), []).append(_result(row))
-        return found
+            runs.setdefault(Run(*(row[name] for name in Run._fields)), []).append(_result(row))
+        return runs
 
     def put_file(self, name: str, content: bytes, *, replace: bool = False) -> str:
         """Stores `content` whole or not at all; returns the sha256 of what is stored under `name` now.
@@ -162,7 +143,7 @@ class StudyRecord:
         return self._write(lambda connection: self._put_file(connection, name, content, replace))
 
     def file(self, name: str) -> bytes | None:
-        """The content of a file, None where there is none. Raises StorageError where it is damaged."""
+        """The content of a file, None if there is none. Raises StorageError if it is damaged."""
         query = select(files.c.sha256, files.c.content).where(*self._named(name)).order_by(files.c.part)
         parts = self._read(query)
         if not parts:

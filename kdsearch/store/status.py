@@ -1,22 +1,23 @@
 """The state of a study, as the terminal shows it."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
 from kdsearch.config import Record
 from kdsearch.progress import Standing
-from kdsearch.store.audit import Audit, audit
-from kdsearch.store.facts import study_facts
-from kdsearch.store.ledger import Ledger, ledger
+from kdsearch.store.facts import StudyFacts, study_facts
 from kdsearch.store.liveness import living, worker_of
-from kdsearch.store.pace import rate_of
+from kdsearch.store.runs import SEARCH
+from kdsearch.store.studies import with_phases
 from kdsearch.store.trials import StudyTrial, Trials
 
 SHOWN = 5
+LATEST = 20  # trials that the rate is taken from
+PAUSE_SECONDS = 60.0  # a longer time without a trial is no work
 
 
 class Ranked(Record):
@@ -29,6 +30,20 @@ class Ranked(Record):
     macs: int
     family: str  # or the name of a published network
     loss: str
+
+
+class Ledger(Record):
+    """Numbers of images for which teachers ran, without their own training."""
+
+    answered: int  # once for each view and teacher, and live for feature maps, which no view holds
+    in_every_step: int  # had each step of each finished trial asked the trial's teachers
+
+
+class Audit(Record):
+    """The result of a study's audit so far."""
+
+    trials: int  # that were to be stopped, and ran on to their end
+    wrong: int  # of these, above the best value of the time at which they would have stopped
 
 
 class Summary(Record):
@@ -59,6 +74,17 @@ class Summary(Record):
     notes: tuple[str, ...] = ()
 
 
+class PhaseStatus(Record):
+    """One phase of a study as it stands."""
+
+    phase: str
+    target: int
+    finished: int
+    failed: int
+    running: int
+    best: float | None  # validation accuracy, 0 to 1
+
+
 class Status(Record):
     """A study as it stands, for `kdsearch status`."""
 
@@ -74,10 +100,14 @@ class Status(Record):
     per_hour: float | None
     seconds_left: float | None
     compare: str  # the page of a tracking server, or the command that opens one
+    phases: tuple[PhaseStatus, ...] = ()  # the search too, if there is another one
 
 
-def status(study: optuna.Study, compare: str) -> Status:
-    """The study as it stands; the rate is that of its latest finished trials, while somebody works on it."""
+def status(study: optuna.Study, compare: str, targets: Mapping[str, int] = {}) -> Status:
+    """The study as it stands; the rate is that of its latest finished trials, while somebody works on it.
+
+    `targets` are those of its phases, by name; left out: the search is the only one.
+    """
     trials = Trials.of(study)
     now = standing(study_facts(study).target, trials)
     workers = (worker for trial in living(study, trials) if (worker := worker_of(trial)))
@@ -96,7 +126,23 @@ def status(study: optuna.Study, compare: str) -> Status:
         per_hour=3600 * rate if rate else None,
         seconds_left=(now.target - now.finished) / rate if rate else None,
         compare=compare,
+        phases=tuple(_phases(study, targets)),
     )
+
+
+def _phases(study: optuna.Study, targets: Mapping[str, int]) -> Iterator[PhaseStatus]:
+    by_name = {own.study_name: Trials.of(own) for own in with_phases(study)} if targets else {}
+    for phase, target in targets.items():
+        name = study.study_name if phase == SEARCH else f"{study.study_name}/{phase}"
+        now = standing(target, by_name.get(name, Trials([])))
+        yield PhaseStatus(
+            phase=phase,
+            target=target,
+            finished=now.finished,
+            failed=now.failed,
+            running=now.running,
+            best=now.best,
+        )
 
 
 def _entry(trial: StudyTrial) -> Ranked:
@@ -153,3 +199,44 @@ def summary(study: optuna.Study, storage: str, hint_losses: Collection[str]) -> 
         ledger=ledger(facts, trials, hint_losses),
         audit=audit(trials),
     )
+
+
+def rate_of(finished: Iterable[FrozenTrial]) -> float | None:
+    """Trials a second, over the latest LATEST of these finished ones; None for fewer than two.
+
+    Of the time from the first one's start to the last one's end, pauses are left out: times in which none of
+    them ran.
+    """
+    spans = [
+        (trial.datetime_complete.timestamp(), trial.datetime_start.timestamp())
+        for trial in finished
+        if trial.datetime_start and trial.datetime_complete
+    ]
+    latest = sorted((start, end) for end, start in sorted(spans)[-LATEST:])
+    busy, reached = 0.0, latest[0][0] if latest else 0.0
+    for start, end in latest:
+        since = reached if start - reached <= PAUSE_SECONDS else start
+        busy += max(0.0, end - since)
+        reached = max(reached, end)
+    return len(latest) / busy if len(latest) > 1 and busy > 0 else None
+
+
+def ledger(study: StudyFacts, trials: Trials, hint_losses: Collection[str]) -> Ledger:
+    """Of a study's finished trials, and of the views that one machine makes for them.
+
+    `hint_losses` are the losses that read feature maps.
+    """
+    live = steps = 0
+    for trial in trials.finished:
+        student, seen = trial.facts.student, study.data.train * trial.epochs
+        if student:
+            steps += seen * len(student.teachers)
+            live += seen if any(loss in hint_losses for loss in student.losses) else 0
+    views = study.data.train * study.views * len(study.teachers or {})
+    return Ledger(answered=views + live, in_every_step=steps)
+
+
+def audit(trials: Trials) -> Audit:
+    """Of the complete trials: one that is still running, or diverged, has shown nothing."""
+    ends = [(trial.accuracy, mark.best) for trial in trials.ranked if (mark := trial.facts.audited)]
+    return Audit(trials=len(ends), wrong=sum(value > best for value, best in ends))

@@ -49,35 +49,28 @@ T = TypeVar("T")
 
 def grace_seconds() -> int:
     """How long a worker may be silent before its trial is taken over: `KDSEARCH_GRACE`, else 60."""
-    given = os.environ.get("KDSEARCH_GRACE", "60")
-    if not given.isdecimal() or int(given) < 1:
-        raise UsageError(f"KDSEARCH_GRACE={given!r}: must be a whole number of seconds, 1 or more")
-    return int(given)
+    seconds = os.environ.get("KDSEARCH_GRACE", "60")
+    if not seconds.isdecimal() or int(seconds) < 1:
+        raise UsageError(f"KDSEARCH_GRACE={seconds!r}: must be a whole number of seconds, 1 or more")
+    return int(seconds)
 
 
 class StudyStorage(BaseStorage, BaseHeartbeat):
     """Optuna's RDBStorage behind Optuna's cache; each call is repeated on lost connections and locks.
 
-    For up to `patience` seconds. Then, or where it would not pass with time, a call raises StorageError, and
-    StudyDeletedError where the study or the trial that it is about is gone. What only reads does not wait for
+    For up to `patience` seconds. Then, or if it would not pass with time, a call raises StorageError, and
+    StudyDeletedError if the study or the trial that it is about is gone. What only reads does not wait for
     SQLite's write lock; nothing does if `reading`.
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        patience: float = OUTAGE_SECONDS,
-        check: bool = True,
-        reading: bool = False,
+        self, url: str, *, patience: float = OUTAGE_SECONDS, check: bool = True, reading: bool = False
     ) -> None:
         self.url, self.retrying = url, retrying(patience)
         grace = grace_seconds()
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", ExperimentalWarning
-            )  # the heartbeat has been experimental since 2021
-            # Unchecked, another process has just opened it: where it does not answer, it is away.
+            warnings.simplefilter("ignore", ExperimentalWarning)  # the heartbeat's, since 2021
+            # Unchecked, another process has just opened it: if it does not answer, it is away.
             passing = retry_if_exception(is_busy) if check else self.retrying.retry
             database = self.retrying.copy(retry=passing)(
                 RDBStorage,
@@ -120,7 +113,7 @@ class StudyStorage(BaseStorage, BaseHeartbeat):
 
     def record_heartbeat(self, trial_id: int) -> None:
         """As Optuna's, but what fails is left to the next beat: an error would end the thread that beats."""
-        with suppress(StorageError, StudyDeletedError):
+        with suppress(OutageError, StorageError, StudyDeletedError):
             self._repeat(self._cached.record_heartbeat, trial_id)
 
     def heartbeats(self) -> dict[int, datetime | str]:
@@ -166,8 +159,8 @@ def open_storage(
     """The storage at `url`; `create` makes its tables first, one process at a time.
 
     `check` compares the version of its tables with Optuna's; without it, one that is away is waited for. One
-    that is busy always is. Raises StorageError where the database cannot be reached, UsageError where the URL
-    is none.
+    that is busy always is. Raises StorageError if the database cannot be reached, UsageError if the URL is
+    none.
     """
     check_url(url)
     try:
@@ -181,7 +174,7 @@ def open_storage(
         StorageInternalError,
         OSError,
         RuntimeError,
-    ) as error:  # the last: another Optuna's tables
+    ) as error:  # another Optuna's tables
         said = cleaned(reason(error), url)
         kind = OutageError if is_passing(error) else StorageError
         raise kind(f"--storage {masked(url)}: cannot be opened: {said}") from None
@@ -190,7 +183,7 @@ def open_storage(
 def open_existing(url: str, *, reading: bool = True) -> StudyStorage:
     """As `open_storage`, for commands that create nothing: a SQLite file that is not there is not made.
 
-    Raises UsageError then, and where the file is empty.
+    Raises UsageError then, and if the file is empty.
     """
     check_url(url)
     database = make_url(url).database

@@ -1,15 +1,22 @@
-"""Finds the study that a command names."""
+"""Finds the study that a command names, and removes one with all that it wrote."""
 
+import time
+from contextlib import suppress
 from typing import NamedTuple
 
 import optuna
 from optuna.storages import BaseStorage
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from kdsearch.errors import IdentityError, StudyDeletedError, UsageError
-from kdsearch.store.facts import is_whole, keep_parent, last_run, parent_of
+from kdsearch.errors import IdentityError, OutageError, StorageError, StudyDeletedError, UsageError
+from kdsearch.store.facts import is_whole, keep_parent, last_run, parent_of, study_facts
+from kdsearch.store.liveness import is_alive, living, worker_of
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH
-from kdsearch.store.storage import open_existing
+from kdsearch.store.storage import grace_seconds, open_existing
+from kdsearch.store.trials import Trials
+
+ATTEMPTS = 5  # at a removal: a row that a worker adds in the same moment makes PostgreSQL refuse
 
 
 def studies_in(storage: BaseStorage) -> list[str]:
@@ -31,7 +38,7 @@ def choose_study(storage: BaseStorage, name: str | None) -> optuna.Study:
 
 
 def load_study(storage: BaseStorage, name: str) -> optuna.Study:
-    """A study that was there a moment ago. Raises StudyDeletedError where it is not any more."""
+    """A study that was there a moment ago. Raises StudyDeletedError if it is not any more."""
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError:
@@ -39,9 +46,9 @@ def load_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 
 def study_of(study: optuna.Study, phase: str) -> optuna.Study:
-    """The Optuna study that holds a phase's trials, made where it is missing; the search's is `study`.
+    """The Optuna study that holds a phase's trials, made if it is missing; the search's is `study`.
 
-    Raises IdentityError where that name is another program's.
+    Raises IdentityError if that name is another program's.
     """
     if phase == SEARCH:
         return study
@@ -79,3 +86,32 @@ def find(name: str | None, storage: str, *, reading: bool = True) -> Found:
     opened = open_existing(storage, reading=reading)
     study = choose_study(opened, name)
     return Found(study, StudyRecord(opened.engine, study.study_name, reading=reading))
+
+
+def check_idle(study: optuna.Study) -> None:
+    """Raises UsageError if a process works on the study, or may do so on another machine."""
+    facts = study_facts(study)
+    workers = [worker_of(trial) for own in with_phases(study) for trial in living(own, Trials.of(own))]
+    silence = time.time() - facts.last_run
+    if facts.preparing and is_alive(facts.preparing, silent=silence > grace_seconds()):
+        workers.append(facts.preparing)
+    if workers:
+        named = {f"process {each.pid} on {each.host}" for each in workers if each}
+        raise UsageError(
+            f"study {study.study_name!r} is in use ({', '.join(sorted(named)) or 'by a worker'}); "
+            "stop these processes first, or remove the study with --force"
+        )
+
+
+def remove_study(study: optuna.Study, record: StudyRecord) -> None:
+    """Deletes the study's record, then the study with its trials: a removal broken off can be repeated."""
+    record.delete()
+    refused = Retrying(
+        retry=retry_if_exception_type((OutageError, StorageError)),
+        stop=stop_after_attempt(ATTEMPTS),
+        reraise=True,
+    )
+    for name in (*(each.study_name for each in with_phases(study)[1:]), study.study_name):
+        with suppress(KeyError, StudyDeletedError):  # another removal was faster
+            refused(optuna.delete_study, study_name=name, storage=study._storage)
+    record.delete()  # what a worker wrote in between: from now on it cannot

@@ -1,4 +1,4 @@
-"""Trials whose worker is gone: found, failed and enqueued again."""
+"""Finds trials whose worker is gone, fails them and enqueues them again."""
 
 import time
 import warnings
@@ -17,13 +17,11 @@ from kdsearch.store.queue import retry
 from kdsearch.store.storage import StudyStorage, grace_seconds
 from kdsearch.store.trials import StudyTrial, Trials
 
-Beat = datetime | str | None
-
 
 class Seen(NamedTuple):
     """A running trial's heartbeat, and since when it has not changed, by this process's own clock."""
 
-    beat: Beat
+    beat: datetime | str | None
     since: float
 
 
@@ -45,13 +43,13 @@ class Takeover:
         self.doubted: dict[int, Seen] | None = None  # of those that ran before this process began
 
     def __call__(self, trials: Trials) -> bool:
-        """Fails what is dead, so that its slot is waiting, or missing; says whether there was anything."""
+        """Fails what is dead, so that its place is waiting, or missing; says whether there was anything."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             fail_stale_trials(self.study)
         running = Trials.of(self.study, trials).in_state(TrialState.RUNNING)
         self._look(running)
-        dead = [trial for trial in running if _is_dead(trial) or self._is_orphan(trial)]
+        dead = [trial for trial in running if _lives(trial) is False or self._is_orphan(trial)]
         for trial in dead:
             give_back(self.study, trial)
         self._doubt([trial for trial in running if trial not in dead])
@@ -74,7 +72,7 @@ class Takeover:
         """Trials that ran before this process began are in doubt until they beat or their time is up."""
         beats, now = {trial.number: self.seen[trial.number].beat for trial in running}, self.clock()
         if self.doubted is None:
-            self.doubted = {t.number: Seen(beats[t.number], now) for t in running if not _is_alive(t)}
+            self.doubted = {t.number: Seen(beats[t.number], now) for t in running if not _lives(t)}
         self.doubted = {
             number: seen
             for number, seen in self.doubted.items()
@@ -82,14 +80,10 @@ class Takeover:
         }
 
 
-def _is_dead(trial: StudyTrial) -> bool:
+def _lives(trial: StudyTrial) -> bool | None:
+    """Whether the process of the trial's worker lives; None if it would not be seen from here."""
     worker = worker_of(trial)
-    return worker is not None and is_near(worker) and is_gone(worker)
-
-
-def _is_alive(trial: StudyTrial) -> bool:
-    worker = worker_of(trial)
-    return worker is not None and is_near(worker) and not is_gone(worker)
+    return not is_gone(worker) if worker and is_near(worker) else None
 
 
 def give_back(study: optuna.Study, trial: StudyTrial) -> None:

@@ -9,12 +9,14 @@ from itertools import count, islice
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from kdsearch.errors import SearchError
 from kdsearch.store.facts import End, TrialFacts, trial_facts
 from kdsearch.store.runs import Run
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 MAX_DEATHS = 3  # that a trial survives
+IN_A_ROW = 5  # failures that end a search
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,17 +28,14 @@ class StudyTrial:
 
     @classmethod
     def of(cls, frozen: FrozenTrial) -> "StudyTrial":
-        """The trial with its facts."""
         return cls(frozen, trial_facts(frozen))
 
     @property
     def number(self) -> int:
-        """Optuna's."""
         return self.frozen.number
 
     @property
     def state(self) -> TrialState:
-        """Optuna's."""
         return self.frozen.state
 
     @property
@@ -53,13 +52,13 @@ class StudyTrial:
     def epochs(self) -> int:
         """How many epochs a finished trial trained: those of its config, or those before it was stopped."""
         if self.state == TrialState.COMPLETE and self.facts.student:
-            return int(self.facts.student.config["training"]["epochs"])
+            return self.facts.student.epochs
         last = self.frozen.last_step
         return 0 if last is None else last + 1
 
     @property
     def is_finished(self) -> bool:
-        """Whether the trial counts: complete or pruned, in a slot of the study's."""
+        """Whether the trial counts: complete or pruned, at a place of the study."""
         return self.state in FINISHED and self.facts.slot is not None
 
     @property
@@ -101,7 +100,6 @@ class Trials:
         return iter(self._trials)
 
     def in_state(self, *states: TrialState) -> list[StudyTrial]:
-        """Those that are in one of Optuna's states."""
         return [trial for trial in self if trial.state in states]
 
     @cached_property
@@ -116,14 +114,13 @@ class Trials:
 
     @property
     def best(self) -> StudyTrial | None:
-        """The best complete one."""
         return self.ranked[0] if self.ranked else None
 
     @property
     def front(self) -> list[StudyTrial]:
         """The complete ones that no smaller or equally large one beats, smallest first."""
         front: list[StudyTrial] = []
-        for trial in sorted(self.ranked, key=lambda trial: (_parameters(trial), trial.rank)):
+        for trial in sorted(self.ranked, key=lambda trial: (trial.rank[-1], trial.rank)):  # by size
             if not front or trial.accuracy > front[-1].accuracy:
                 front.append(trial)
         return front
@@ -177,5 +174,17 @@ def _known(frozen: FrozenTrial, before: Trials | None) -> StudyTrial:
     return StudyTrial.of(frozen)
 
 
-def _parameters(trial: StudyTrial) -> int:
-    return trial.facts.student.parameters if trial.facts.student else 0
+def check_failures(trials: Trials, since: int, target: int) -> None:
+    """Raises SearchError if the trials numbered from `since` on failed too often, with the last reason.
+
+    Five in a row, or more than 10 + a tenth of the target. Surplus, duplicate and interrupted trials are no
+    failures, and a lost one is only when it has been lost too often.
+    """
+    failed = {trial.number: trial for trial in trials.failures if trial.number >= since}
+    finished = [trial.number for trial in trials.finished if trial.number >= since]
+    ended = sorted({*failed, *finished})
+    in_a_row = len(ended) >= IN_A_ROW and all(number in failed for number in ended[-IN_A_ROW:])
+    if in_a_row or len(failed) > 10 + target // 10:
+        how = f"{IN_A_ROW} trials in a row" if in_a_row else f"{len(failed)} of {len(ended)} trials"
+        reason = failed[max(failed)].facts.reason or f"lost its worker process {MAX_DEATHS + 1} times"
+        raise SearchError(f"{how} failed; the last one: {reason}")

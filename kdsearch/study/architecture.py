@@ -1,6 +1,6 @@
 """The table [student] of a study file: the space of networks."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -17,19 +17,15 @@ MAX_STAGES = 4
 Depth = Annotated[int, Field(ge=1), Range(1, 3)]
 
 
-def known_family(name: str) -> str:
-    """Returns `name` if it is a family's. Raises ValueError."""
-    if name not in FAMILIES:
-        raise ValueError(f"not a family; known, nearest first: {nearest_first(name, FAMILIES)}")
-    return name
+def one_of(known: Collection[str], kind: str) -> AfterValidator:
+    """Accepts the `known` names of this kind; for any other it raises ValueError with the nearest ones."""
 
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"not a {kind}; known, nearest first: {nearest_first(name, known)}")
+        return name
 
-def known_network(name: str) -> str:
-    """Returns `name` if it is `searched` or a published network's. Raises ValueError."""
-    known = [SEARCHED, *PUBLISHED]
-    if name not in known:
-        raise ValueError(f"not a network; known, nearest first: {nearest_first(name, known)}")
-    return name
+    return AfterValidator(check)
 
 
 def takes_excitation(family: str) -> bool:
@@ -40,9 +36,9 @@ def takes_excitation(family: str) -> bool:
 class Architecture(Record):
     """The shape of a student before its width is solved for the budget, or the name of a published one."""
 
-    network: Annotated[str, AfterValidator(known_network)] = SEARCHED
+    network: Annotated[str, one_of((SEARCHED, *PUBLISHED), "network")] = SEARCHED
 
-    family: Annotated[str, AfterValidator(known_family), Choices.of("plain", "dwsep")] = "plain"
+    family: Annotated[str, one_of(FAMILIES, "family"), Choices.of("plain", "dwsep")] = "plain"
     stages: Annotated[int, Field(ge=1, le=MAX_STAGES), Range(2, 4)] = 3
     depth_1: Depth = 2  # blocks in the first stage
     depth_2: Depth = 2

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from kdsearch.config import Choices, Range, Record
 from kdsearch.distill import LOSSES
-from kdsearch.distill.hints import ANY, LayerOf
+from kdsearch.distill.loss import ANY, LayerOf
 from kdsearch.errors import TeacherError
 from kdsearch.names import nearest_first
 from kdsearch.study.space import Place, Space
@@ -62,9 +62,7 @@ class Distillation(Record):
 
     loss: Annotated[str, AfterValidator(known_loss), Choices.of(NONE, "kl")] = "kl"
     alpha: Annotated[float, Field(ge=0, le=1), Range(0.1, 0.9)] = 0.5
-    teacher: Annotated[str, AfterValidator(in_order)] = (
-        ONLY  # a name of the study's teachers, or a sum of names, which are averaged
-    )
+    teacher: Annotated[str, AfterValidator(in_order)] = ONLY  # a name, or a sum of names: their average
 
     @staticmethod
     def is_active(field: str, drawn: Mapping[str, Any]) -> bool:

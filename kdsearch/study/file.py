@@ -153,9 +153,7 @@ SETTINGS: dict[str, type[Record]] = {
 
 
 def _is_number(searched: Range | Choices) -> bool:
-    if isinstance(searched, Range):
-        return True
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in searched.values)
+    return isinstance(searched, Range) or all(type(value) in (int, float) for value in searched.values)
 
 
 def _head(file: str, key: str, tables: Mapping[str, Any]) -> Any:
@@ -207,10 +205,7 @@ def load_study(name: str, values: Mapping[str, Any]) -> Study:
     file, text = _read(name)
     try:
         tables = tomllib.loads(text)
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # also for a number of thousands of digits, nests of brackets
+    except (ValueError, RecursionError) as error:  # also for a number of thousands of digits, or [[[[...
         raise StudyFileError(f"{file}: not valid TOML: {error}") from None
     for key, value in values.items():
         tables = _replaced(file, tables, key, value)

@@ -8,8 +8,6 @@ from kdsearch.config import Record
 
 
 class ShippedStudy(Record):
-    """The description of a shipped study file."""
-
     name: str
     description: str
     recipe: str = ""  # that it reproduces; empty for a study of ours

@@ -32,11 +32,9 @@ class TrialConfig(Record):
 
     @property
     def teachers(self) -> tuple[str, ...]:
-        """The names of the teachers from which the trial learns."""
         return members(self.teacher) if self.losses else ()
 
     def objective(self, teacher: Shapes) -> Objective:
-        """A new objective, with new losses."""
         student = student_shapes(self.student)
         losses = []
         for name, settings in self.losses.items():

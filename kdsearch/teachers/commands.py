@@ -11,10 +11,10 @@ from kdsearch.config import Record
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
 from kdsearch.errors import CacheDamagedError, IdentityError, KdsearchError, TeacherError, UsageError
+from kdsearch.files import cache_root, check_writable
 from kdsearch.models.measure import count_parameters
 from kdsearch.models.teachers import offered
 from kdsearch.models.weights import from_bytes, load_weights, open_weights
-from kdsearch.places import cache_root, check_writable
 from kdsearch.progress import Progress
 from kdsearch.store import identity
 from kdsearch.store.facts import TeacherFacts, is_whole
@@ -47,7 +47,7 @@ class TeacherReport(Record):
     parameters: int
     accuracy: float  # on the validation images
     images: int  # how many those are
-    path: Path | None = None  # where its weights were written
+    path: Path | None = None  # the file with its weights, if one was written
     lines: str = ""  # of a study file, to use them
 
 
@@ -92,7 +92,7 @@ class Target(NamedTuple):
         check_writable(self.path.parent, "let --out name a file in another folder")
 
     def write(self, content: bytes) -> Path:
-        """Writes it at once or not at all; returns where. Raises as `check`, and KdsearchError."""
+        """Writes the file at once or not at all; returns its full path. Raises as `check`; KdsearchError."""
         self.check()  # again, since a training lies in between
         try:
             with TemporaryDirectory(prefix=".kdsearch-teacher.", dir=self.path.parent) as folder:
@@ -113,7 +113,7 @@ def train_teachers(
     """Trains the teachers of the study that `source` names, or the one called `name`, into the cache.
 
     With a `target` the weights of one teacher are written there as well. Raises UsageError, DataError,
-    TeacherError, before anything is trained where that can be known.
+    TeacherError, before anything is trained if possible.
     """
     study = load_study(source, values)
     names = [_one_of(study, name)] if name or target else list(study.teachers)
@@ -148,7 +148,7 @@ def evaluate_teachers(
     """Scores the study's teachers, or the one called `name`, as they are: nothing is trained.
 
     A teacher is read from its checkpoint, else from the cache, else from the study's database. Raises
-    TeacherError where it is in none of these.
+    TeacherError if none of these has it.
     """
     study = load_study(source, values)
     names = [_one_of(study, name)] if name else list(study.teachers)
@@ -157,25 +157,25 @@ def evaluate_teachers(
 
 def list_teachers() -> Teachers:
     """What torchvision has, by name, and what is in the cache, newest first."""
-    known = (OfferedTeacher(name=name, parameters=size) for name, size in offered().items())
-    entries = (cache_root() / "teachers").glob(f"[!.]*/{FACTS}")
-    found = sorted((entry for path in entries if (entry := _cached(path))), key=lambda pair: -pair[0])
-    return Teachers(offered=tuple(known), cached=tuple(entry for _, entry in found))
+    classifiers = (OfferedTeacher(name=name, parameters=size) for name, size in offered().items())
+    paths = (cache_root() / "teachers").glob(f"[!.]*/{FACTS}")
+    newest_first = sorted(filter(None, map(_cached_teacher, paths)), key=lambda pair: -pair[0])
+    return Teachers(offered=tuple(classifiers), cached=tuple(teacher for _, teacher in newest_first))
 
 
-def _cached(path: Path) -> tuple[float, CachedTeacher] | None:
-    """When it was made, and what; None where it was cleared meanwhile, or is of another version."""
+def _cached_teacher(path: Path) -> tuple[float, CachedTeacher] | None:
+    """A cached teacher with its time; None if it was cleared meanwhile, or is of another version."""
     try:
         check(path.parent, wholly=False)
-        made, facts = path.stat().st_mtime, TeacherFacts.model_validate_json(path.read_bytes())
+        time, facts = path.stat().st_mtime, TeacherFacts.model_validate_json(path.read_bytes())
     except (CacheDamagedError, OSError, ValueError):
         return None
-    told = facts.model_dump(include={"origin", "parameters", "accuracy"})
-    return made, CachedTeacher(name=facts.model, folder=path.parent, **told)
+    numbers = facts.model_dump(include={"origin", "parameters", "accuracy"})
+    return time, CachedTeacher(name=facts.model, folder=path.parent, **numbers)
 
 
 def _one_of(study: Study, name: str | None) -> str:
-    """`name`, or the study's only teacher. Raises UsageError where that is none."""
+    """`name`, or the study's only teacher. Raises UsageError if there is no such one."""
     names = ", ".join(study.teachers)
     if name is None:
         if len(study.teachers) > 1:
@@ -195,7 +195,7 @@ def _lessons(study: Study, names: list[str], progress: Progress) -> list[Lesson]
 def _scored(lesson: Lesson, asked: str) -> TeacherReport:
     if lesson.config.checkpoint is not None:
         return _report(lesson, from_checkpoint(lesson))
-    weights, origin = _found(lesson, asked)
+    weights, origin = _trained_weights(lesson, asked)
     teacher = lesson.network()
     load_weights(teacher, from_bytes(weights), origin)
     return TeacherReport(
@@ -207,13 +207,13 @@ def _scored(lesson: Lesson, asked: str) -> TeacherReport:
     )
 
 
-def _found(lesson: Lesson, asked: str) -> tuple[bytes, str]:
-    """The weights of a trained teacher, and where they are from. Raises TeacherError."""
+def _trained_weights(lesson: Lesson, asked: str) -> tuple[bytes, str]:
+    """The weights of a trained teacher, and their origin. Raises TeacherError."""
     path = cache_entry(lesson)
     with locked(path):
         if sound(path, lesson.progress.say):
             return read_entry(path).weights, "trained, from the cache"
-    if weights := _kept(lesson):
+    if weights := _stored_weights(lesson):
         return weights, f"kept with study {lesson.study.name!r}"
     raise TeacherError(
         f"the teacher {label(lesson.name, lesson.config.model)} of {asked} has not been trained yet; "
@@ -221,19 +221,19 @@ def _found(lesson: Lesson, asked: str) -> tuple[bytes, str]:
     )
 
 
-def _kept(lesson: Lesson) -> bytes | None:
-    """The teacher's weights in the study's database, where there is such a study with these settings."""
+def _stored_weights(lesson: Lesson) -> bytes | None:
+    """The teacher's weights in the study's database, if it has such a study with these settings."""
     study = lesson.study
     try:
         storage = open_existing(study.run.storage)
     except UsageError:
         return None
-    found = identity.find_study(storage, study.name)
-    if found is None or not is_whole(found):
+    stored = identity.find_study(storage, study.name)
+    if stored is None or not is_whole(stored):
         return None
     try:
-        identity.check_settings(found, study)
-        identity.check_data(found, study.name, lesson.sets.fingerprint)
+        identity.check_settings(stored, study)
+        identity.check_data(stored, study.name, lesson.sets.fingerprint)
     except IdentityError:  # another study of that name, or other images
         return None
     return StudyRecord(storage.engine, study.name).file(weights_file(lesson.name))
@@ -246,7 +246,7 @@ def _report(lesson: Lesson, made: Taught, path: Path | None = None) -> TeacherRe
 
 
 def _study_lines(lesson: Lesson, path: Path) -> str:
-    """The table of a study file that reads the weights from there."""
+    """The table of a study file that reads the weights from `path`."""
     table = {"model": lesson.config.model, "head": list(lesson.config.head), "checkpoint": str(path)}
     # Text and lists of numbers are the same in JSON and TOML.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items() if value]

@@ -20,14 +20,7 @@ from kdsearch.study.distillation import check_layers
 from kdsearch.study.file import Study
 from kdsearch.study.teachers import place_of
 from kdsearch.teachers.stored import fill_teacher, weights_file
-from kdsearch.teachers.taught import (
-    Lesson,
-    Taught,
-    cache_entry,
-    read_checkpoint,
-    sha256,
-    taught,
-)
+from kdsearch.teachers.taught import Lesson, Taught, cache_entry, read_checkpoint, sha256, taught
 
 
 class Ready(NamedTuple):

@@ -28,8 +28,7 @@ from kdsearch.study.file import Study
 from kdsearch.study.teachers import ONLY, place_of
 from kdsearch.tables import TeacherConfig
 from kdsearch.views.augment import Augmentation
-from kdsearch.views.batches import derived_seed
-from kdsearch.views.fresh import FreshBatches
+from kdsearch.views.batches import FreshBatches, derived_seed
 
 VERSION = 4  # part of the cache key: raise it when the same settings train another teacher
 WEIGHTS, FACTS = "teacher.safetensors", "facts.json"  # the files of a cache entry
@@ -53,17 +52,14 @@ class Lesson(NamedTuple):
 
     @property
     def config(self) -> TeacherConfig:
-        """The teacher's settings."""
         return self.study.teachers[self.name]
 
     @property
     def task(self) -> str:
-        """Its name in the progress."""
         return "teacher" if self.name == ONLY else f"teacher {self.name}"
 
     @property
     def seed(self) -> int:
-        """The seed of its weights and its batches."""
         return teacher_seed(self.study, self.name)
 
     def network(self, *, from_pretrained: bool = False) -> Teacher:
@@ -113,7 +109,6 @@ def from_checkpoint(lesson: Lesson) -> Taught:
 
 
 def scored(lesson: Lesson, teacher: Teacher) -> Score:
-    """The teacher's score on the validation images."""
     return evaluate(teacher.to(lesson.device), answer, *_labelled(lesson.sets.validation, lesson.device))
 
 
@@ -193,8 +188,8 @@ def _training(lesson: Lesson, teacher: Teacher) -> Training:
     return Training(teacher, Objective([], 0.0), config, batches, validation, seed=lesson.seed, answer=answer)
 
 
-def _labelled(images: ImageSet, device: torch.device) -> Labelled:
-    return Labelled(placed(images.images, device), images.labels.to(device))
+def _labelled(image_set: ImageSet, device: torch.device) -> Labelled:
+    return Labelled(placed(image_set.images, device), image_set.labels.to(device))
 
 
 def _taught(

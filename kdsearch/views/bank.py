@@ -19,7 +19,7 @@ from kdsearch.outputs import Shapes
 class Answers(NamedTuple):
     """One teacher's outputs for the N images of a view."""
 
-    logits: Tensor  # float16, or float32 where a number is too large for that, N x K
+    logits: Tensor  # float16, or float32 if a number is too large for that, N x K
     embedding: Tensor  # likewise, N x D
 
 
@@ -31,7 +31,6 @@ class View(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """The bytes of pixels and outputs."""
         answers = (field for stored in self.answers.values() for field in stored)
         return self.images.nbytes + sum(field.nbytes for field in answers)
 
@@ -62,7 +61,6 @@ class ViewBank(Record):
         return self.folder / f"view-{number:04d}"
 
     def exists(self, number: int) -> bool:
-        """Whether view `number` has been made."""
         return self.path(number).exists()
 
     def is_left(self, number: int) -> bool:
@@ -78,11 +76,11 @@ class ViewBank(Record):
         if not hasattr(os, "posix_fadvise"):
             return
         with suppress(OSError), (self.path(number) / "images.npy").open("rb") as file:
-            # Removed meanwhile it is no error: what is mapped stays whole.
+            # If somebody removed it meanwhile, that is no error: a mapped file stays whole.
             os.posix_fadvise(file.fileno(), *self.extent(number, rows), os.POSIX_FADV_WILLNEED)
 
     def extent(self, number: int, rows: slice) -> tuple[int, int]:
-        """Where the pixels of these rows begin in the view's file, and how long they are, in bytes."""
+        """The offset and the length of these rows' pixels in the view's file, in bytes."""
         images, path = self.view(number).images, self.path(number) / "images.npy"
         first, last, _ = rows.indices(len(images))
         each = images.nbytes // len(images)

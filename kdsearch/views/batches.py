@@ -12,6 +12,8 @@ from kdsearch.device import has_room, moved
 from kdsearch.outputs import Outputs
 from kdsearch.views.bank import Answers, View, ViewBank
 
+Augment = Callable[[Tensor, int], Tensor]  # of uint8 images, with a seed
+
 
 class Batch(NamedTuple):
     """B training images with the teacher's outputs for exactly these pixels."""
@@ -63,7 +65,7 @@ def shuffled(images: int, steps: int, seed: int, epoch: int, *, window: int = WI
 
 
 class ViewBatches:
-    """Epoch e reads view e mod V of the bank, waiting for it where it is still being made.
+    """Epoch e reads view e mod V of the bank, and waits for it while it is made.
 
     Several `teachers` give one output: the mean of their logits, and their embeddings side by side. Only the
     outputs that `reads` names are read from the disk; the others are empty. Hints are not stored: `live`
@@ -128,3 +130,23 @@ class ViewBatches:
         names = self.teachers if field in self.reads else ()
         stored = (getattr(view.answers[name], field) for name in names)
         return [moved(answer.index_select(0, rows), self.labels.device).float() for answer in stored]
+
+
+class FreshBatches:
+    """Augmented training images without a teacher's outputs, on the labels' device.
+
+    The images may be on the CPU if that device has no room for them.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, augment: Augment, batch_size: int, seed: int) -> None:
+        self.images, self.labels, self.augment, self.seed = images, labels, augment, seed
+        self.steps = steps_of(len(labels), batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        order = shuffled(len(self.labels), self.steps, self.seed, epoch)
+        for step, rows in list(enumerate(order))[start:]:
+            here = moved(rows, self.labels.device)
+            there = here if self.images.device == here.device else rows
+            images = moved(self.images.index_select(0, there), here.device)
+            images = self.augment(images, derived_seed(self.seed, "fresh", epoch, step))
+            yield Batch(images, self.labels[here], None)

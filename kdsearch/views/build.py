@@ -12,9 +12,9 @@ from kdsearch.cache import amount, digest, entry, locked, making, sound
 from kdsearch.data.scratch import blank
 from kdsearch.device import autocast
 from kdsearch.errors import TeacherError, UsageError
+from kdsearch.files import cache_root
 from kdsearch.models.student import as_input
 from kdsearch.outputs import Outputs
-from kdsearch.places import cache_root
 from kdsearch.progress import Progress
 from kdsearch.tables import ViewsConfig
 from kdsearch.views.augment import Augmentation

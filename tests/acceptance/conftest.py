@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from kdsearch.errors import UsageError
 from kdsearch.run.protocol import Request
-from kdsearch.run.supervisor import supervise
+from kdsearch.run.supervisor import Supervisor
 from kdsearch.store.facts import trial_facts
 from kdsearch.store.identity import find_study
 from kdsearch.store.record import StudyRecord
@@ -44,7 +44,7 @@ from kdsearch import api
 from kdsearch.errors import KdsearchError
 from kdsearch.progress import Silence
 from kdsearch.run.protocol import Request
-from kdsearch.run.supervisor import supervise
+from kdsearch.run.supervisor import Supervisor
 
 if __name__ == "__main__":
     how, storage = sys.argv[1:]
@@ -53,7 +53,7 @@ if __name__ == "__main__":
         if how == "api":  # to an MLflow that is not there
             api.run("small.toml", values={**values, "run.tracking_uri": "http://127.0.0.1:9"})
         else:
-            supervise(Request(study="small.toml", values=values), Silence(), None)
+            Supervisor(Request(study="small.toml", values=values), Silence()).run()
     except KdsearchError as error:
         print(error)
         sys.exit(error.exit_code)
@@ -110,7 +110,7 @@ class Small:
         values = {"run.workers": str(workers), "run.storage": self.url}
         values |= {} if trials is None else {"run.trials": trials}
         request = Request(study=str(self.folder / "small.toml"), values=values)
-        return supervise(request, watched, None), watched
+        return Supervisor(request, watched).run(), watched
 
     def start(self, how="supervise", before=()):
         """In a process group of its own, as a terminal does."""

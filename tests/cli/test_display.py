@@ -7,12 +7,14 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from kdsearch.cli import display
+from kdsearch.cli.display_network import show_exported, show_trained
+from kdsearch.cli.display_progress import COLUMNS, Bars, watching
+from kdsearch.cli.display_run import show_summary
+from kdsearch.cli.display_study import show_status, show_studies
 from kdsearch.deliver.card import FinalTest
-from kdsearch.deliver.winner import Exported, Trained
-from kdsearch.store.audit import Audit
-from kdsearch.store.ledger import Ledger
-from kdsearch.store.status import Ranked, Status, Summary
+from kdsearch.deliver.export import Exported
+from kdsearch.deliver.winner import Trained
+from kdsearch.store.status import Audit, Ledger, PhaseStatus, Ranked, Status, Summary
 from kdsearch.study.shipped import ShippedStudy
 from kdsearch.tables import PublishedResult
 
@@ -66,7 +68,7 @@ def shown(capsys):
 
 
 def test_the_summary_ranks_the_best_by_size_and_distance_to_the_teacher(shown):
-    text = shown(display.show_summary, summary())
+    text = shown(show_summary, summary())
     assert "Study digits: 100 of 100 trials finished, 40 of them pruned\n" in text
     rows = [line for line in text.splitlines() if "dwsep" in line]
     assert [row.replace("│", " ").split() for row in rows] == [
@@ -79,31 +81,31 @@ def test_the_summary_ranks_the_best_by_size_and_distance_to_the_teacher(shown):
 
 @pytest.mark.parametrize(("trials", "told"), [(1, "1 weak trial"), (3, "3 weak trials")])
 def test_the_summary_says_how_often_the_pruner_was_wrong(shown, trials, told):
-    text = shown(display.show_summary, summary(audit=Audit(trials=trials, wrong=1)))
+    text = shown(show_summary, summary(audit=Audit(trials=trials, wrong=1)))
     assert f"Pruner audit: {told} trained to the end; 1 then beat the best trial of that time." in text
-    assert "audit" not in shown(display.show_summary, summary())
+    assert "audit" not in shown(show_summary, summary())
 
 
 def test_the_summary_says_plainly_that_distillation_did_not_help(shown):
     better = ranked(3, 0.97, "ce")
-    text = shown(display.show_summary, summary(best=(better, ranked(7, 0.95)), best_without_teacher=better))
+    text = shown(show_summary, summary(best=(better, ranked(7, 0.95)), best_without_teacher=better))
     assert "The best student without distillation beats the best with it by 2.00 points." in text
 
 
 def test_the_summary_says_plainly_that_a_student_beats_the_teacher(shown):
-    text = shown(display.show_summary, summary(teacher_accuracy=0.9))
+    text = shown(show_summary, summary(teacher_accuracy=0.9))
     assert "The best student beats the teacher by 5.00 points" in text
 
 
 def test_a_tie_beats_nobody(shown):
     equal = ranked(3, 0.95, "ce")
     told = summary(best=(ranked(7, 0.95), equal), best_without_teacher=equal, teacher_accuracy=0.95)
-    assert "beats" not in shown(display.show_summary, told)
+    assert "beats" not in shown(show_summary, told)
 
 
 def test_a_study_without_a_complete_trial_has_a_summary_too(shown):
     told = summary(best=(), best_with_teacher=None, best_without_teacher=None, failed=2, notes=("a note",))
-    text = shown(display.show_summary, told)
+    text = shown(show_summary, told)
     assert "2 failed" in text
     assert "a note" in text
     assert "export-best" not in text
@@ -111,7 +113,7 @@ def test_a_study_without_a_complete_trial_has_a_summary_too(shown):
 
 def test_the_time_is_shared_out_without_a_gap(shown):
     text = shown(
-        display.show_summary, summary(seconds={"training": 60.0, "teacher": 30.0, "tiny": 0.1, "all": 100.0})
+        show_summary, summary(seconds={"training": 60.0, "teacher": 30.0, "tiny": 0.1, "all": 100.0})
     )
     assert "Time 0:01:40: training 60.0%, teacher 30.0%, the rest 10.0%." in text
 
@@ -119,7 +121,7 @@ def test_the_time_is_shared_out_without_a_gap(shown):
 def test_what_goes_on_beside_the_run_is_none_of_its_time(shown):
     parts = {"training": 60.0, "teacher": 30.0, "all": 100.0}
     told = summary(seconds=parts, beside={"mirror": 2.0, "later views": 40.0}, overhead=4.5)
-    text = shown(display.show_summary, told)
+    text = shown(show_summary, told)
     beside = "in parallel: later views 40.0%, mirror 2.0%."
     assert f"Time 0:01:40: training 60.0%, teacher 30.0%, the rest 10.0%; {beside}" in text
     together = "sampling, storage, record, checkpoints and mirror together"
@@ -127,9 +129,9 @@ def test_what_goes_on_beside_the_run_is_none_of_its_time(shown):
 
 
 def test_the_next_step_names_a_storage_that_is_not_the_usual_one(shown):
-    assert "Next: kdsearch export-best\n" in shown(display.show_summary, summary())
+    assert "Next: kdsearch export-best\n" in shown(show_summary, summary())
     elsewhere = summary(storage="postgresql+psycopg://me:secret@host/x", compare="kdsearch ui")
-    text = shown(display.show_summary, elsewhere)
+    text = shown(show_summary, elsewhere)
     for line in ("Compare the trials: kdsearch ui", "Next: kdsearch export-best"):
         assert f"{line} with this --storage\n" in text
     assert "secret" not in text
@@ -154,15 +156,26 @@ def status(**changed):
 
 
 def test_the_status_is_a_line_for_each_fact(shown):
-    text = shown(display.show_status, status())
+    text = shown(show_status, status())
     for fact in ("30 of 100", "20, 10, 1", "2 trials, 2 workers", "trial 7: 95.00 %", "1,234", "0:03:24"):
         assert fact in text
 
 
 def test_the_status_of_a_new_study_claims_nothing(shown):
-    text = shown(display.show_status, status(best=None, per_hour=None, seconds_left=None))
+    text = shown(show_status, status(best=None, per_hour=None, seconds_left=None))
     assert "none yet" in text
     assert "left" not in text
+
+
+def test_the_status_has_a_line_for_each_phase_if_there_are_several(shown):
+    assert "phase" not in shown(show_status, status())
+    counts = {"target": 2, "finished": 1, "failed": 0, "running": 1}
+    phases = PhaseStatus(phase="search", **counts, best=None), PhaseStatus(phase="again", **counts, best=0.5)
+    lines = shown(show_status, status(phases=phases)).splitlines()
+    assert [" ".join(line.replace("│", " ").split()) for line in lines if "phase" in line] == [
+        "phase search 1 of 2 finished, 1 running",
+        "phase again 1 of 2 finished, 1 running, best 50.00 %",
+    ]
 
 
 def test_a_status_is_json_for_programs():
@@ -172,7 +185,7 @@ def test_a_status_is_json_for_programs():
 def test_recipes_stand_apart_with_what_was_published(shown):
     ours = ShippedStudy(name="digits", description="scans", recipe="", result="")
     theirs = ShippedStudy(name="s0-first", description="students", recipe="S0", result="test 69.2 %")
-    text = shown(display.show_studies, [ours, theirs])
+    text = shown(show_studies, [ours, theirs])
     assert text.index("digits") < text.index("what it reproduces") < text.index("test 69.2 %")
     assert "students" not in text
 
@@ -186,22 +199,22 @@ def test_what_was_trained_stands_beside_what_was_published(shown):
         note="",
         published=PublishedResult(recipe="S0", result="test 69.2 %"),
     )
-    lines = shown(display.show_trained, trained).splitlines()
+    lines = shown(show_trained, trained).splitlines()
     assert lines == [
         "Here: validation 71.00 %, test 70.00 %, 50,283 parameters",
         "Published: test 69.2 % (S0)",
     ]
     untested = trained.model_copy(update={"test": None, "note": "no labels.", "published": PublishedResult()})
-    lines = shown(display.show_trained, untested).splitlines()
+    lines = shown(show_trained, untested).splitlines()
     assert lines == ["Here: validation 71.00 %, 50,283 parameters", "no labels."]
 
 
 def test_the_ledger_tells_how_often_a_teacher_in_every_step_would_have_been_asked(shown):
-    text = shown(display.show_summary, summary())
+    text = shown(show_summary, summary())
     line = "Teacher forward passes: 9,192 images (in every step it would be 1,378,800, 150.0 times as many)."
     assert line in text.splitlines()
     alone = summary(ledger=Ledger(answered=0, in_every_step=0))
-    assert "forward passes" not in shown(display.show_summary, alone)
+    assert "forward passes" not in shown(show_summary, alone)
 
 
 HOSTILE = "[bold]x[/bold] :cat: \x1b[31m\u202e\udce9\n"
@@ -214,11 +227,11 @@ def test_no_text_from_outside_is_markup_or_moves_the_cursor(shown, capsys):
         ShippedStudy(name=HOSTILE, description=HOSTILE, recipe=recipe, result="") for recipe in ("a", "")
     ]
     texts = {
-        "summary": shown(display.show_summary, summary(study=HOSTILE, best=(best,), notes=(HOSTILE,))),
-        "status": shown(display.show_status, status(study=HOSTILE, best=best)),
-        "studies": shown(display.show_studies, studies),
+        "summary": shown(show_summary, summary(study=HOSTILE, best=(best,), notes=(HOSTILE,))),
+        "status": shown(show_status, status(study=HOSTILE, best=best)),
+        "studies": shown(show_studies, studies),
     }
-    with display.watching(quiet=False) as watch:
+    with watching(quiet=False) as watch:
         watch.say(HOSTILE)
         watch.step(HOSTILE, 0, 1, HOSTILE)
     texts["progress"] = capsys.readouterr().err
@@ -231,15 +244,15 @@ def test_the_lines_that_load_the_best_model_stand_where_it_is_in_mlflow(shown):
     told = {"study": "digits", "trial": 7, "paths": (), "parameters": 1, "validation_accuracy": 0.9}
     exported = {**told, "test": None, "notes": ()}
     lines = f"The best model in MLflow:\n  {LOADING[0]}\n  {LOADING[1]}\n"
-    assert lines in shown(display.show_summary, summary(loading=LOADING))
-    assert shown(display.show_exported, Exported(**exported, loading=LOADING)).endswith(lines)
-    assert "MLflow" not in shown(display.show_summary, summary())
-    assert "MLflow" not in shown(display.show_exported, Exported(**exported, loading=()))
+    assert lines in shown(show_summary, summary(loading=LOADING))
+    assert shown(show_exported, Exported(**exported, loading=LOADING)).endswith(lines)
+    assert "MLflow" not in shown(show_summary, summary())
+    assert "MLflow" not in shown(show_exported, Exported(**exported, loading=()))
 
 
 def test_bars_take_no_text_for_markup():
     out = Console(file=io.StringIO(), force_terminal=True, width=200, height=20)
-    watch = display.Bars(Progress(*display.COLUMNS, console=out))
+    watch = Bars(Progress(*COLUMNS, console=out))
     with watch.progress:
         watch.step(HOSTILE, 0, 1, HOSTILE)
         watch.say(HOSTILE)

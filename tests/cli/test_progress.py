@@ -6,12 +6,12 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from kdsearch.cli import display
+from kdsearch.cli import display_progress
 from kdsearch.progress import Silence, Standing
 
 
 def test_progress_that_is_no_terminal_is_lines_on_standard_error(capsys):
-    with display.watching(quiet=False) as watch:
+    with display_progress.watching(quiet=False) as watch:
         watch.step("teacher", 0, 3)
         watch.standing(standing(1, target=2))
         watch.say("hello [not markup]")
@@ -19,7 +19,7 @@ def test_progress_that_is_no_terminal_is_lines_on_standard_error(capsys):
 
 
 def test_quiet_progress_is_silence():
-    with display.watching(quiet=True) as watch:
+    with display_progress.watching(quiet=True) as watch:
         assert isinstance(watch, Silence)
 
 
@@ -32,7 +32,7 @@ def lines():
     """Lines on a clock of the test's own; what was said, and the clock's hand."""
     now = [1000.0]
     told = io.StringIO()
-    return display.Lines(Console(file=told, width=200), lambda: now[0]), told, now
+    return display_progress.Lines(Console(file=told, width=200), lambda: now[0]), told, now
 
 
 def test_lines_say_beginning_and_end_and_now_and_then(lines):
@@ -43,14 +43,14 @@ def test_lines_say_beginning_and_end_and_now_and_then(lines):
     said = told.getvalue().splitlines()
     assert said[0] == "decode 0/100"
     assert said[-1] == "decode 100/100"
-    assert len(said) == 3 + int(100 * 0.1 / display.PLAIN_SECONDS) - 2
+    assert len(said) == 3 + int(100 * 0.1 / display_progress.PLAIN_SECONDS) - 2
 
 
 def test_lines_say_nothing_twice_of_trials(lines):
     watch, told, now = lines
     for finished in (0, 0, 1, 1, 2, 2):
         watch.standing(standing(finished, target=2, best=0.5 if finished else None))
-        now[0] += display.PLAIN_SECONDS + 1
+        now[0] += display_progress.PLAIN_SECONDS + 1
     assert told.getvalue().splitlines() == [
         "trials 0/2 0 pruned, 0 failed",
         "trials 1/2 0 pruned, 0 failed, best 50.00 %",
@@ -67,7 +67,7 @@ def test_lines_leave_views_out(lines):
 def test_bars_show_pruned_failed_best_rate_and_time_left():
     console = Console(file=io.StringIO(), force_terminal=True, width=200, height=20)
     progress = Progress(*Progress.get_default_columns(), console=console)
-    watch = display.Bars(progress)
+    watch = display_progress.Bars(progress)
     watch.step("view 1 of 8", 8, 8)
     watch.standing(Standing(100, 20, 10, 1, 2, 0.95, 360.0, 700.0))
     trials, view = progress.tasks[watch.tasks["trials"]], progress.tasks[watch.tasks["view 1 of 8"]]

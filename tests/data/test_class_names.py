@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from kdsearch.data.class_names import class_names, unused_names
+from kdsearch.data.image_folder import class_names, unused_names
 from kdsearch.errors import DataError
 
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from kdsearch.data.decode import CorruptImageError, decode, decode_all, resized
-from kdsearch.data.formats import FORMATS
 from kdsearch.data.image_set import ImageSet
+from kdsearch.data.walk import FORMATS
 from kdsearch.errors import DataError
 
 ORIENTATION = 0x0112
@@ -241,7 +241,7 @@ def test_a_missing_file_is_not_a_corrupt_one(tmp_path):
 def test_the_first_broken_file_stops_unless_broken_files_are_skipped(tmp_path, progress, draw_images):
     good = draw_images(tmp_path, "a.png", "b.png")
     files = [good / "a.png", *broken_files(tmp_path), good / "b.png"]
-    with pytest.raises(CorruptImageError, match=r"cut\.jpg"):
+    with pytest.raises(DataError, match=r"cut\.jpg"):
         decode_all(files, 8, progress, "decode", skip_corrupt=False)
     decoded = decode_all(files, 8, progress, "decode", skip_corrupt=True)
     assert decoded.kept.tolist() == [0, 5]

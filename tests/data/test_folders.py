@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from kdsearch.data.folders import compare_classes, layout, listing, spelled_as
-from kdsearch.data.passed_over import BESIDE, EMPTY, OTHER, STRAY
+from kdsearch.data.walk import BESIDE, EMPTY, OTHER, STRAY
 from kdsearch.errors import DataError
 
 

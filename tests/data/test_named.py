@@ -12,10 +12,7 @@ import torch
 from scipy.io import savemat
 from torchvision.datasets import CIFAR10, MNIST, SVHN
 
-from kdsearch.data.cifar import CifarSet
-from kdsearch.data.idx import IdxSet
-from kdsearch.data.named import Digits
-from kdsearch.data.svhn import SvhnSet
+from kdsearch.data.named import CifarSet, Digits, IdxSet, SvhnSet
 from kdsearch.errors import DataError
 
 GENERATOR = np.random.default_rng(0)

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from kdsearch.data.passed_over import BROKEN, OTHER, PIPE, PassedOver, told
+from kdsearch.data.walk import BROKEN, OTHER, PIPE, PassedOver, told
 
 ROOT = Path("/data")
 

@@ -9,7 +9,7 @@ import torch
 from kdsearch.cache import SUMS
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import find_source, load_search_sets, load_test_set
-from kdsearch.data.split import count_copies, pixel_hashes
+from kdsearch.data.split import count_copies, pixel_hash
 from kdsearch.errors import CacheDamagedError, DataError
 from kdsearch.progress import Silence
 from kdsearch.tables import DataConfig
@@ -23,7 +23,7 @@ def test_digits_are_split_1149_288_360_stratified_and_disjoint(seed):
     parts = [sets.train, sets.validation, load_test_set(DataConfig(), seed, SILENCE)]
     assert [len(part) for part in parts] == [1149, 288, 360]
     assert sets.note is None
-    hashes = {each for part in parts for each in pixel_hashes(part.images)}
+    hashes = {pixel_hash(image) for part in parts for image in part.images}
     assert len(hashes) == 1797
     everything = sum(torch.bincount(part.labels) for part in parts)
     for part in parts:

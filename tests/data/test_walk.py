@@ -4,8 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from kdsearch.data.passed_over import BACK, BROKEN, DEVICE, OTHER, PIPE, SOCKET, PassedOver
-from kdsearch.data.walk import ancestors, content, images_below
+from kdsearch.data.walk import (
+    BACK,
+    BROKEN,
+    DEVICE,
+    OTHER,
+    PIPE,
+    SOCKET,
+    PassedOver,
+    ancestors,
+    content,
+    images_below,
+)
 from kdsearch.errors import DataError
 
 

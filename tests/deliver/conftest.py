@@ -13,6 +13,7 @@ from kdsearch.deliver.export import export_student
 from kdsearch.models.families import FAMILIES
 from kdsearch.models.measure import macs_of, parameters_of
 from kdsearch.models.student import StudentConfig, StudentNet, as_input, build_student
+from kdsearch.store.facts import DataFacts
 
 
 class Trained(NamedTuple):
@@ -73,12 +74,15 @@ def card_facts(config: StudentConfig) -> CardFacts:
         max_params=60_000,
         parameters=parameters_of(config),
         macs=macs_of(config, 8),
-        data="digits",
-        fingerprint="0123456789abcdef0123",
-        classes=tuple("0123456789"),
-        image_size=8,
-        train_images=1149,
-        validation_images=288,
+        data=DataFacts(
+            name="digits",
+            fingerprint="0123456789abcdef0123",
+            train=1149,
+            validation=288,
+            classes=tuple("0123456789"),
+            image_size=8,
+            channels=1,
+        ),
         validation_accuracy=0.975,
         test=FinalTest(accuracy=0.985, images=360, copies=0, read="2026-11-21"),
         teachers={"resnet18": 0.99},

@@ -7,8 +7,8 @@ import pytest
 
 from kdsearch.cache import locked, making
 from kdsearch.errors import UsageError
+from kdsearch.files import cache_root
 from kdsearch.inspect.cached import clear_cache, look_at_cache
-from kdsearch.places import cache_root
 from kdsearch.run.preparing import prepare
 from kdsearch.run.protocol import Channel, Request
 

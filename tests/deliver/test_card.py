@@ -28,7 +28,7 @@ def test_it_tells_the_accuracies_the_size_and_the_origin(trained):
     assert f"{trained.facts.parameters:,} parameters" in card
     assert f"{trained.facts.macs:,} multiply-adds" in card
     assert "| trial | 7 |" in card
-    assert f"`{trained.facts.fingerprint}`" in card
+    assert f"`{trained.facts.data.fingerprint}`" in card
     assert "| `learning_rate` | 0.01 |" in card
 
 

@@ -10,14 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kdsearch.deliver.export import (
-    FORMS,
-    UNFINISHED,
-    ExportConfig,
-    check_export,
-    check_folder,
-    export_student,
-)
+from kdsearch.deliver.export import UNFINISHED, check_folder, export_student
+from kdsearch.deliver.forms import FORMS, ExportConfig, check_export
 from kdsearch.deliver.onnx import run_onnx
 from kdsearch.deliver.student_source import run_source
 from kdsearch.errors import ExportError, UsageError
@@ -53,7 +47,7 @@ def test_every_form_answers_as_the_student_does(exported):
 def test_the_config_says_what_an_image_must_become(exported):
     described = ExportConfig.model_validate_json((exported.folder / "config.json").read_text())
     assert described.student == exported.trained.config
-    assert described.classes == exported.trained.facts.classes
+    assert described.classes == exported.trained.facts.data.classes
     assert described.parameters == sum(each.numel() for each in exported.trained.student.parameters())
     assert (described.input.size, described.input.range, described.input.channels) == (8, (0, 1), 3)
 
@@ -151,7 +145,8 @@ import sys
 import torch
 from pathlib import Path
 from kdsearch.deliver.card import CardFacts
-from kdsearch.deliver.export import ExportConfig, export_student
+from kdsearch.deliver.export import export_student
+from kdsearch.deliver.forms import ExportConfig
 from kdsearch.errors import KdsearchError
 from safetensors.torch import load_file
 

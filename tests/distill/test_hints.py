@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from kdsearch.distill.at import AT
 from kdsearch.distill.fitnet import FitNet
-from kdsearch.distill.hints import layer_named, same_size
+from kdsearch.distill.loss import layer_named, same_size
 from kdsearch.distill.sp import SP
 from kdsearch.outputs import Outputs, Shapes
 

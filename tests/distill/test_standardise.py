@@ -3,7 +3,7 @@ import torch
 
 from kdsearch.distill import LOSSES
 from kdsearch.distill.kl import KL
-from kdsearch.distill.standardise import standardised
+from kdsearch.distill.loss import standardised
 from kdsearch.outputs import Outputs, Shapes
 
 SHAPES = Shapes(5, 5, {})

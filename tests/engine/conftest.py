@@ -37,7 +37,7 @@ class Regressed(Loss):
     Config = Record
 
     def __init__(self):
-        super().__init__()
+        super().__init__(Record(), SHAPES, SHAPES)
         self.map = nn.Linear(6, 6)
 
     def forward(self, student, teacher, labels):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kdsearch.engine.average import Average
+from kdsearch.engine.optimizers import Average
 
 
 @pytest.mark.parametrize("ema_epochs", [0.01, 0.5, 2.0])

@@ -18,7 +18,7 @@ if {lean}:
 torch.manual_seed(0)
 for make in OPTIMIZERS.values():
     layer = torch.nn.Linear(4, 3)
-    optimizer = make(layer.parameters(), 0.1, 0.01)
+    optimizer = make(layer.parameters(), lr=0.1, weight_decay=0.01)
     for _ in range(3):
         optimizer.zero_grad()
         layer(torch.ones(2, 4)).square().sum().backward()

@@ -10,7 +10,7 @@ PEAK = 0.1
 
 
 def rates(name, steps, warmup):
-    optimizer = OPTIMIZERS["sgd"]([nn.Parameter(torch.zeros(3))], PEAK, 0.0)
+    optimizer = OPTIMIZERS["sgd"]([nn.Parameter(torch.zeros(3))], lr=PEAK, weight_decay=0.0)
     schedule = SCHEDULES[name](optimizer, steps, warmup)
     seen = []
     for _ in range(steps):
@@ -69,7 +69,7 @@ def test_every_schedule_stays_within_zero_and_the_learning_rate(name, steps, war
 def test_an_optimizer_takes_the_step_of_its_formula(name):
     start = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
     parameter = nn.Parameter(start.float())
-    optimizer = OPTIMIZERS[name]([parameter], 0.1, 0.01)
+    optimizer = OPTIMIZERS[name]([parameter], lr=0.1, weight_decay=0.01)
     expected, first, second = start.clone(), torch.zeros(3).double(), torch.zeros(3).double()
     for step in range(1, 4):
         optimizer.zero_grad()

@@ -1,6 +1,7 @@
 import inspect
 import subprocess
 import sys
+from math import prod
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def test_both_ways_of_downsampling_end_with_the_same_map(config, family, downsam
 def test_the_last_map_of_the_smallest_input_has_two_by_two_pixels(config, family, downsampling, strides):
     config = varied(config, family=family, options={}, downsampling=downsampling, strides=strides)
     for more in (0, 1):
-        size = config.smallest_input + more
+        size = 2 * prod(config.strides) + more
         last = list(build_student(config).forward_features(torch.rand(2, 3, size, size)).values())[-1]
         assert last.shape[2:] >= (2, 2)
 
@@ -88,7 +89,7 @@ def test_strides_leave_at_least_two_by_two_pixels(config, image_size, stages, do
         image_size, stages, stem_stride=stem_stride, full_stages=full_stages, smallest_map=smallest_map
     )
     config = varied(config, depths=(1,) * stages, strides=strides, downsampling=downsampling, growth=1)
-    assert config.smallest_input <= image_size
+    assert 2 * prod(config.strides) <= image_size
     last = list(build_student(config).forward_features(torch.rand(2, 3, image_size, image_size)).values())[-1]
     assert min(last.shape[2:]) >= min(smallest_map, image_size)
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from kdsearch.config import Choices, Record
 from kdsearch.distill import LOSSES
-from kdsearch.distill.hints import StudentLayer, TeacherLayer
+from kdsearch.distill.loss import StudentLayer, TeacherLayer
 from kdsearch.errors import StudyFileError, TeacherError
 from kdsearch.study.distillation import check_layers, check_student_layers
 from kdsearch.study.file import Study

@@ -11,8 +11,7 @@ from kdsearch.cache import SUMS, making
 from kdsearch.tables import AugmentationConfig
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import ViewBank
-from kdsearch.views.batches import ViewBatches, derived_seed, shuffled, steps_of
-from kdsearch.views.fresh import FreshBatches
+from kdsearch.views.batches import FreshBatches, ViewBatches, derived_seed, shuffled, steps_of
 
 
 @pytest.fixture

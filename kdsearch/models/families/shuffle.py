@@ -8,7 +8,7 @@ class ShuffleUnit(nn.Module):
     """Half of the channels stay as they are, the others pass 1 x 1, depthwise k x k, 1 x 1; then a shuffle.
 
     The unit of ShuffleNet V2 (arXiv 1807.11164, figure 3c): B x C x H x W to the same. With stride 2, or
-    where the number of channels changes, both halves are made from the whole input, as in figure 3d: to B x
+    if the number of channels changes, both halves are made from the whole input, as in figure 3d: to B x
     C_out x H/s x W/s. A BatchNorm after each convolution, no activation after the depthwise one.
     """
 

@@ -7,7 +7,7 @@ class Xception(nn.Module):
     """Twice activation, depthwise k x k, pointwise 1 x 1, BatchNorm; a 3 x 3 maximum of stride s, a shortcut.
 
     The module of Xception's entry flow (arXiv 1610.02357, figure 5): B x C_in x H x W to B x C_out x H/s x
-    W/s. The shortcut is the input itself where shapes allow, else a convolution 1 x 1 with BatchNorm.
+    W/s. The shortcut is the input itself if shapes allow, else a convolution 1 x 1 with BatchNorm.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from kdsearch.store.tables import VERSION_TABLE, metadata
+from kdsearch.store.schema import VERSION_TABLE, metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

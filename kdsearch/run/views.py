@@ -1,0 +1,56 @@
+"""The views of a study on this machine: their folder, and how they are made."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import optuna
+import torch
+
+from kdsearch.cache import hold
+from kdsearch.data.image_set import SearchSets
+from kdsearch.phases.bench import Prepared
+from kdsearch.run.protocol import LATER_VIEWS, Channel
+from kdsearch.run.protocol import Ready as ViewsReady
+from kdsearch.store.facts import study_facts
+from kdsearch.study.file import Study
+from kdsearch.teachers.ready import Ready
+from kdsearch.views.augment import Augmentation
+from kdsearch.views.bank import Answering, ViewBank
+from kdsearch.views.build import ViewBuilder, bank_folder
+
+
+def bank_of(
+    study: Study, found: optuna.Study, sets: SearchSets, ready: Mapping[str, Ready], device: torch.device
+) -> ViewBank:
+    """The views of a study whose teachers are ready; the files may not exist yet."""
+    prints = {name: each.facts.fingerprint for name, each in ready.items()}
+    return ViewBank(
+        folder=views_folder(study, sets.fingerprint, prints, device),
+        count=study_facts(found).views,
+        classes=len(sets.train.classes),
+        teachers={
+            name: Answering(embedding=each.network.shapes.embedding, hints=each.network.shapes.hints)
+            for name, each in ready.items()
+        },
+    )
+
+
+def views_folder(study: Study, images: str, teachers: Mapping[str, str], device: torch.device) -> Path:
+    return bank_folder(images, teachers, study.augmentation.model_dump(), study.seed, device=device)
+
+
+def builder_of(study: Study, sets: SearchSets, bank: ViewBank, ready: Mapping[str, Ready]) -> ViewBuilder:
+    augment = Augmentation(study.augmentation, sets.train.images.shape[-1])
+    networks = {name: each.network for name, each in ready.items()}
+    return ViewBuilder(bank, sets.train.images, augment, networks, study.seed)
+
+
+def make_views(builder: ViewBuilder, prepared: Prepared, channel: Channel) -> None:
+    """Makes all views in order, or checks those that exist; workers can begin with the first."""
+    prepared.bank.folder.mkdir(parents=True, exist_ok=True)
+    hold(prepared.bank.folder)
+    for number in range(prepared.bank.count):
+        with channel.timed("first view" if number == 0 else LATER_VIEWS):
+            builder.build(number, channel)
+        if number == 0:
+            channel.send(ViewsReady(prepared.model_dump(mode="json")))
