@@ -1,6 +1,5 @@
 """Students: one skeleton for all families, the record that fully determines a student, and its outputs."""
 
-from math import prod
 from typing import Any, Literal, Self
 
 import torch
