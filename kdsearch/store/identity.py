@@ -7,7 +7,7 @@ import optuna
 from optuna.storages import BaseStorage
 
 from kdsearch.errors import IdentityError, UsageError
-from kdsearch.store.facts import is_foreign, is_whole, keep, study_facts
+from kdsearch.store.facts import StudyFacts, is_foreign, is_whole, keep, study_facts
 from kdsearch.study.file import Study
 
 # What may differ between two runs: whole tables and keys, or one key of a table.
@@ -51,13 +51,24 @@ def open_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 def stored_study(stored: optuna.Study) -> Study:
     """The study as it was created. Raises StudyFileError if it cannot be searched any more."""
-    return Study(study_facts(stored).study, f"study {stored.study_name}")
+    return Study(_tables(study_facts(stored)), f"study {stored.study_name}")
+
+
+def _tables(facts: StudyFacts) -> dict[str, Any]:
+    """The stored tables; a key that an earlier version did not know has the value that it acted on."""
+    return facts.study | {name: keys | facts.study[name] for name, keys in _earlier(facts).items()}
+
+
+def _earlier(facts: StudyFacts) -> dict[str, dict[str, Any]]:
+    """The values that keys of today had in effect when the study was created without them."""
+    meant = {"stem_stride": 1 if facts.data.image_size <= 32 else 2, "full_stages": 0, "smallest_map": 2}
+    return {"student": {key: value for key, value in meant.items() if key not in facts.study["student"]}}
 
 
 def study_at(stored: optuna.Study, path: str | None) -> Study:
     """The study as it was created, but for how it searched, with its images at `path` or their last path."""
     facts = study_facts(stored)
-    tables = {name: table for name, table in facts.study.items() if name != "search"}
+    tables = {name: table for name, table in _tables(facts).items() if name != "search"}
     return Study(tables, f"study {stored.study_name}").replace("data.path", path or facts.data_path)
 
 
@@ -69,7 +80,12 @@ def check_settings(stored: optuna.Study, study: Study) -> None:
             "with --name, or another database with --storage"
         )
     if is_whole(stored):
-        changed = sorted(_differences(identity_of(stored_study(stored)), identity_of(study)))
+        before, now = identity_of(stored_study(stored)), identity_of(study)
+        for name, keys in _earlier(study_facts(stored)).items():
+            usual = Study({}, "").tables[name]
+            same = {key: value for key, value in keys.items() if now[name][key] == usual[key]}
+            now[name] = now[name] | same  # a file without the key says nothing about it
+        changed = sorted(_differences(before, now))
         if changed:
             raise _changed(study.name, ", ".join(changed))
 

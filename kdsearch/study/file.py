@@ -138,12 +138,14 @@ class Study:
         """Every parameter that a trial may sample, and whether it is a `number` or a `choice`."""
         network = SEARCHED if self.searches_networks else self.student.possible("network")[0]
         loss = max(self.distillation.possible("loss"), key=lambda loss: len(loss_names(loss)))
+        shortcut = self.student.possible("shortcut")[-1]
         most = {"network": network, "stages": max(self.student.possible("stages")), "loss": loss}
+        draws = [{**most, "family": family, "shortcut": shortcut} for family in self.families or ("",)]
         return {
             f"{prefix}.{name}": "number" if _is_number(searched) else "choice"
             for prefix, space in self.spaces.items()
             for name, searched in space.searched.items()
-            if space.record.is_active(name, most)
+            if any(space.record.is_active(name, drawn) for drawn in draws)
         }
 
 
