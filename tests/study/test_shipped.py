@@ -62,10 +62,10 @@ def test_a_recipe_of_one_network_builds_it_to_the_parameter(recipe, classes, par
 @pytest.mark.parametrize("name", sorted(NAMES - {"wide"}))
 def test_no_trial_of_a_shipped_study_draws_more_than_fifteen_parameters(name):
     study, is_active = load_study(name, {}), Architecture.is_active
+    fields = study.student.searched
     most = {"stages": max(study.student.possible("stages")), "shortcut": "pool"}
     student = max(
-        len(space.searched)
-        + sum(is_active(field, {**most, "family": name}) for field in study.student.searched)
+        len(space.searched) + sum(is_active(field, {**most, "family": name}) for field in fields)
         for name, space in study.families.items()
     )
     losses = max(
