@@ -1,5 +1,6 @@
 """From Optuna's trial to a trial config, each searched field one suggestion; and what is enqueued first."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from optuna.trial import Trial
@@ -14,47 +15,67 @@ from kdsearch.study.space import Space
 from kdsearch.study.trial_config import TrialConfig
 
 
+class Draw:
+    """One trial's value of every parameter that its study samples.
+
+    Optuna's multivariate TPE models the parameters that every finished trial has, so each trial samples all.
+    `active` are those on which its configuration depends, known once `config` has been called.
+    """
+
+    def __init__(self, trial: Trial, study: Study) -> None:
+        self.study, self.spaces = study, study.spaces
+        self.values = {name: _suggest(trial, name, self.spaces) for name in study.parameters()}
+        self.active: list[str] = []
+
+    def config(self, bench: Bench) -> TrialConfig:
+        """A student that fits the budget, its losses and its training."""
+        student = self._student(bench)
+        distillation: Distillation = self._record("distillation")
+        loss, names = distillation.loss, loss_names(distillation.loss)
+        # The teacher and its weight, if there is a loss that could read the one and weigh the other.
+        teaching = {"alpha": distillation.alpha, "teacher": distillation.teacher} if names else {}
+        return TrialConfig(
+            student=student,
+            loss=loss,
+            losses={name: self._record(name).model_dump() for name in names},
+            **teaching,
+            training=self._record("training"),
+        )
+
+    def _student(self, bench: Bench) -> NetworkConfig:
+        """A published network as it is, or a searched one as wide as the budget allows."""
+        architecture: Architecture = self._record("student")
+        if architecture.network != SEARCHED:
+            return bench.normalised(architecture.published(bench.classes))
+        options = self._record(architecture.family).model_dump()
+        student = architecture.student(options, bench.classes, bench.image_size)
+        return bench.fitted(student, architecture.fraction)
+
+    def _record(self, prefix: str) -> Any:
+        """The record of a table: a searched field that has no effect beside the others is at its default."""
+        space = self.spaces[prefix]
+        drawn: dict[str, Any] = {}
+        kept: dict[str, Any] = {}
+        for field in space.record.model_fields:
+            name = f"{prefix}.{field}"
+            if field not in space.searched:
+                drawn[field] = space.fixed[field]
+            elif name in self.values:
+                drawn[field] = self.values[name]
+                if space.record.is_active(field, drawn):
+                    kept[field] = self.values[name]
+                    self.active.append(name)
+        return space.make(kept)
+
+
 def suggest_config(trial: Trial, bench: Bench) -> TrialConfig:
-    """Draws a student that fits the budget, its losses and its training."""
-    study = bench.study
-    student = _student(trial, bench)
-    distillation = draw(trial, "distillation", study.distillation)
-    loss = distillation.loss
-    names = loss_names(loss)
-    # The teacher and its weight, if there is a loss that could read the one and weigh the other.
-    teaching = {"alpha": distillation.alpha, "teacher": distillation.teacher} if names else {}
-    return TrialConfig(
-        student=student,
-        loss=loss,
-        losses={name: draw(trial, name, study.losses[name]).model_dump() for name in names},
-        **teaching,
-        training=draw(trial, "training", study.training),
-    )
+    """The configuration of a trial, whose parameters are sampled by it."""
+    return Draw(trial, bench.study).config(bench)
 
 
-def _student(trial: Trial, bench: Bench) -> NetworkConfig:
-    """A published network as it is, or a searched one as wide as the budget allows."""
-    study = bench.study
-    architecture: Architecture = draw(trial, "student", study.student)
-    if architecture.network != SEARCHED:
-        return bench.normalised(architecture.published(bench.classes))
-    options = draw(trial, architecture.family, study.families[architecture.family])
-    student = architecture.student(options.model_dump(), bench.classes, bench.image_size)
-    return bench.fitted(student, architecture.fraction)
-
-
-def draw(trial: Trial, prefix: str, space: Space) -> Any:
-    """The record of a space: one suggestion for each searched field that the earlier ones leave a meaning."""
-    drawn: dict[str, Any] = {}
-    for field in space.record.model_fields:
-        if field not in space.searched:
-            drawn[field] = space.fixed[field]
-        elif space.record.is_active(field, drawn):
-            drawn[field] = _suggest_one(trial, f"{prefix}.{field}", space, field)
-    return space.make(drawn)
-
-
-def _suggest_one(trial: Trial, name: str, space: Space, field: str) -> Any:
+def _suggest(trial: Trial, name: str, spaces: Mapping[str, Space]) -> Any:
+    prefix, field = name.split(".")
+    space = spaces[prefix]
     searched = space.searched[field]
     if isinstance(searched, Choices):
         return trial.suggest_categorical(name, searched.values)

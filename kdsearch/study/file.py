@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -135,15 +136,20 @@ class Study:
         return int(max(self.training.possible("epochs")))
 
     def parameters(self) -> dict[str, str]:
-        """Every parameter that a trial may sample, and whether it is a `number` or a `choice`."""
+        """Every parameter that a trial samples, and whether it is a `number` or a `choice`.
+
+        A field that has an effect in no trial of the study is none.
+        """
         network = SEARCHED if self.searches_networks else self.student.possible("network")[0]
         loss = max(self.distillation.possible("loss"), key=lambda loss: len(loss_names(loss)))
         most = {"network": network, "stages": max(self.student.possible("stages")), "loss": loss}
+        blocks = product(self.student.possible("family"), self.student.possible("shortcut"))
+        each = [{**most, "family": family, "shortcut": shortcut} for family, shortcut in blocks]
         return {
             f"{prefix}.{name}": "number" if _is_number(searched) else "choice"
             for prefix, space in self.spaces.items()
             for name, searched in space.searched.items()
-            if space.record.is_active(name, most)
+            if any(space.record.is_active(name, values) for values in each)
         }
 
 
