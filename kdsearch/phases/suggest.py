@@ -33,7 +33,7 @@ class Draw:
         distillation: Distillation = self._record("distillation")
         loss, names = distillation.loss, loss_names(distillation.loss)
         # The teacher and its weight, if there is a loss that could read the one and weigh the other.
-        teaching = {"alpha": distillation.alpha, "teacher": distillation.teacher} if names else {}
+        teaching = distillation.model_dump(exclude={"loss"}) if names else {}
         return TrialConfig(
             student=student,
             loss=loss,
