@@ -84,6 +84,12 @@ def _suggest(trial: Trial, name: str, spaces: Mapping[str, Space]) -> Any:
     return trial.suggest_float(name, searched.low, searched.high, log=searched.log)
 
 
+def first_trials(study: Study) -> list[dict[str, Any]]:
+    """The hand-written trials of the study file, defaults for what they leave out, then the baselines."""
+    defaults = _defaults(study)
+    return [*(defaults | given for given in study.first), *baselines(study)]
+
+
 def baselines(study: Study) -> list[dict[str, Any]]:
     """For each loss that the study lists, without a teacher first: every sampled field at its default.
 
