@@ -10,21 +10,31 @@ from kdsearch.models.student import NetworkConfig
 from kdsearch.phases.bench import Bench
 from kdsearch.study.architecture import SEARCHED, Architecture
 from kdsearch.study.distillation import Distillation, loss_names
-from kdsearch.study.file import Study
+from kdsearch.study.file import SPACES, Study
 from kdsearch.study.space import Space
 from kdsearch.study.trial_config import TrialConfig
 
 
-class Draw:
-    """One trial's value of every parameter that its study samples.
+def always_sampled(study: Study) -> list[str]:
+    """The parameters that every trial samples, with an effect or without.
 
-    Optuna's multivariate TPE models the parameters that every finished trial has, so each trial samples all.
+    Optuna's multivariate TPE models only what every finished trial has. The options of families and losses
+    are left to the trials in which they have an effect if they outnumber the rest: docs/log.md has figures.
+    """
+    every = list(study.parameters())
+    shared = [name for name in every if name.partition(".")[0] in SPACES]
+    return every if len(every) <= 2 * len(shared) else shared
+
+
+class Draw:
+    """One trial's values of its study's parameters.
+
     `active` are those on which its configuration depends, known once `config` has been called.
     """
 
     def __init__(self, trial: Trial, study: Study) -> None:
-        self.study, self.spaces = study, study.spaces
-        self.values = {name: _suggest(trial, name, self.spaces) for name in study.parameters()}
+        self.trial, self.spaces, self.sampled = trial, study.spaces, study.parameters()
+        self.values = {name: _suggest(trial, name, self.spaces) for name in always_sampled(study)}
         self.active: list[str] = []
 
     def config(self, bench: Bench) -> TrialConfig:
@@ -60,9 +70,13 @@ class Draw:
             name = f"{prefix}.{field}"
             if field not in space.searched:
                 drawn[field] = space.fixed[field]
-            elif name in self.values:
-                drawn[field] = self.values[name]
-                if space.record.is_active(field, drawn):
+            elif name in self.sampled:
+                active = space.record.is_active(field, drawn)
+                if active and name not in self.values:
+                    self.values[name] = _suggest(self.trial, name, self.spaces)
+                if name in self.values:
+                    drawn[field] = self.values[name]
+                if active:
                     kept[field] = self.values[name]
                     self.active.append(name)
         return space.make(kept)

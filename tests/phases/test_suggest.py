@@ -12,11 +12,12 @@ from optuna.trial import FixedTrial, create_trial
 from kdsearch.mirror.study_rows import trial_rows
 from kdsearch.models.student import build_student
 from kdsearch.phases.bench import Bench
-from kdsearch.phases.suggest import Draw, suggest_config
+from kdsearch.phases.suggest import Draw, always_sampled, suggest_config
 from kdsearch.store.facts import StudentFacts, TrialFacts, attributes_of
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.trials import StudyTrial, Trials
+from kdsearch.study.file import load_study
 
 WIDE = {
     "budget": {"max_params": 20_000},
@@ -119,6 +120,29 @@ def test_every_trial_samples_every_parameter(drawn, bench):
     for trial, _ in drawn:
         assert list(trial.values) == list(bench.study.parameters())
         assert set(trial.active) <= set(trial.values)
+
+
+def test_options_that_outnumber_the_rest_are_sampled_only_if_they_have_an_effect(
+    drawn_by, small, prepared, url
+):
+    many = ["plain", "dwsep", "inverted", "grouped", "fire", "shuffle", "xception", "ghost", "convnext"]
+    losses = ["ce", "kl", "rkd", "dkd", "dist"]
+    study = small(student={"family": many}, distillation={"loss": losses})
+    shared = always_sampled(study)
+    assert "distillation.alpha" in shared
+    assert {name.partition(".")[0] for name in shared} == {"student", "training", "distillation"}
+    bench = Bench(study, prepared, StudyRecord(url, "small"), lambda: False)
+    for seed in range(20):
+        trial, config = drawn_by(seed, bench)
+        others = {name.partition(".")[0] for name in trial.values.keys() - set(shared)}
+        assert others == {config.student.family, *config.losses}
+        assert trial.values.keys() - set(shared) <= set(trial.active)
+
+
+@pytest.mark.parametrize("name", ["digits", "food11", "cifar10", "fashion-mnist"])
+def test_shipped_studies_sample_everything_always(name):
+    study = load_study(name, {})
+    assert always_sampled(study) == list(study.parameters())
 
 
 def test_the_sampler_models_all_parameters_together(create, worker):
