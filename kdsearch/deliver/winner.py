@@ -31,7 +31,7 @@ class Winner(NamedTuple):
     run: Run
     accuracy: float  # on the validation images, 0 to 1
     facts: StudentFacts
-    params: dict[str, Any]  # that were sampled
+    params: dict[str, Any]  # that were sampled and have an effect
     config: NetworkConfig
     state: dict[str, Tensor]
     trials: Trials  # the study's when it was the best of them
@@ -58,7 +58,7 @@ def find_winner(study: optuna.Study, record: StudyRecord) -> Winner:
             f"study {study.study_name!r}: the weights of trial {trial.number} are not in the database"
         )
     config, state = read_config(facts.network), from_bytes(weights)
-    return Winner(trial.number, run, trial.accuracy, facts, trial.frozen.params, config, state, trials)
+    return Winner(trial.number, run, trial.accuracy, facts, trial.params, config, state, trials)
 
 
 class Trained(Record):

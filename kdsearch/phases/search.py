@@ -16,7 +16,7 @@ from kdsearch.models.weights import to_bytes
 from kdsearch.phases.bench import Bench
 from kdsearch.phases.provenance import provenance
 from kdsearch.phases.samplers import SAMPLERS, Pruner, warmup_epochs
-from kdsearch.phases.suggest import suggest_config
+from kdsearch.phases.suggest import Draw
 from kdsearch.store.facts import Audited, End, StudentFacts, keep
 from kdsearch.store.queue import claim_run, refuse_duplicate
 from kdsearch.store.record import StudyRecord
@@ -39,15 +39,18 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
     earlier = trials[trial.number]  # with all that it inherited from the trial that it continues
     run = claim_run(trial, trials, target)
     trial.study.sampler = SAMPLERS[bench.study.search.sampler](bench.seed(run))
-    config = suggest_config(trial, bench)
+    draw = Draw(trial, bench.study)
+    config = draw.config(bench)
     refuse_duplicate(trial, run, config.key, trials)
     checkpoint = bench.checkpoint(run, config.key)
     training = checkpoint.resume(partial(bench.training, config, run))
     params = count_parameters(training.network)
     assert params <= bench.study.max_params, f"solve_width let {params} through"
-    if earlier.facts.student is None:
+    facts = earlier.facts.student
+    if facts is None:
         trial.set_constraint("params", params - bench.study.max_params)
-        keep(trial, student=_facts(bench, config, run, params))
+    if facts is None or facts.active is None:
+        keep(trial, student=_facts(bench, draw, config, run, params))
 
     done, epochs = list(training.results), config.training.epochs
     # Of the epochs that are done only the last one's question may be open.
@@ -80,9 +83,10 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
     return training.last.val_accuracy
 
 
-def _facts(bench: Bench, config: TrialConfig, run: Run, params: int) -> StudentFacts:
+def _facts(bench: Bench, draw: Draw, config: TrialConfig, run: Run, params: int) -> StudentFacts:
     return StudentFacts(
         config=config.model_dump(mode="json"),
+        active=tuple(draw.active),
         parameters=params,
         macs=macs_of(config.student, bench.image_size),
         seed=bench.seed(run),

@@ -51,6 +51,7 @@ class StudentFacts(Record, extra="ignore"):
     config: dict[str, Any]  # a TrialConfig; not as one, since that loads torch
     parameters: int
     macs: int
+    active: tuple[str, ...] | None = None  # the sampled parameters that `config` depends on; none: all
     seed: int | None = None
     commit: str | None = None
     versions: str | None = None

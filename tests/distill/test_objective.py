@@ -105,3 +105,11 @@ def test_alpha_lies_between_0_and_1(alpha):
 def test_alpha_has_something_to_weigh():
     with pytest.raises(ValueError, match=r"alpha = 0.5 weighs no loss"):
         Objective([], 0.5)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
+def test_a_falling_alpha_leaves_the_labels_alone_at_the_end(progress):
+    falling = Objective([kl()], 0.8, falling=True)
+    falling.progress = progress
+    total, _ = falling(STUDENT, TEACHER, LABELS)
+    assert total == Objective([kl()], 0.8 * (1 - progress**2))(STUDENT, TEACHER, LABELS)[0]
