@@ -181,8 +181,9 @@ def _training(lesson: Lesson, teacher: Teacher) -> Training:
         weight_decay=settings.weight_decay,
         ema_epochs=0.0,
     )
-    images, labels = _labelled(lesson.sets.train, lesson.device)
-    augment = Augmentation(lesson.study.augmentation, images.shape[-1])
+    train = lesson.sets.train
+    images, labels = placed(train.pixels, lesson.device), train.labels.to(lesson.device)
+    augment = Augmentation(lesson.study.augmentation, train.image_size)
     batches = FreshBatches(images, labels, augment, settings.batch_size, lesson.seed)
     validation = _labelled(lesson.sets.validation, lesson.device)
     return Training(teacher, Objective([], 0.0), config, batches, validation, seed=lesson.seed, answer=answer)

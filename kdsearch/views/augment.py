@@ -57,7 +57,9 @@ class Augmentation:
             boxes = resized_boxes(count, self.config.scale, side)
         elif self.config.crop == "padded" and (pixels := round(self.config.padding * side)):
             images = nn.functional.pad(images, (pixels,) * 4)
-            boxes = [(top, left, side, side) for top, left in torch.randint(2 * pixels + 1, (count, 2)).tolist()]
+            boxes = [
+                (top, left, side, side) for top, left in torch.randint(2 * pixels + 1, (count, 2)).tolist()
+            ]
         else:
             return reduced(images, self.size)
         crops = [

@@ -36,9 +36,10 @@ class View(NamedTuple):
 
 
 class Answering(Record):
-    """The sizes of one teacher's outputs, besides the number of classes."""
+    """The sizes of one teacher's outputs, besides the number of classes, and of the images that it sees."""
 
     embedding: int
+    image_size: int | None = None  # pixels a side; none: the view's
     hints: dict[str, tuple[int, ...]] = Field(default_factory=dict)  # not stored: the teacher answers anew
 
 
