@@ -47,9 +47,18 @@ class AugmentationConfig(Record):
     padding: Annotated[float, Field(ge=0, lt=1)] = 0.125  # of the side, at each edge, for `padded`
     scale: Annotated[float, Field(gt=0, le=1)] = 0.5  # smallest share of the area, for `resized`
     flip: bool = False
+    policy: Literal["none", "trivial", "rand"] = "none"  # TrivialAugmentWide, RandAugment
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees, to either side
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.0  # strength of brightness, contrast, saturation
     erasing: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of a blank rectangle
+    mixup: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of images blended with another one
+    cutmix: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of images with a rectangle of another one
+
+    @model_validator(mode="after")
+    def _one_mix(self) -> Self:
+        if self.mixup + self.cutmix > 1:
+            raise ValueError("mixup and cutmix are shares of the images, whose sum is at most 1; lower one")
+        return self
 
 
 class ViewsConfig(Record):

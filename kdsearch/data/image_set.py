@@ -100,7 +100,7 @@ class ImageSet:
         return type(self)(images, self.labels[indices], self.classes, source=source)
 
     def save(self, folder: Path) -> None:
-        """Writes `images.npy`, `labels.npy`, `meta.json` and, if there is one, `source.npy` into a new folder.
+        """Writes images, labels, facts and, if there is one, the source as files into a new folder.
 
         Raises OSError when the disk is full.
         """

@@ -17,6 +17,7 @@ from kdsearch.teachers.ready import Ready
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import Answering, ViewBank
 from kdsearch.views.build import ViewBuilder, bank_folder
+from kdsearch.views.mixing import mixing_of
 
 
 def bank_of(
@@ -49,7 +50,8 @@ def builder_of(study: Study, sets: SearchSets, bank: ViewBank, ready: Mapping[st
     largest = max([size, *(each.image_size or size for each in bank.teachers.values())])
     augment = Augmentation(study.augmentation, largest)
     networks = {name: each.network for name, each in ready.items()}
-    return ViewBuilder(bank, sets.train.pixels, augment, networks, study.seed, size=size)
+    mixing = mixing_of(study.augmentation)
+    return ViewBuilder(bank, sets.train.pixels, augment, networks, study.seed, size=size, mixing=mixing)
 
 
 def make_views(builder: ViewBuilder, prepared: Prepared, channel: Channel) -> None:

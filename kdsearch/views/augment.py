@@ -6,15 +6,17 @@ import kornia.augmentation as kornia
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torchvision.transforms.v2 import RandAugment, TrivialAugmentWide
 
 from kdsearch.device import seeded
 from kdsearch.tables import AugmentationConfig
 
+POLICIES = {"trivial": TrivialAugmentWide, "rand": RandAugment}  # for one image at a time
 ASPECT = math.log(4 / 3)  # of a `resized` crop, to either side
 
 
 class Augmentation:
-    """Crop, flip, rotation, colour jitter, erasing; each image gets parameters of its own.
+    """Crop, flip, policy, rotation, colour jitter, erasing; each image gets parameters of its own.
 
     It cuts from pictures of any size S and returns `size` pixels a side. The same seed cuts the same crops
     at every `size`: to show one crop at two sizes, make it at the larger one and use `reduced`.
@@ -24,6 +26,7 @@ class Augmentation:
 
     def __init__(self, config: AugmentationConfig, size: int) -> None:
         self.config, self.size = config, size
+        self.policy: nn.Module | None = POLICIES[config.policy]() if config.policy in POLICIES else None
         steps: list[nn.Module] = []
         if config.rotation:
             steps.append(kornia.RandomAffine(config.rotation, padding_mode="reflection", p=1.0))
@@ -45,6 +48,9 @@ class Augmentation:
             if self.config.flip:
                 mirrored = (torch.rand(len(crops)) < 0.5).to(crops.device)
                 crops = torch.where(mirrored[:, None, None, None], crops.flip(-1), crops)
+            if self.policy is not None:
+                coloured = crops.expand(-1, 3, -1, -1)
+                crops = torch.stack([self.policy(crop) for crop in coloured])[:, : images.shape[1]]
             if not len(self.steps):
                 return crops
             # Colour jitter wants three channels.

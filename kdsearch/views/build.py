@@ -21,6 +21,7 @@ from kdsearch.tables import ViewsConfig
 from kdsearch.views.augment import Augmentation, reduced
 from kdsearch.views.bank import Answers, ViewBank
 from kdsearch.views.batches import derived_seed
+from kdsearch.views.mixing import Mix, Mixing, blank_mix
 
 CHUNK = 512  # images augmented with one seed; part of what a view is
 PIXELS = CHUNK * 64 * 64  # of the images that a teacher is asked about at once
@@ -57,7 +58,8 @@ class ViewBuilder:
     """Makes the views of `bank` from the training images with its teachers, on their device.
 
     `images` are N x C x S x S. `augment` makes them as large as the largest teacher sees them; from that the
-    other teachers' images are reduced, and the view's to `size` pixels a side (left out: not reduced).
+    other teachers' images are reduced, and the view's to `size` pixels a side (left out: not reduced). With
+    `mixing` each image is mixed with its partner, another one of the whole set, before teachers answer.
     """
 
     def __init__(
@@ -69,9 +71,10 @@ class ViewBuilder:
         seed: int,
         *,
         size: int | None = None,
+        mixing: Mixing | None = None,
     ) -> None:
         self.bank, self.images, self.augment, self.teachers, self.seed = bank, images, augment, teachers, seed
-        self.size = size or augment.size
+        self.size, self.mixing = size or augment.size, mixing
         self.pixels = PIXELS
 
     @property
@@ -103,7 +106,7 @@ class ViewBuilder:
         chunk = int(torch.randint(len(chunks), ()))
         rows = chunks[chunk]
         picked = torch.randperm(len(rows))[:count]
-        seen = self._pixels(number, chunk, rows)[picked]
+        seen = self._mixed(number, chunk, rows)[0][picked]
         if not torch.equal(reduced(seen, self.size), view.images[rows[picked]]):
             return torch.inf
         gaps = [0.0]
@@ -123,9 +126,12 @@ class ViewBuilder:
             for name, each in self.bank.teachers.items()
             for field, width in zip(Answers._fields, (self.bank.classes, each.embedding), strict=True)
         }
+        mix = blank_mix(folder, len(images)) if self.mixing else None
         for chunk, rows in enumerate(self._chunks()):
-            pixels = self._pixels(number, chunk, rows)
+            pixels, mixed = self._mixed(number, chunk, rows)
             where = slice(int(rows[0]), int(rows[-1]) + 1)
+            if mix and mixed:
+                mix.partner[where], mix.weight[where] = mixed
             images[where] = reduced(pixels, self.size)
             for name, teacher in networks.items():
                 answers = _asked(teacher, self._shown(name, pixels), self.pixels)
@@ -138,8 +144,19 @@ class ViewBuilder:
         """Splits the rows into chunks that are augmented together."""
         return torch.split(torch.arange(len(self.images)), CHUNK)
 
-    def _pixels(self, number: int, chunk: int, rows: Tensor) -> Tensor:
-        return self.augment(self.images[rows], derived_seed(self.seed, "view", number, chunk)).cpu()
+    def _mixed(self, number: int, chunk: int, rows: Tensor) -> tuple[Tensor, Mix | None]:
+        """The augmented images, mixed with their partners if the study says so."""
+        pixels = self._pixels(rows, "view", number, chunk)
+        if self.mixing is None:
+            return pixels, None
+        order = torch.Generator().manual_seed(derived_seed(self.seed, "partners", number))
+        partners = torch.randperm(len(self.images), generator=order)[rows]
+        others = self._pixels(partners, "partners", number, chunk)
+        pixels, weight = self.mixing(pixels, others, derived_seed(self.seed, "mix", number, chunk))
+        return pixels, Mix(partners, weight)
+
+    def _pixels(self, rows: Tensor, *of: object) -> Tensor:
+        return self.augment(self.images[rows], derived_seed(self.seed, *of)).cpu()
 
     def _shown(self, teacher: str, pixels: Tensor) -> Tensor:
         """What this teacher sees of the augmented images."""
