@@ -18,7 +18,7 @@ from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import TEACHER, Run
 from kdsearch.study.distillation import check_layers
 from kdsearch.study.file import Study
-from kdsearch.study.teachers import place_of
+from kdsearch.study.teachers import label, place_of
 from kdsearch.teachers.stored import fill_teacher, weights_file
 from kdsearch.teachers.taught import Lesson, Taught, cache_entry, read_checkpoint, sha256, taught
 
@@ -42,6 +42,12 @@ def check_teachers(
     for name in names or needed(study):
         lesson = Lesson(study, name, sets, device, progress)
         embeddings.append(checked(lesson).shapes.embedding)
+        own, source = lesson.config.image_size, lesson.sets.train.pixels.shape[-1]
+        if own is not None and own > source:
+            progress.say(
+                f"teacher {label(name, lesson.config.model)}: its images are enlarged from {source} to {own} "
+                f"pixels; if the files have more, give data.source_size = {own}"
+            )
         if lesson.config.checkpoint is not None:
             read_checkpoint(lesson)
         elif lesson.config.pretrained and not cache_entry(lesson).exists():
