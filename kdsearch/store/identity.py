@@ -9,6 +9,7 @@ from optuna.storages import BaseStorage
 from kdsearch.errors import IdentityError, UsageError
 from kdsearch.store.facts import StudyFacts, is_foreign, is_whole, keep, study_facts
 from kdsearch.study.file import Study
+from kdsearch.tables import DataConfig
 
 # What may differ between two runs: whole tables and keys, or one key of a table.
 FREE = {"run": None, "description": None, "published": None, "data": "path", "teacher": "checkpoint"}
@@ -51,24 +52,43 @@ def open_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 def stored_study(stored: optuna.Study) -> Study:
     """The study as it was created. Raises StudyFileError if it cannot be searched any more."""
-    return Study(_tables(study_facts(stored)), f"study {stored.study_name}")
+    return Study(tables_of(stored), f"study {stored.study_name}")
 
 
-def _tables(facts: StudyFacts) -> dict[str, Any]:
-    """The stored tables; a key that an earlier version did not know has the value that it acted on."""
-    return facts.study | {name: keys | facts.study[name] for name, keys in _earlier(facts).items()}
+def tables_of(stored: optuna.Study) -> dict[str, Any]:
+    """The tables that the study was created with; keys that it did not know have the value they then had."""
+    facts = study_facts(stored)
+    return facts.study | {name: facts.study[name] | keys for name, keys in _earlier(facts).items()}
 
 
 def _earlier(facts: StudyFacts) -> dict[str, dict[str, Any]]:
     """The values that keys of today had in effect when the study was created without them."""
-    meant = {"stem_stride": 1 if facts.data.image_size <= 32 else 2, "full_stages": 0, "smallest_map": 2}
-    return {"student": {key: value for key, value in meant.items() if key not in facts.study["student"]}}
+    data = facts.study["data"]
+    meant = {
+        "student": {
+            "stem_stride": 1 if facts.data.image_size <= 32 else 2,
+            "full_stages": 0,
+            "smallest_map": 2,
+        },
+        "data": {"source_size": DataConfig.model_validate(data).known_size},  # crops came from `image_size`
+    }
+    return {
+        name: {key: value for key, value in keys.items() if key not in facts.study[name]}
+        for name, keys in meant.items()
+    }
+
+
+def continued(stored: optuna.Study, study: Study) -> Study:
+    """`study`, whose file may leave `data.source_size` out, with the value that the stored study has."""
+    if not is_whole(stored) or study.data.source_size is not None:
+        return study
+    return study.replace("data.source_size", tables_of(stored)["data"]["source_size"])
 
 
 def study_at(stored: optuna.Study, path: str | None) -> Study:
     """The study as it was created, but for how it searched, with its images at `path` or their last path."""
     facts = study_facts(stored)
-    tables = {name: table for name, table in _tables(facts).items() if name != "search"}
+    tables = {name: table for name, table in tables_of(stored).items() if name != "search"}
     return Study(tables, f"study {stored.study_name}").replace("data.path", path or facts.data_path)
 
 
