@@ -64,7 +64,7 @@ def tables_of(stored: optuna.Study) -> dict[str, Any]:
 def _earlier(facts: StudyFacts) -> dict[str, dict[str, Any]]:
     """The values that keys of today had in effect when the study was created without them."""
     data = facts.study["data"]
-    meant = {
+    meant: dict[str, dict[str, Any]] = {
         "student": {
             "stem_stride": 1 if facts.data.image_size <= 32 else 2,
             "full_stages": 0,
