@@ -13,7 +13,7 @@ from kdsearch.device import choose_device
 from kdsearch.errors import CacheDamagedError, IdentityError, KdsearchError, TeacherError, UsageError
 from kdsearch.files import cache_root, check_writable
 from kdsearch.models.measure import count_parameters
-from kdsearch.models.teachers import offered
+from kdsearch.models.pretrained import offered
 from kdsearch.models.weights import from_bytes, load_weights, open_weights
 from kdsearch.progress import Progress
 from kdsearch.store import identity

@@ -20,13 +20,14 @@ from kdsearch.errors import TeacherError
 from kdsearch.files import expanded
 from kdsearch.models.measure import count_parameters
 from kdsearch.models.teachers import Teacher, build_teacher
+from kdsearch.models.timm_nets import is_timm
 from kdsearch.models.weights import load_weights, read_weights, to_bytes
 from kdsearch.outputs import Outputs
 from kdsearch.progress import Progress
 from kdsearch.store.facts import TeacherFacts
 from kdsearch.study.file import Study
 from kdsearch.study.teachers import ONLY, place_of
-from kdsearch.tables import TeacherConfig
+from kdsearch.tables import IMAGENET, TeacherConfig
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.batches import FreshBatches, derived_seed
 
@@ -62,14 +63,12 @@ class Lesson(NamedTuple):
     def seed(self) -> int:
         return teacher_seed(self.study, self.name)
 
-    def network(self, *, from_pretrained: bool = False) -> Teacher:
-        """The teacher with its first weights, torchvision's if `from_pretrained`. Raises TeacherError."""
+    def network(self, origin: str | None = None) -> Teacher:
+        """The teacher with its first weights: random ones, or those of `origin`. Raises TeacherError."""
         train, head = self.sets.train, self.config.head
         shape = len(train.classes), train.images.shape[-1]
         with seeded(self.seed):
-            return build_teacher(
-                self.config.model, *shape, *train.mean_std(), head=head, from_pretrained=from_pretrained
-            )
+            return build_teacher(self.config.model, *shape, *train.mean_std(), head=head, origin=origin)
 
 
 def teacher_seed(study: Study, name: str) -> int:
@@ -151,7 +150,7 @@ def trained_once(lesson: Lesson) -> Taught:
 
 def _train(lesson: Lesson) -> Taught:
     config, tell = lesson.config, lesson.progress.step
-    teacher = lesson.network(from_pretrained=config.pretrained)
+    teacher = lesson.network(config.origin)
     training = _training(lesson, teacher)
     tell(lesson.task, 0, config.epochs)
     best, weights = None, {}
@@ -168,8 +167,13 @@ def _train(lesson: Lesson) -> Taught:
         rate = f"learning_rate = {config.learning_rate:g}"
         raise TeacherError(f"[{place_of(lesson.name)}]: training diverged at {rate}; lower it")
     teacher.load_state_dict(weights)
-    origin = "trained from torchvision's weights" if config.pretrained else "trained"
+    origin = f"trained from {_source(config)}" if config.origin else "trained"
     return _taught(lesson, teacher, origin, best.val_accuracy, tuple(training.results))
+
+
+def _source(config: TeacherConfig) -> str:
+    library = "timm" if is_timm(config.model) else "torchvision"
+    return f"{library}'s weights" if config.origin == IMAGENET else Path(config.origin or "").name
 
 
 def _training(lesson: Lesson, teacher: Teacher) -> Training:
