@@ -9,6 +9,8 @@ from kdsearch.config import Record
 
 STORAGE = "sqlite:///kdsearch.db"
 IMAGENET = "imagenet"  # published weights, for the 1,000 classes of ImageNet
+FOLDER = "folder"  # the name of an image set that is a user's own
+FOLDER_SIZE = 128  # pixels a side, unless the study says so
 
 
 class DataConfig(Record):
@@ -17,10 +19,26 @@ class DataConfig(Record):
     name: str = "digits"  # digits, a torchvision data set by its class name, or folder
     path: str | None = None  # the folder of the files (--data)
     image_size: Annotated[int | None, Field(ge=4)] = None  # pixels a side; none: native, 128 for folders
+    source_size: Annotated[int | None, Field(ge=4)] = None  # training crops are cut from; none: as fits
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the training split, held out
     train_images: Annotated[int | None, Field(ge=2)] = None  # a stratified part of the training split only
     skip_corrupt: bool = False
     allow_duplicates: bool = False  # between given training and validation splits
+
+    @property
+    def known_size(self) -> int | None:
+        """Pixels a side of the images; None if these are the set's own."""
+        return self.image_size or (FOLDER_SIZE if self.name == FOLDER else None)
+
+    @model_validator(mode="after")
+    def _larger_source(self) -> Self:
+        size = self.known_size
+        if size is not None and self.source_size is not None and self.source_size < size:
+            raise ValueError(
+                f"source_size = {self.source_size} is below image_size = {size}; give at least as much, "
+                "or leave it out"
+            )
+        return self
 
 
 class AugmentationConfig(Record):
@@ -30,9 +48,18 @@ class AugmentationConfig(Record):
     padding: Annotated[float, Field(ge=0, lt=1)] = 0.125  # of the side, at each edge, for `padded`
     scale: Annotated[float, Field(gt=0, le=1)] = 0.5  # smallest share of the area, for `resized`
     flip: bool = False
+    policy: Literal["none", "trivial", "rand"] = "none"  # TrivialAugmentWide, RandAugment
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees, to either side
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.0  # strength of brightness, contrast, saturation
     erasing: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of a blank rectangle
+    mixup: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of images blended with another one
+    cutmix: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of images with a rectangle of another one
+
+    @model_validator(mode="after")
+    def _one_mix(self) -> Self:
+        if self.mixup + self.cutmix > 1:
+            raise ValueError("mixup and cutmix are shares of the images, whose sum is at most 1; lower one")
+        return self
 
 
 class ViewsConfig(Record):
@@ -60,6 +87,7 @@ class TeacherConfig(Record):
     """The teacher: a classifier of torchvision or timm, trained on the study's data or from a checkpoint."""
 
     model: str = "resnet18"
+    image_size: Annotated[int | None, Field(ge=4)] = None  # pixels a side that it sees; none: the student's
     head: tuple[Annotated[int, Field(ge=1)], ...] = ()  # hidden widths of a new one; none: a single layer
     checkpoint: str | None = None  # a state dict of that model for these classes
     pretrained: Annotated[bool | str, BeforeValidator(weights_origin)] = False  # its first weights

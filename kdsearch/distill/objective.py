@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from kdsearch.distill.loss import Loss
-from kdsearch.outputs import Outputs
+from kdsearch.outputs import Mixed, Outputs
 
 
 class Objective(nn.Module):
@@ -30,10 +30,14 @@ class Objective(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(
-        self, student: Outputs, teacher: Outputs | None, labels: Tensor
+        self, student: Outputs, teacher: Outputs | None, labels: Tensor, mixed: Mixed | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total, and its parts without alpha, detached: `ce`, then what the losses name."""
-        ce = cross_entropy(student.logits.float(), labels, label_smoothing=self.label_smoothing)
+        """The total, and its parts without alpha, detached: `ce`, then what the losses name.
+
+        The cross entropy of a mixed image is that of its two labels, by their weights. The teacher saw the
+        mixed image; losses that read labels see the one that weighs more.
+        """
+        ce = self._cross_entropy(student.logits.float(), labels, mixed)
         if not self.losses:
             return ce, {"ce": ce.detach()}
         assert teacher is not None, "losses without a teacher"
@@ -43,3 +47,12 @@ class Objective(nn.Module):
             parts = [part for loss in self.losses for part in loss(student, still, labels).items()]
         total = (1 - self.alpha) * ce + self.alpha * sum(part for _, part in parts)
         return total, {"ce": ce.detach()} | {name: part.detach() for name, part in parts}
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor, mixed: Mixed | None) -> Tensor:
+        if mixed is None:
+            return cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        own, other = (
+            cross_entropy(logits, each, label_smoothing=self.label_smoothing, reduction="none")
+            for each in (labels, mixed.labels)
+        )
+        return torch.lerp(other, own, mixed.weight).mean()

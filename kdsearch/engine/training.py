@@ -158,7 +158,7 @@ class Training:
     def _train(self, batch: Batch) -> None:
         with autocast(self.device):
             outputs = self.answer(self.network, as_input(batch.images))
-        loss, parts = self.objective(outputs, batch.teacher, batch.labels)
+        loss, parts = self.objective(outputs, batch.teacher, batch.labels, batch.mixed)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()

@@ -70,6 +70,7 @@ def prepare(request: Request, channel: Channel) -> None:
     storage = open_storage(study.run.storage, create=True)
     found = identity.find_study(storage, study.name)
     if found is not None:
+        study = identity.continued(found, study)
         identity.check_settings(found, study)
     sets = load_search_sets(study.data, study.seed, channel)
     facts = data_facts(study.data.name, sets)
@@ -172,8 +173,8 @@ def _joined(request: Request) -> Study:
 def _create(
     storage: StudyStorage, study: Study, facts: DataFacts, embeddings: list[int], channel: Channel
 ) -> optuna.Study:
-    pixels = torch.empty((facts.train, facts.channels, facts.image_size, facts.image_size), device="meta")
-    size = view_bytes(pixels, len(facts.classes), embeddings)
+    shape = facts.train, facts.channels, facts.image_size, facts.image_size
+    size = view_bytes(shape, len(facts.classes), embeddings)
     views = affordable_views(study.views, size, study.max_epochs)
     channel.say(f"{views} views of {facts.train:,} training images, up to {size / 2**20:.0f} MiB each")
     return create_study(storage, study, facts, views)

@@ -17,6 +17,7 @@ from kdsearch.teachers.ready import Ready
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import Answering, ViewBank
 from kdsearch.views.build import ViewBuilder, bank_folder
+from kdsearch.views.mixing import mixing_of
 
 
 def bank_of(
@@ -29,20 +30,28 @@ def bank_of(
         count=study_facts(found).views,
         classes=len(sets.train.classes),
         teachers={
-            name: Answering(embedding=each.network.shapes.embedding, hints=each.network.shapes.hints)
+            name: Answering(
+                embedding=each.network.shapes.embedding,
+                hints=each.network.shapes.hints,
+                image_size=study.teachers[name].image_size,
+            )
             for name, each in ready.items()
         },
     )
 
 
 def views_folder(study: Study, images: str, teachers: Mapping[str, str], device: torch.device) -> Path:
-    return bank_folder(images, teachers, study.augmentation.model_dump(), study.seed, device=device)
+    sizes = {name: study.teachers[name].image_size for name in teachers}
+    return bank_folder(images, teachers, sizes, study.augmentation.model_dump(), study.seed, device=device)
 
 
 def builder_of(study: Study, sets: SearchSets, bank: ViewBank, ready: Mapping[str, Ready]) -> ViewBuilder:
-    augment = Augmentation(study.augmentation, sets.train.images.shape[-1])
+    size = sets.train.image_size
+    largest = max([size, *(each.image_size or size for each in bank.teachers.values())])
+    augment = Augmentation(study.augmentation, largest)
     networks = {name: each.network for name, each in ready.items()}
-    return ViewBuilder(bank, sets.train.images, augment, networks, study.seed)
+    mixing = mixing_of(study.augmentation)
+    return ViewBuilder(bank, sets.train.pixels, augment, networks, study.seed, size=size, mixing=mixing)
 
 
 def make_views(builder: ViewBuilder, prepared: Prepared, channel: Channel) -> None:

@@ -9,6 +9,7 @@ from optuna.storages import BaseStorage
 from kdsearch.errors import IdentityError, UsageError
 from kdsearch.store.facts import is_foreign, is_whole, keep, study_facts
 from kdsearch.study.file import Study
+from kdsearch.tables import DataConfig
 
 # What may differ between two runs: whole tables and keys, or one key of a table.
 FREE = {"run": None, "description": None, "published": None, "data": "path", "teacher": "checkpoint"}
@@ -51,13 +52,33 @@ def open_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 def stored_study(stored: optuna.Study) -> Study:
     """The study as it was created. Raises StudyFileError if it cannot be searched any more."""
-    return Study(study_facts(stored).study, f"study {stored.study_name}")
+    return Study(tables_of(stored), f"study {stored.study_name}")
+
+
+def tables_of(stored: optuna.Study) -> dict[str, Any]:
+    """The tables that the study was created with.
+
+    An earlier version had no `data.source_size`, and cut its training crops from images of `image_size`.
+    """
+    tables = study_facts(stored).study
+    data = tables["data"]
+    if "source_size" in data:
+        return tables
+    before = DataConfig.model_validate(data).known_size
+    return {**tables, "data": {**data, "source_size": before}}
+
+
+def continued(stored: optuna.Study, study: Study) -> Study:
+    """`study`, whose file may leave `data.source_size` out, with the value that the stored study has."""
+    if not is_whole(stored) or study.data.source_size is not None:
+        return study
+    return study.replace("data.source_size", tables_of(stored)["data"]["source_size"])
 
 
 def study_at(stored: optuna.Study, path: str | None) -> Study:
     """The study as it was created, but for how it searched, with its images at `path` or their last path."""
     facts = study_facts(stored)
-    tables = {name: table for name, table in facts.study.items() if name != "search"}
+    tables = {name: table for name, table in tables_of(stored).items() if name != "search"}
     return Study(tables, f"study {stored.study_name}").replace("data.path", path or facts.data_path)
 
 

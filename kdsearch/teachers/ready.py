@@ -72,8 +72,12 @@ def prepare_teachers(
 
 
 def checked(lesson: Lesson) -> Teacher:
-    """The untrained teacher. Raises TeacherError if students may be larger, or ask for hints it lacks."""
+    """The untrained teacher.
+
+    Raises TeacherError if students may be larger, or ask for hints it lacks, or see larger images.
+    """
     study, config = lesson.study, lesson.config
+    check_size(lesson)
     teacher = lesson.network()
     parameters = count_parameters(teacher)
     if parameters < study.max_params and not config.allow_smaller:
@@ -85,6 +89,23 @@ def checked(lesson: Lesson) -> Teacher:
     for loss in study.hint_losses:
         check_layers(loss, study.losses[loss], teacher.shapes.hints, config.model)
     return teacher
+
+
+def check_size(lesson: Lesson) -> None:
+    """Raises TeacherError if the teacher sees smaller images than students, or if a loss forbids larger ones.
+
+    Feature maps are not stored: the teacher computes them anew from the view's images, which are as large as
+    students see them.
+    """
+    size, own = lesson.sets.train.image_size, lesson.config.image_size
+    place = f"{lesson.study.file} [{place_of(lesson.name)}] image_size = {own}"
+    if own is not None and own < size:
+        raise TeacherError(f"{place}: below the student's {size}; give at least as much, or leave it out")
+    if own not in {None, size} and (hints := lesson.study.hint_losses):
+        raise TeacherError(
+            f"{place}: {hints[0]} reads feature maps, which the teacher makes of the student's images; leave "
+            f"image_size out, or drop {hints[0]} from distillation.loss"
+        )
 
 
 def _prepared(lesson: Lesson, teacher: Teacher, record: StudyRecord) -> Ready:

@@ -30,6 +30,7 @@ from kdsearch.study.teachers import ONLY, place_of
 from kdsearch.tables import IMAGENET, TeacherConfig
 from kdsearch.views.augment import Augmentation
 from kdsearch.views.batches import FreshBatches, derived_seed
+from kdsearch.views.mixing import mixing_of
 
 VERSION = 4  # part of the cache key: raise it when the same settings train another teacher
 WEIGHTS, FACTS = "teacher.safetensors", "facts.json"  # the files of a cache entry
@@ -185,9 +186,11 @@ def _training(lesson: Lesson, teacher: Teacher) -> Training:
         weight_decay=settings.weight_decay,
         ema_epochs=0.0,
     )
-    images, labels = _labelled(lesson.sets.train, lesson.device)
-    augment = Augmentation(lesson.study.augmentation, images.shape[-1])
-    batches = FreshBatches(images, labels, augment, settings.batch_size, lesson.seed)
+    train = lesson.sets.train
+    images, labels = placed(train.pixels, lesson.device), train.labels.to(lesson.device)
+    augment = Augmentation(lesson.study.augmentation, train.image_size)
+    mixing = mixing_of(lesson.study.augmentation)
+    batches = FreshBatches(images, labels, augment, settings.batch_size, lesson.seed, mixing=mixing)
     validation = _labelled(lesson.sets.validation, lesson.device)
     return Training(teacher, Objective([], 0.0), config, batches, validation, seed=lesson.seed, answer=answer)
 
