@@ -123,7 +123,7 @@ class Training:
         )
         self.schedule = SCHEDULES["constant"](self.optimizer, 1, 0.0)
 
-    def _parameters(self) -> list[nn.Parameter]:
+    def _parameters(self) -> list[nn.Parameter] | list[dict[str, Any]]:
         return [*self.network.parameters(), *self.objective.parameters()]
 
     def _epoch(self) -> EpochResult:

@@ -18,7 +18,7 @@ from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import TEACHER, Run
 from kdsearch.study.distillation import check_layers
 from kdsearch.study.file import Study
-from kdsearch.study.teachers import place_of
+from kdsearch.study.teachers import label, place_of
 from kdsearch.teachers.stored import fill_teacher, weights_file
 from kdsearch.teachers.taught import Lesson, Taught, cache_entry, read_checkpoint, sha256, taught
 
@@ -42,6 +42,11 @@ def check_teachers(
     for name in names or needed(study):
         lesson = Lesson(study, name, sets, device, progress)
         embeddings.append(checked(lesson).shapes.embedding)
+        if (there := sets.train.pixels.shape[-1]) < lesson.image_size:
+            progress.say(
+                f"teacher {label(name, lesson.config.model)}: its images are enlarged from {there} to "
+                f"{lesson.image_size} pixels; if the files hold more, set data.source_size = {lesson.image_size}"
+            )
         if lesson.config.checkpoint is not None:
             read_checkpoint(lesson)
         elif lesson.config.origin and not cache_entry(lesson).exists():
