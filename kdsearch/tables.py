@@ -80,7 +80,7 @@ def weights_origin(pretrained: object) -> object:
     """Returns `pretrained` if it can say where weights come from. Raises ValueError."""
     if isinstance(pretrained, bool) or (isinstance(pretrained, str) and pretrained.strip()):
         return pretrained
-    raise ValueError(f'must be true, false, "{IMAGENET}", or the path of a file with weights')
+    raise ValueError(f'must be true, false, "{IMAGENET}", or the path of a file')
 
 
 class TeacherConfig(Record):
@@ -99,6 +99,7 @@ class TeacherConfig(Record):
     batch_size: Annotated[int, Field(ge=2)] = 64
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 5e-2
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @property
     def origin(self) -> str | None:

@@ -42,10 +42,11 @@ def check_teachers(
     for name in names or needed(study):
         lesson = Lesson(study, name, sets, device, progress)
         embeddings.append(checked(lesson).shapes.embedding)
-        if (there := sets.train.pixels.shape[-1]) < lesson.image_size:
+        own, there = lesson.image_size, sets.train.pixels.shape[-1]
+        if there < own:
             progress.say(
-                f"teacher {label(name, lesson.config.model)}: its images are enlarged from {there} to "
-                f"{lesson.image_size} pixels; if the files hold more, set data.source_size = {lesson.image_size}"
+                f"teacher {label(name, lesson.config.model)}: its images are enlarged from {there} to {own} "
+                f"pixels; if the files hold more, set data.source_size = {own}"
             )
         if lesson.config.checkpoint is not None:
             read_checkpoint(lesson)

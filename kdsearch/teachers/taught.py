@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kdsearch.cache import check, digest, entry, locked, making, sound
 from kdsearch.data.image_set import SearchSets
-from kdsearch.device import placed, seeded
+from kdsearch.device import CPU, autocast, has_bfloat16, placed, seeded
 from kdsearch.distill.objective import Objective
 from kdsearch.engine.evaluate import Score, evaluate
 from kdsearch.engine.training import Labelled, Training
@@ -122,8 +122,9 @@ def from_checkpoint(lesson: Lesson) -> Taught:
     return _taught(lesson, teacher, Path(lesson.config.checkpoint or "").name, score.accuracy)
 
 
-def scored(lesson: Lesson, teacher: Teacher) -> Score:
-    return evaluate(teacher.to(lesson.device), answer, *lesson.validation())
+def scored(lesson: Lesson, teacher: Teacher, *, bfloat16: bool = False) -> Score:
+    with autocast(CPU, bfloat16=bfloat16):
+        return evaluate(teacher.to(lesson.device), answer, *lesson.validation())
 
 
 def cache_entry(lesson: Lesson) -> Path:
@@ -210,6 +211,7 @@ def _training(lesson: Lesson, teacher: Teacher) -> Training:
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
+        label_smoothing=settings.label_smoothing,
         ema_epochs=0.0,
     )
     train = lesson.sets.train
@@ -238,12 +240,14 @@ def _taught(
     curve: tuple[EpochResult, ...] = (),
 ) -> Taught:
     weights = to_bytes(teacher.state_dict())
+    halved = has_bfloat16(lesson.device)
     facts = TeacherFacts(
         model=lesson.config.model,
         origin=origin,
         parameters=count_parameters(teacher),
         accuracy=accuracy,
         fingerprint=sha256(weights),
+        bfloat16=scored(lesson, teacher, bfloat16=True).accuracy if halved else None,
         curve=curve,
     )
     return Taught(weights, facts)

@@ -65,7 +65,7 @@ def test_a_whole_table_can_be_another(study):
         (
             "teachers.small.pretrained",
             1,
-            '[teachers.small]: pretrained = 1: must be true, false, "imagenet", or the path of a file with weights',
+            '[teachers.small]: pretrained = 1: must be true, false, "imagenet", or the path of a file',
         ),
         (
             "distillation.teacher",
