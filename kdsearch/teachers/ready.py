@@ -42,11 +42,11 @@ def check_teachers(
     for name in names or needed(study):
         lesson = Lesson(study, name, sets, device, progress)
         embeddings.append(checked(lesson).shapes.embedding)
-        own, there = lesson.image_size, sets.train.pixels.shape[-1]
-        if there < own:
+        own, source = lesson.config.image_size, lesson.sets.train.pixels.shape[-1]
+        if own is not None and own > source:
             progress.say(
-                f"teacher {label(name, lesson.config.model)}: its images are enlarged from {there} to {own} "
-                f"pixels; if the files hold more, set data.source_size = {own}"
+                f"teacher {label(name, lesson.config.model)}: its images are enlarged from {source} to {own} "
+                f"pixels; if the files have more, give data.source_size = {own}"
             )
         if lesson.config.checkpoint is not None:
             read_checkpoint(lesson)

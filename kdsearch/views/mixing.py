@@ -21,8 +21,8 @@ class Mix(NamedTuple):
 
 def blank_mix(folder: Path, count: int) -> Mix:
     """The files of a new view's mix, mapped into memory. Raises OSError when the disk is full."""
-    kinds = zip(Mix._fields, (np.int64, np.float32), strict=True)
-    return Mix(*(blank(folder / f"{name}.npy", (count,), kind) for name, kind in kinds))
+    partner, weight = (folder / f"{name}.npy" for name in Mix._fields)
+    return Mix(blank(partner, (count,), np.int64), blank(weight, (count,), np.float32))
 
 
 class Mixing:

@@ -11,7 +11,7 @@ HARD = 0.05
 
 
 def outside(view: View, labels: Tensor) -> dict[str, tuple[float, ...]]:
-    """Each teacher's mean probability outside an image's label at TEMPERATURES, 0 to 1, by the teacher's name.
+    """By each teacher's name, its mean probability outside an image's label at TEMPERATURES, 0 to 1.
 
     Of a mixed image, outside both labels. `labels` are those of the training images, N.
     """
