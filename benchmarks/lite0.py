@@ -33,9 +33,9 @@ def lite0_weights() -> dict[str, Tensor]:
     ours = create_model(MODEL).state_dict()
     assert len(theirs) == len(ours)
     assert [tensor.shape for tensor in theirs] == [tensor.shape for tensor in ours.values()]
-    return dict(zip(ours, theirs, strict=True))
+    return {name: tensor.contiguous() for name, tensor in zip(ours, theirs, strict=True)}
 
 
 if __name__ == "__main__":
-    save_file({key: tensor.contiguous() for key, tensor in lite0_weights().items()}, sys.argv[1])
+    save_file(lite0_weights(), sys.argv[1])
     print(sys.argv[1])

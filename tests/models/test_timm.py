@@ -108,9 +108,7 @@ def test_a_file_that_lacks_a_layer_is_refused(weights):
 def test_a_name_that_does_not_exist_gets_the_nearest():
     with pytest.raises(TeacherError, match=r"unknown 'timm:resnet81'; known, nearest first: timm:resnet18, "):
         teacher("timm:resnet81")
-    with pytest.raises(
-        TeacherError, match=r"unknown weights 'timm:resnet18\.a9_in1k'; .*timm:resnet18\.a1_in1k"
-    ):
+    with pytest.raises(TeacherError, match=r"weights 'timm:resnet18\.a9_in1k'; .*timm:resnet18\.a1_in1k"):
         teacher("timm:resnet18.a9_in1k")
 
 
@@ -123,14 +121,12 @@ def test_without_timm_the_line_names_the_extra(monkeypatch):
 def test_networks_that_do_not_fit_are_refused():
     with pytest.raises(TeacherError, match="distilled_patch16_224 does not end in one linear layer"):
         teacher("timm:deit_tiny_distilled_patch16_224")
-    with pytest.raises(TeacherError, match="cannot read images of 16 x 16"):
-        teacher("timm:levit_128s", 16)
+    with pytest.raises(TeacherError, match="inception_v3 cannot read images of 64 x 64"):
+        teacher("timm:inception_v3")
 
 
 def test_a_machine_without_the_hub_is_told_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(
-        TeacherError, match=r"\[teacher\] pretrained: cannot download model\.safetensors of timm/"
-    ):
+    with pytest.raises(TeacherError, match=r"pretrained: cannot download model\.safetensors of timm/"):
         teacher(origin=IMAGENET)

@@ -1,5 +1,7 @@
 """A teacher whose body learns more slowly than its head, later, and from larger images."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -39,7 +41,7 @@ def test_at_first_only_the_head_trains(training):
         states.append({key: t.clone() for key, t in made.network.state_dict().items()})
     changed = [
         {key for key in before if not torch.equal(before[key], after[key])}
-        for before, after in zip(states, states[1:], strict=False)
+        for before, after in pairwise(states)
     ]
     head = f"net.{made.network.head}."
     assert changed[0] == {key for key in states[0] if key.startswith(head)} != set()

@@ -19,7 +19,7 @@ EACH = 8  # images a class to learn from, and as many others to score
 
 
 def photos(folder, first):
-    """Some photos of each of ten classes, 64 x 64 pixels, and their labels."""
+    """Some photos of each of ten classes, 128 x 128 pixels, and their labels."""
     paths = [folder / f"{label}_{number}.jpg" for label in range(10) for number in range(first, first + EACH)]
     images = torch.stack([pil_to_tensor(Image.open(path).convert("RGB")) for path in paths])
     return images, torch.arange(10).repeat_interleave(EACH)
@@ -43,21 +43,21 @@ def food(tmp_path_factory):
     if not named:
         pytest.skip("KDSEARCH_TEST_DATA is unset: the folder of real Fashion-MNIST and food101-10 files")
     folder = tmp_path_factory.mktemp("food")
-    with tarfile.open(Path(named, "food101-10_64.tar")) as tar:
+    with tarfile.open(Path(named, "food101-10_128.tar")) as tar:
         tar.extractall(folder, filter="data")
     return folder
 
 
 def test_its_embedding_tells_photos_of_ten_dishes_apart(weights, food):
-    """By the nearest mean of eight photos a class; chance is 10 %, the same network without weights at 10 to 16."""
-    teacher = build_teacher("timm:tf_efficientnet_lite0", 10, 64, (0.5,) * 3, (0.5,) * 3, origin=weights)
+    """By the nearest mean of eight photos a class; chance is 10 %."""
+    teacher = build_teacher("timm:tf_efficientnet_lite0", 10, 128, (0.5,) * 3, (0.5,) * 3, origin=weights)
 
     def embedding(images):
         return torch.nn.functional.normalize(teacher.answer(as_input(images)).embedding, dim=1)
 
-    images, labels = photos(food / "training", 0)
+    images, labels = photos(food / "training", 40)
     means = embedding(images).view(10, EACH, -1).mean(1)
-    others, truth = photos(food / "validation", 0)
+    others, truth = photos(food / "validation", 40)
     accuracy = float(((embedding(others) @ means.T).argmax(1) == truth).float().mean())
     assert torch.equal(labels, truth)
-    assert accuracy >= 0.3
+    assert accuracy >= 0.4
