@@ -123,8 +123,11 @@ class Training:
         self.schedule = SCHEDULES["constant"](self.optimizer, 1, 0.0)
 
     def _optimizer(self, name: str, rate: float, decay: float) -> Optimizer:
-        groups = decayed_groups(self._parameters(), decay_norms=self.config.decay_norms)
-        return OPTIMIZERS[name](groups, lr=rate, weight_decay=decay)
+        return OPTIMIZERS[name](self._groups(rate), lr=rate, weight_decay=decay)
+
+    def _groups(self, rate: float) -> list[Any]:
+        """The parameters, in groups if these have settings of their own beside the learning rate `rate`."""
+        return decayed_groups(self._parameters(), decay_norms=self.config.decay_norms)
 
     def _parameters(self) -> list[nn.Parameter]:
         """What is learned: the network, and the regressors of losses that read feature maps."""

@@ -17,12 +17,13 @@ from kdsearch.phases.bench import Bench
 from kdsearch.phases.provenance import provenance
 from kdsearch.phases.samplers import SAMPLERS, Pruner, warmup_epochs
 from kdsearch.phases.suggest import Draw
-from kdsearch.store.facts import Audited, End, StudentFacts, keep
+from kdsearch.store.facts import Audited, End, StudentFacts, keep, study_facts
 from kdsearch.store.queue import claim_run, refuse_duplicate
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
 from kdsearch.store.trials import StudyTrial, Trials
 from kdsearch.study.trial_config import TrialConfig
+from kdsearch.teachers.doubts import outdone
 from kdsearch.views.batches import derived_seed
 
 KEPT = 10  # trials whose last weights the study's database has: any machine can export them
@@ -67,6 +68,9 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
                 raise TrialPruned(f"epoch {result.epoch}, accuracy {result.val_accuracy:.3f}")
         keep(trial, val_loss=training.last.val_loss)
         keep_weights(trial, bench.record, run, training, trials)
+        if not config.losses:
+            for line in outdone(study_facts(trial.study).teachers or {}, training.last.val_accuracy):
+                bench.say(line)
     except (
         InterruptedTrainingError,
         OutageError,

@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from functools import partial
 from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,7 +26,7 @@ from kdsearch.phases.phase import PHASES
 from kdsearch.run.child import child
 from kdsearch.run.creating import create_study, data_facts
 from kdsearch.run.protocol import Channel, Created, Request
-from kdsearch.run.views import bank_of, builder_of, make_views
+from kdsearch.run.views import bank_of, builder_of, keep_softness, make_views
 from kdsearch.store import identity
 from kdsearch.store.checkpoints import adopt_checkpoints, check_state, remove_abandoned, remove_spent
 from kdsearch.store.facts import DataFacts, is_whole, keep, study_facts
@@ -39,6 +40,7 @@ from kdsearch.study.file import Study, load_study
 from kdsearch.study.space import Place, read_record
 from kdsearch.study.teachers import label, place_of
 from kdsearch.tables import RunConfig
+from kdsearch.teachers.doubts import outdone, weak
 from kdsearch.teachers.ready import Ready, check_teachers, prepare_teachers
 from kdsearch.teachers.stored import weights_file
 from kdsearch.urls import has_secret
@@ -98,7 +100,10 @@ def prepare(request: Request, channel: Channel) -> None:
     if request.views:
         bank = bank_of(study, found, sets, ready, device)
         prepared = Prepared(data=sets.folder, bank=bank, checkpoints=checkpoints, device=str(device))
-        make_views(builder_of(study, sets, bank, ready), prepared, channel)
+        softness = partial(
+            keep_softness, found, bank, sets.train.labels, study_facts(found).teachers or {}, channel
+        )
+        make_views(builder_of(study, sets, bank, ready), prepared, channel, softness)
 
 
 def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
@@ -135,11 +140,20 @@ def _teach(
     with channel.timed("teacher"):
         ready = prepare_teachers(study, sets, record, device, channel)
     facts = {name: each.facts for name, each in ready.items()}
+    new = study_facts(found).teachers is None
     keep(found, teachers={name: each.model_dump(exclude={"curve"}) for name, each in facts.items()})
     for name, each in facts.items():
         size = f"validation accuracy {each.accuracy:.2%}, {each.parameters:,} parameters"
         channel.say(f"teacher {label(name, each.model)}: {size} ({each.origin})")
+    for line in [*(weak(facts, sets) if new else ()), *outdone(facts, _best_alone(Trials.of(found)))]:
+        channel.say(line)
     return ready
+
+
+def _best_alone(trials: Trials) -> float:
+    """The best accuracy of a student that learned without a teacher; 0 if there is none."""
+    students = ((trial, trial.facts.student) for trial in trials.finished)
+    return max((trial.accuracy for trial, student in students if student and not student.losses), default=0.0)
 
 
 def _keep_places(found: optuna.Study, study: Study, *, mirrored: bool) -> None:

@@ -50,8 +50,8 @@ def check_teachers(
             )
         if lesson.config.checkpoint is not None:
             read_checkpoint(lesson)
-        elif lesson.config.pretrained and not cache_entry(lesson).exists():
-            lesson.network(from_pretrained=True)
+        elif lesson.config.origin and not cache_entry(lesson).exists():
+            lesson.network(lesson.config.origin)
     return embeddings
 
 

@@ -46,6 +46,7 @@ class Answering(Record):
 
     embedding: int
     image_size: int | None = None  # pixels a side; none: the view's
+    bfloat16: bool = False  # whether it answers so on a CPU
     hints: dict[str, tuple[int, ...]] = Field(default_factory=dict)  # not stored: the teacher answers anew
 
 

@@ -110,9 +110,9 @@ class ViewBuilder:
         if not torch.equal(reduced(seen, self.size), view.images[rows[picked]]):
             return torch.inf
         gaps = [0.0]
-        for name, teacher in self.teachers.items():
+        for name in self.teachers:
             stored = view.answers[name].logits[rows[picked]].float()
-            again = _asked(teacher.eval(), self._shown(name, seen), self.pixels).logits.cpu().float()
+            again = self._asked(name, seen).logits.cpu().float()
             gaps.append(float((again - stored).abs().max() / stored.abs().max().clamp_min(1)))
         return max(gaps)
 
@@ -120,7 +120,6 @@ class ViewBuilder:
     def _write(self, folder: Path, number: int, progress: Progress) -> None:
         task = f"view {number + 1} of {self.bank.count}"
         images = blank(folder / "images.npy", self.shape, np.uint8)
-        networks = {name: teacher.eval() for name, teacher in self.teachers.items()}
         columns = {
             (name, field): Column(folder / f"{name}.{field}.npy", (len(images), width))
             for name, each in self.bank.teachers.items()
@@ -133,9 +132,8 @@ class ViewBuilder:
             if mix and mixed:
                 mix.partner[where], mix.weight[where] = mixed
             images[where] = reduced(pixels, self.size)
-            for name, teacher in networks.items():
-                answers = _asked(teacher, self._shown(name, pixels), self.pixels)
-                for field, numbers in answers._asdict().items():
+            for name in self.teachers:
+                for field, numbers in self._asked(name, pixels)._asdict().items():
                     _check_finite(numbers, f"teacher {name!r}: its {field} for {task}")
                     columns[name, field].write(where, numbers.cpu().float())
             progress.step(task, where.stop, len(self.images))
@@ -158,9 +156,17 @@ class ViewBuilder:
     def _pixels(self, rows: Tensor, *of: object) -> Tensor:
         return self.augment(self.images[rows], derived_seed(self.seed, *of)).cpu()
 
-    def _shown(self, teacher: str, pixels: Tensor) -> Tensor:
-        """What this teacher sees of the augmented images."""
-        return reduced(pixels, self.bank.teachers[teacher].image_size or self.size)
+    def _asked(self, name: str, pixels: Tensor) -> Answers:
+        """The teacher's outputs for augmented images, at its own size and in its own precision."""
+        teacher, own = self.teachers[name].eval(), self.bank.teachers[name]
+        shown = reduced(pixels, own.image_size or self.size)
+        device = next(teacher.parameters()).device
+        most = max(1, self.pixels // shown[0, 0].numel())
+        with autocast(device, bfloat16=own.bfloat16):
+            parts: list[Outputs] = [teacher(as_input(part.to(device))) for part in torch.split(shown, most)]
+        return Answers(
+            torch.cat([part.logits for part in parts]), torch.cat([part.embedding for part in parts])
+        )
 
 
 class Column:
@@ -186,11 +192,3 @@ def _check_finite(numbers: Tensor, what: str) -> None:
             f"{what} are not all finite, so no student can learn from them; lower its learning_rate, "
             "or give another checkpoint"
         )
-
-
-def _asked(teacher: nn.Module, pixels: Tensor, at_once: int) -> Answers:
-    device = next(teacher.parameters()).device
-    most = max(1, at_once // pixels[0, 0].numel())
-    with autocast(device):
-        parts: list[Outputs] = [teacher(as_input(part.to(device))) for part in torch.split(pixels, most)]
-    return Answers(torch.cat([part.logits for part in parts]), torch.cat([part.embedding for part in parts]))
