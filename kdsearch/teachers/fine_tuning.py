@@ -33,7 +33,7 @@ class FineTuning(Training):
             part for in_body in (False, True) for group in groups for part in self._part(group, rate, in_body)
         ]
 
-    def _part(self, group: Any, rate: float, in_body: bool) -> list[dict[str, Any]]:
+    def _part(self, group: Any, rate: float, in_body: bool) -> dict[str, Any]:
         chosen = [each for each in group["params"] if (id(each) in self.body) == in_body]
         return (
             [{**group, "params": chosen, "lr": rate * (self.body_rate if in_body else 1)}] if chosen else []
