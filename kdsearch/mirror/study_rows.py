@@ -56,7 +56,8 @@ def _seconds(moment: datetime | None) -> float | None:
 
 def study_row(name: str, facts: StudyFacts, trials: Trials) -> StudyRow:
     """The facts of the study for the parent run."""
-    ready = {name: each.model_dump(exclude={"curve"}) for name, each in (facts.teachers or {}).items()}
+    known = facts.teachers or {}
+    ready = {name: each.model_dump(exclude={"curve"}, exclude_none=True) for name, each in known.items()}
     best = trials.best.run if trials.best else None
     return StudyRow(
         name=name,
