@@ -1,13 +1,15 @@
 """One trial, from its place to its accuracy and weights."""
 
 import math
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
 
 from optuna import TrialPruned
 from optuna.trial import Trial, TrialState
 
+from kdsearch.engine.checkpoint import Checkpoint
 from kdsearch.engine.training import InterruptedTrainingError, Training
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import CacheClearedError, CacheDamagedError, OutageError, StorageError, StudyDeletedError
@@ -47,12 +49,12 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
     assert params <= bench.study.max_params, f"solve_width let {params} through"
     if earlier.facts.student is None:
         trial.set_constraint("params", params - bench.study.max_params)
-        keep(trial, student=_facts(bench, config, run, params))
+        keep(trial, student=student_facts(bench, config, run, params))
 
     done, epochs = list(training.results), config.training.epochs
     # Of the epochs that are done only the last one's question may be open.
     asked = range(max(warmup_epochs(epochs), len(done) - 1), epochs - 1)
-    try:
+    with saved(checkpoint, training):
         spared = _settle_audit(trial, earlier, bench.record, run, done) or earlier.facts.baseline
         audit = trials if is_audited(bench, run) else None
         stopping = Stopping(trial, bench.pruner, asked, spared, audit)
@@ -64,6 +66,14 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
                 raise TrialPruned(f"epoch {result.epoch}, accuracy {result.val_accuracy:.3f}")
         keep(trial, val_loss=training.last.val_loss)
         keep_weights(trial, bench.record, run, training, trials)
+    return training.last.val_accuracy
+
+
+@contextmanager
+def saved(checkpoint: Checkpoint, training: Training) -> Iterator[None]:
+    """Saves the training if something ends the block that another worker or a later run can go on from."""
+    try:
+        yield
     except (
         InterruptedTrainingError,
         OutageError,
@@ -77,10 +87,9 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
         with suppress(OSError):
             checkpoint.path.unlink(missing_ok=True)
         raise
-    return training.last.val_accuracy
 
 
-def _facts(bench: Bench, config: TrialConfig, run: Run, params: int) -> StudentFacts:
+def student_facts(bench: Bench, config: TrialConfig, run: Run, params: int) -> StudentFacts:
     return StudentFacts(
         config=config.model_dump(mode="json"),
         parameters=params,

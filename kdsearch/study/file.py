@@ -21,6 +21,7 @@ from kdsearch.tables import (
     AugmentationConfig,
     BudgetConfig,
     DataConfig,
+    FinalistsConfig,
     PublishedResult,
     RunConfig,
     SearchConfig,
@@ -53,6 +54,7 @@ class Study:
     teacher: TeacherConfig  # what its teachers have in common
     budget: BudgetConfig
     search: SearchConfig
+    finalists: FinalistsConfig
     run: RunConfig
     published: PublishedResult
     student: Space

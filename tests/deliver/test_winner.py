@@ -40,6 +40,7 @@ SETTINGS = {
     "teacher.model": "mobilenet_v3_small",
     "teacher.epochs": 1,
     "views.count": 1,
+    "finalists.count": 0,
 }
 PUBLISHED = PublishedResult(recipe="a paper", result="none stated")
 
