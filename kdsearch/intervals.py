@@ -25,7 +25,8 @@ class Interval(NamedTuple):
 
 def accuracy_interval(correct: NDArray[np.bool_]) -> Interval:
     """The accuracy for new seeds and new images; `correct` is seeds x images."""
-    return _bootstrap(correct.astype(np.float64))
+    mean, low, high = _bootstrap(correct.astype(np.float64))
+    return Interval(mean, max(0.0, low), min(1.0, high))
 
 
 def difference_interval(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Interval:

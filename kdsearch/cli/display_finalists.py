@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from kdsearch.cli.display import cell, percent, print_lines
+from kdsearch.cli.display import percent, print_lines
 
 if TYPE_CHECKING:
     from kdsearch.api import FinalistRow, FinalistTable
@@ -13,22 +13,21 @@ if TYPE_CHECKING:
 
 def show_finalists(out: Console, finalists: "FinalistTable") -> None:
     """Prints the finalists, which of them cannot be told apart, and which one wins."""
-    names = ("trial", "seeds", "epochs", "mean", "deviation", "95 % interval", "behind the best")
-    table = Table(*names, "parameters", "family", "loss", title="Finalists, on the validation images")
-    for column in table.columns[:8]:
+    epochs = " or ".join(str(each) for each in sorted({row.epochs for row in finalists.rows}))
+    title = f"Finalists, trained for {epochs} epochs, on the validation images"
+    names = ("trial", "seeds", "mean", "deviation", "95 % interval", "behind the best", "parameters")
+    table = Table(*names, title=title)
+    for column in table.columns:
         column.justify = "right"
     for row in finalists.rows:
         table.add_row(
             str(row.trial),
             str(row.seeds),
-            str(row.epochs),
             percent(row.mean),
             "-" if row.deviation is None else f"{100 * row.deviation:.2f}",
             _span(row.interval),
             _span(row.behind) if row.behind else "-",
             f"{row.parameters:,}",
-            cell(row.family),
-            cell(row.loss),
         )
     out.print(table)
     print_lines(out, *_verdict(finalists))

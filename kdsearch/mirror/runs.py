@@ -19,6 +19,7 @@ LAYOUT_TAG = "kdsearch.layout"
 STUDY_TAG = "kdsearch.study_id"  # which study's record, whatever its name
 KIND_TAG = "kdsearch.kind"
 TRIAL, FINALIST, TEACHER, STUDY = "trial", "finalist", "teacher", "study"
+NUMBER_TAGS = ("trial", "training")  # of a trial of the search; of a finalist's training
 FAMILY, LOSS, ALPHA = "student.family", "distillation.loss", "distillation.alpha"
 EPOCHS = "training.epochs"
 
@@ -135,7 +136,7 @@ def trial_tags(
         LAYOUT_TAG: LAYOUT,
         "mlflow.runName": run_name(study, trial, results),
     }
-    tags |= {"trial": str(trial.number), "state": trial.state}
+    tags |= {NUMBER_TAGS[trial.candidate is not None]: str(trial.number), "state": trial.state}
     tags |= {
         name.partition(".")[2]: str(trial.params[name]) for name in (FAMILY, LOSS) if name in trial.params
     }
