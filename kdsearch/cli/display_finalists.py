@@ -15,7 +15,7 @@ def show_finalists(out: Console, finalists: "FinalistTable") -> None:
     """Prints the finalists, which of them cannot be told apart, and which one wins."""
     epochs = " or ".join(str(each) for each in sorted({row.epochs for row in finalists.rows}))
     title = f"Finalists, trained for {epochs} epochs, on the validation images"
-    names = ("trial", "seeds", "mean", "deviation", "95 % interval", "behind the best", "parameters")
+    names = ("trial", "seeds", "mean", "sd", "95 % interval", "behind best", "parameters")
     table = Table(*names, title=title)
     for column in table.columns:
         column.justify = "right"
@@ -52,4 +52,4 @@ def _name(row: "FinalistRow") -> str:
 
 def _span(bounds: tuple[float, float]) -> str:
     low, high = bounds
-    return f"{100 * low:.2f} to {100 * high:.2f}"
+    return f"{100 * low:.1f} to {100 * high:.1f}"
