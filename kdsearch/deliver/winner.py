@@ -35,7 +35,7 @@ class Winner(NamedTuple):
     run: Run
     accuracy: float  # on the validation images, 0 to 1
     facts: StudentFacts
-    params: dict[str, Any]  # that were sampled
+    params: dict[str, Any]  # that were sampled and have an effect
     config: NetworkConfig
     state: dict[str, Tensor]
     trials: Trials  # the study's when it was the best of them
@@ -66,7 +66,7 @@ def find_winner(study: optuna.Study, record: StudyRecord) -> Winner:
     weights = record.file(run.weights) if run else None
     if weights is None or run is None or facts is None:
         raise _gone(study, searched.number)
-    config, state, params = read_config(facts.network), from_bytes(weights), searched.frozen.params
+    config, state, params = read_config(facts.network), from_bytes(weights), searched.params
     return Winner(searched.number, run, trained.accuracy, facts, params, config, state, trials, finalists)
 
 

@@ -37,7 +37,7 @@ def _row(trial: StudyTrial, *, failed: bool) -> TrialRow:
         number=trial.number,
         run=run,
         state=trial.state.name,
-        params={**shape, **frozen.params},
+        params={**shape, **trial.params},
         value=frozen.value if trial.state.name == "COMPLETE" else None,
         val_loss=facts.val_loss,
         parameters=student.parameters if student else None,

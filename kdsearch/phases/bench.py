@@ -126,7 +126,10 @@ class Bench:
             from kdsearch.teachers.stored import LiveTeacher  # noqa: PLC0415
 
             shape = self.classes, self.image_size
-            self.live_teachers[name] = LiveTeacher(self.record, self.study, name, shape, self.device)
+            bfloat16 = self.bank.teachers[name].bfloat16
+            self.live_teachers[name] = LiveTeacher(
+                self.record, self.study, name, shape, self.device, bfloat16=bfloat16
+            )
         return self.live_teachers[name]
 
     def checkpoint(self, run: Run, key: str = "") -> Checkpoint:

@@ -46,7 +46,8 @@ class Finalists:
         checkpoint = bench.checkpoint(run, config.key)
         training = checkpoint.resume(partial(bench.training, config, run))
         params = count_parameters(training.network)
-        keep(trial, candidate=candidate, student=student_facts(bench, config, run, params))
+        facts = student_facts(bench, student.active, config, run, params)
+        keep(trial, candidate=candidate, student=facts)
         with saved(checkpoint, training):
             done = list(training.results)
             if bench.record.epochs(run) != done:  # it began anew, or from an older checkpoint

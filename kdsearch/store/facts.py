@@ -51,6 +51,7 @@ class StudentFacts(Record, extra="ignore"):
     config: dict[str, Any]  # a TrialConfig; not as one, since that loads torch
     parameters: int
     macs: int
+    active: tuple[str, ...] | None = None  # the sampled parameters that `config` depends on; none: all
     seed: int | None = None
     commit: str | None = None
     versions: str | None = None
@@ -154,6 +155,7 @@ class TeacherFacts(Record, extra="ignore"):
     parameters: int
     accuracy: float  # on the validation split
     fingerprint: str  # sha256 of the weights
+    bfloat16: float | None = None  # the accuracy in bfloat16, if a CPU was there that has it
     curve: tuple[EpochResult, ...] = ()  # in the record, not with the study
 
 
@@ -180,6 +182,7 @@ class StudyFacts(Record, extra="ignore"):
     last_run: float = 0.0  # seconds since 1970
     preparing: WorkerMark | None = None  # the process that prepared the latest run
     teachers: dict[str, TeacherFacts] | None = None  # by name, once they are ready
+    outside: dict[str, tuple[float, ...]] | None = None  # by teacher: see views/softness.py
     data_path: str | None = None
     tracking_uri: str | None = None  # one without a secret
     comparison: str | None = None  # the page of a tracking server that compares the trials

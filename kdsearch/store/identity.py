@@ -7,9 +7,9 @@ import optuna
 from optuna.storages import BaseStorage
 
 from kdsearch.errors import IdentityError, UsageError
-from kdsearch.store.facts import is_foreign, is_whole, keep, study_facts
+from kdsearch.store.facts import StudyFacts, is_foreign, is_whole, keep, study_facts
 from kdsearch.study.file import Study
-from kdsearch.tables import FinalistsConfig
+from kdsearch.tables import DataConfig, FinalistsConfig
 
 # What may differ between two runs: whole tables and keys, or one key of a table.
 FREE = {
@@ -59,13 +59,43 @@ def open_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 def stored_study(stored: optuna.Study) -> Study:
     """The study as it was created. Raises StudyFileError if it cannot be searched any more."""
-    return Study(study_facts(stored).study, f"study {stored.study_name}")
+    return Study(tables_of(stored), f"study {stored.study_name}")
+
+
+def tables_of(stored: optuna.Study) -> dict[str, Any]:
+    """The tables that the study was created with; keys that it did not know have the value they then had."""
+    facts = study_facts(stored)
+    return facts.study | {name: facts.study[name] | keys for name, keys in _earlier(facts).items()}
+
+
+def _earlier(facts: StudyFacts) -> dict[str, dict[str, Any]]:
+    """The values that keys of today had in effect when the study was created without them."""
+    data = facts.study["data"]
+    meant: dict[str, dict[str, Any]] = {
+        "student": {
+            "stem_stride": 1 if facts.data.image_size <= 32 else 2,
+            "full_stages": 0,
+            "smallest_map": 2,
+        },
+        "data": {"source_size": DataConfig.model_validate(data).known_size},  # crops came from `image_size`
+    }
+    return {
+        name: {key: value for key, value in keys.items() if key not in facts.study[name]}
+        for name, keys in meant.items()
+    }
+
+
+def continued(stored: optuna.Study, study: Study) -> Study:
+    """`study`, whose file may leave `data.source_size` out, with the value that the stored study has."""
+    if not is_whole(stored) or study.data.source_size is not None:
+        return study
+    return study.replace("data.source_size", tables_of(stored)["data"]["source_size"])
 
 
 def study_at(stored: optuna.Study, path: str | None) -> Study:
     """The study as it was created, but for how it searched, with its images at `path` or their last path."""
     facts = study_facts(stored)
-    tables = {name: table for name, table in facts.study.items() if name != "search"}
+    tables = {name: table for name, table in tables_of(stored).items() if name != "search"}
     return Study(tables, f"study {stored.study_name}").replace("data.path", path or facts.data_path)
 
 
@@ -77,7 +107,12 @@ def check_settings(stored: optuna.Study, study: Study) -> None:
             "with --name, or another database with --storage"
         )
     if is_whole(stored):
-        changed = sorted(_differences(identity_of(stored_study(stored)), identity_of(study)))
+        before, now = identity_of(stored_study(stored)), identity_of(study)
+        for name, keys in _earlier(study_facts(stored)).items():
+            usual = Study({}, "").tables[name]
+            same = {key: value for key, value in keys.items() if now[name][key] == usual[key]}
+            now[name] = now[name] | same  # a file without the key says nothing about it
+        changed = sorted(_differences(before, now))
         if changed:
             raise _changed(study.name, ", ".join(changed))
 

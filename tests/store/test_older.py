@@ -1,6 +1,7 @@
 """A study that version 0.1.0 wrote: it opens, its epochs are named anew, and it goes on."""
 
 import sqlite3
+import tomllib
 from contextlib import closing
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from sqlalchemy import inspect
 from kdsearch import api
 from kdsearch.cli import main
 from kdsearch.database import open_engine
-from kdsearch.errors import StorageError
+from kdsearch.errors import IdentityError, StorageError
+from kdsearch.store.identity import check_settings, stored_study
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, TEACHER, Run
 from kdsearch.store.studies import find
 from kdsearch.store.trials import Trials
+from kdsearch.study.file import Study
 from tests.servers import postgres_server
 
 STUDY = """
@@ -161,3 +164,22 @@ def test_it_goes_on(url, tmp_path, monkeypatch):
     assert len(after.finished) == 3
     assert [trial.facts for trial in after][:2] == [trial.facts for trial in before]
     assert len(StudyRecord(url, "old").epochs(after[2].run)) == 2
+
+
+def test_its_students_are_still_halved_in_every_stage(url):
+    student = stored_study(find("old", url).study).student
+    assert [student.possible(key) for key in ("stem_stride", "full_stages", "smallest_map")] == [
+        (1,),
+        (0,),
+        (2,),
+    ]
+
+
+@pytest.mark.parametrize(("key", "value"), [("stem_stride", 2), ("full_stages", 1), ("smallest_map", 4)])
+def test_it_does_not_go_on_with_other_halvings(url, key, value):
+    study = find("old", url).study
+    tables = tomllib.loads(STUDY)
+    check_settings(study, Study(tables, "old.toml"))
+    tables["student"][key] = value
+    with pytest.raises(IdentityError, match=rf"student\.{key} \(\d before, {value} now\)"):
+        check_settings(study, Study(tables, "old.toml"))

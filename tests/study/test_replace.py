@@ -62,7 +62,11 @@ def test_a_whole_table_can_be_another(study):
             5,
             "[budget]: unknown key 'max_prams'; known, nearest first: max_params, max_macs",
         ),
-        ("teachers.small.pretrained", 1, "[teachers.small]: pretrained = 1: must be a valid boolean"),
+        (
+            "teachers.small.pretrained",
+            1,
+            '[teachers.small]: pretrained = 1: must be true, false, "imagenet", or the path of a file',
+        ),
         (
             "distillation.teacher",
             "small",
