@@ -128,6 +128,15 @@ class SearchConfig(Record):
     audit: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of the weak trials that runs on, marked
 
 
+class FinalistsConfig(Record):
+    """The trainings after the search: its best trials again, with several seeds each."""
+
+    count: Annotated[int, Field(ge=0)] = 3  # of the search's best trials; 0: none
+    seeds: Annotated[int, Field(ge=1)] = 3  # trainings of each
+    epochs: Annotated[int | None, Field(ge=1)] = None  # of each training; none: as many as the trial had
+    prefer: Literal["accuracy", "small"] = "accuracy"  # of those that cannot be told apart from the best
+
+
 def auto_or_number(workers: object) -> object:
     """Returns `workers` if it is `auto` or a number of at least 1. Raises ValueError."""
     if not re.fullmatch(r"auto|[1-9]\d*", str(workers)):

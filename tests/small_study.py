@@ -42,6 +42,8 @@ epochs = 3
 batch_size = 100
 [distillation]
 loss = ["ce", "kl"]
+[finalists]
+count = 0
 """
 
 

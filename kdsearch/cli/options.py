@@ -59,6 +59,14 @@ TRIALS = value(
     type=click.IntRange(1),
     help="Number of finished trials at which the study ends; if left out: unchanged, 100 for a new study.",
 )
+FINALISTS = value(
+    "finalists.count",
+    "--finalists",
+    type=click.IntRange(0),
+    help="Number of the best trials that are trained again after the search; 0: none.",
+)
+SEEDS = value("finalists.seeds", "--seeds", type=click.IntRange(1), help="Trainings of each finalist.")
+EPOCHS = value("finalists.epochs", "--epochs", type=click.IntRange(1), help="Epochs of each training.")
 WORKERS = value(
     "run.workers",
     "--workers",
@@ -114,6 +122,7 @@ SETTINGS = click.option(
 study_values = together(
     WORKERS, SEED, DEVICE, DATA, MAX_PARAMS, MAX_MACS, STUDY_STORAGE, STUDY_URI, NAME, NO_PRUNE, SETTINGS
 )
+place_values = together(WORKERS, DEVICE, DATA, STUDY_STORAGE, STUDY_URI)
 teacher_values = together(SEED, DEVICE, DATA, SETTINGS)  # those that a teacher depends on
 
 storage = click.option(

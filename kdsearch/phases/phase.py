@@ -7,6 +7,7 @@ import optuna
 from optuna.trial import Trial
 
 from kdsearch.phases.bench import Bench
+from kdsearch.phases.finalists import Finalists
 from kdsearch.phases.search import run_trial
 from kdsearch.phases.suggest import first_trials
 from kdsearch.store.facts import study_facts
@@ -47,4 +48,4 @@ class Search:
         return run_trial(trial, bench, target, before)
 
 
-PHASES: tuple[Phase, ...] = (Search(),)
+PHASES: tuple[Phase, ...] = (Search(), Finalists())

@@ -1,13 +1,15 @@
 """One trial, from its place to its accuracy and weights."""
 
 import math
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
 
 from optuna import TrialPruned
 from optuna.trial import Trial, TrialState
 
+from kdsearch.engine.checkpoint import Checkpoint
 from kdsearch.engine.training import InterruptedTrainingError, Training
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import CacheClearedError, CacheDamagedError, OutageError, StorageError, StudyDeletedError
@@ -51,12 +53,12 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
     if facts is None:
         trial.set_constraint("params", params - bench.study.max_params)
     if facts is None or facts.active is None:
-        keep(trial, student=_facts(bench, draw, config, run, params))
+        keep(trial, student=student_facts(bench, draw.active, config, run, params))
 
     done, epochs = list(training.results), config.training.epochs
     # Of the epochs that are done only the last one's question may be open.
     asked = range(max(warmup_epochs(epochs), len(done) - 1), epochs - 1)
-    try:
+    with saved(checkpoint, training):
         spared = _settle_audit(trial, earlier, bench.record, run, done) or earlier.facts.baseline
         audit = trials if is_audited(bench, run) else None
         stopping = Stopping(trial, bench.pruner, asked, spared, audit)
@@ -71,6 +73,14 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
         if not config.losses:
             for line in outdone(study_facts(trial.study).teachers or {}, training.last.val_accuracy):
                 bench.say(line)
+    return training.last.val_accuracy
+
+
+@contextmanager
+def saved(checkpoint: Checkpoint, training: Training) -> Iterator[None]:
+    """Saves the training if something ends the block that another worker or a later run can go on from."""
+    try:
+        yield
     except (
         InterruptedTrainingError,
         OutageError,
@@ -84,13 +94,14 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
         with suppress(OSError):
             checkpoint.path.unlink(missing_ok=True)
         raise
-    return training.last.val_accuracy
 
 
-def _facts(bench: Bench, draw: Draw, config: TrialConfig, run: Run, params: int) -> StudentFacts:
+def student_facts(
+    bench: Bench, active: Collection[str] | None, config: TrialConfig, run: Run, params: int
+) -> StudentFacts:
     return StudentFacts(
         config=config.model_dump(mode="json"),
-        active=tuple(draw.active),
+        active=None if active is None else tuple(active),
         parameters=params,
         macs=macs_of(config.student, bench.image_size),
         seed=bench.seed(run),

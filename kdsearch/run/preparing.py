@@ -25,6 +25,7 @@ from kdsearch.phases.bench import Prepared
 from kdsearch.phases.phase import PHASES
 from kdsearch.run.child import child
 from kdsearch.run.creating import create_study, data_facts
+from kdsearch.run.finalists import asked_finalists, check_finalists, is_given
 from kdsearch.run.protocol import Channel, Created, Request
 from kdsearch.run.views import bank_of, builder_of, keep_softness, make_views
 from kdsearch.store import identity
@@ -33,7 +34,7 @@ from kdsearch.store.facts import DataFacts, is_whole, keep, study_facts
 from kdsearch.store.liveness import this_process
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import StudyStorage, open_storage
-from kdsearch.store.studies import Found, choose_study, study_of, with_phases
+from kdsearch.store.studies import Found, choose_study, finished_in, with_phases
 from kdsearch.store.trials import Trials
 from kdsearch.study.budget import check_budget
 from kdsearch.study.file import Study, load_study
@@ -74,6 +75,8 @@ def prepare(request: Request, channel: Channel) -> None:
     if found is not None:
         study = identity.continued(found, study)
         identity.check_settings(found, study)
+    for line in check_finalists(request, study, found):
+        channel.say(line)
     sets = load_search_sets(study.data, study.seed, channel)
     facts = data_facts(study.data.name, sets)
     for line in check_budget(study, len(facts.classes), facts.image_size):
@@ -85,6 +88,8 @@ def prepare(request: Request, channel: Channel) -> None:
         found = _create(storage, study, facts, embeddings, channel)
     finished = len(Trials.of(found).finished)
     target = identity.settle_target(found, request.values.get("run.trials"), finished, study.run.trials)
+    if request.finalize or not request.join:
+        identity.settle_finalists(found, study.finalists, given=is_given(request))
     keep(found, last_run=time.time(), preparing=this_process())
     _keep_places(found, study, mirrored=request.mirrored)
     run = study.run
@@ -92,7 +97,7 @@ def prepare(request: Request, channel: Channel) -> None:
     checkpoints = _clean_state(known, run.storage)
     cuda = torch.cuda.device_count() if str(device) == "cuda" else int(device.type == "cuda")
     where = run.storage, run.tracking_uri, run.workers
-    left = any(phase.target(found) > len(Trials.of(study_of(found, phase.name)).finished) for phase in PHASES)
+    left = any(phase.target(found) > finished_in(found, phase.name) for phase in PHASES)
     channel.send(Created(study.name, *where, target, finished, left, cuda, study.hint_losses))
     if not left:
         return
@@ -180,6 +185,7 @@ def _joined(request: Request) -> Study:
     found = choose_study(storage, request.study)
     path = values.get("data.path") or study_facts(found).data_path
     study = identity.stored_study(found).replace("data.path", path)
+    study = study.replace("finalists", asked_finalists(request, found).model_dump())
     storage.engine.dispose()  # two connections are all that a process has
     return study.replace("run", run.model_dump())
 

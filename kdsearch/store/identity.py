@@ -9,10 +9,17 @@ from optuna.storages import BaseStorage
 from kdsearch.errors import IdentityError, UsageError
 from kdsearch.store.facts import StudyFacts, is_foreign, is_whole, keep, study_facts
 from kdsearch.study.file import Study
-from kdsearch.tables import DataConfig
+from kdsearch.tables import DataConfig, FinalistsConfig
 
 # What may differ between two runs: whole tables and keys, or one key of a table.
-FREE = {"run": None, "description": None, "published": None, "data": "path", "teacher": "checkpoint"}
+FREE = {
+    "run": None,
+    "finalists": None,
+    "description": None,
+    "published": None,
+    "data": "path",
+    "teacher": "checkpoint",
+}
 
 
 def identity_of(study: Study) -> dict[str, Any]:
@@ -148,3 +155,13 @@ def settle_target(study: optuna.Study, given: int | None, finished: int, default
     if target != earlier:
         keep(study, target=target)
     return target
+
+
+def settle_finalists(study: optuna.Study, config: FinalistsConfig, *, given: bool) -> None:
+    """Keeps how many finalists this run is to have.
+
+    A study of a version that had none gets some only if they were `given` with the command.
+    """
+    earlier = study_facts(study).finalists
+    if config != earlier and (given or earlier is not None):
+        keep(study, finalists=config)

@@ -23,6 +23,7 @@ from kdsearch.tables import (
     AugmentationConfig,
     BudgetConfig,
     DataConfig,
+    FinalistsConfig,
     PublishedResult,
     RunConfig,
     SearchConfig,
@@ -64,6 +65,7 @@ class Study:
     teacher: TeacherConfig  # what its teachers have in common
     budget: BudgetConfig
     search: SearchConfig
+    finalists: FinalistsConfig
     run: RunConfig
     published: PublishedResult
     student: Space

@@ -34,8 +34,9 @@ def test_the_same_settings_pass(create, small):
         {"run": {"workers": "3", "trials": 7, "device": "cpu"}},
         {"data": {"path": "elsewhere"}},
         {"teacher": {"checkpoint": "teacher.pt"}},
+        {"finalists": {"count": 7, "seeds": 2, "epochs": 9, "prefer": "small"}},
     ],
-    ids=["run", "path", "checkpoint"],
+    ids=["run", "path", "checkpoint", "finalists"],
 )
 def test_what_may_differ_between_two_runs_passes(create, small, tables):
     identity.check_settings(create(), small(**tables))
