@@ -1,6 +1,7 @@
 """A study's identity: stored when the study is created, compared in each later run."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -8,7 +9,8 @@ from optuna.storages import BaseStorage
 
 from kdsearch.errors import IdentityError, UsageError
 from kdsearch.store.facts import StudyFacts, is_foreign, is_whole, keep, study_facts
-from kdsearch.study.file import Study
+from kdsearch.study.file import NESTED, Study, load_study
+from kdsearch.study.shipped import shipped
 from kdsearch.tables import DataConfig, FinalistsConfig
 
 # What may differ between two runs: whole tables and keys, or one key of a table.
@@ -108,13 +110,30 @@ def check_settings(stored: optuna.Study, study: Study) -> None:
         )
     if is_whole(stored):
         before, now = identity_of(stored_study(stored)), identity_of(study)
-        for name, keys in _earlier(study_facts(stored)).items():
-            usual = Study({}, "").tables[name]
-            same = {key: value for key, value in keys.items() if now[name][key] == usual[key]}
-            now[name] = now[name] | same  # a file without the key says nothing about it
+        now = _less_news(study_facts(stored).study, before, now, Path(study.file).stem)
         changed = sorted(_differences(before, now))
         if changed:
             raise _changed(study.name, ", ".join(changed))
+
+
+def _less_news(
+    known: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Any], file: str
+) -> dict[str, Any]:
+    """`now`, with the value of `before` for what was not `known` when the study was created.
+
+    That is, if the study file says nothing of its own about it: it leaves it out, or is shipped with it.
+    """
+    silent = [Study({}, "").tables, *([load_study(file, {}).tables] if file in shipped() else [])]
+    settled = dict(now)
+    for name, table in now.items():
+        if name not in known:
+            if any(table == each[name] for each in silent):
+                settled[name] = before[name]
+        elif isinstance(table, dict) and name not in NESTED:
+            news = [key for key in table if key not in known[name]]
+            same = [key for key in news if any(table[key] == each[name][key] for each in silent)]
+            settled[name] = table | {key: before[name][key] for key in same}
+    return settled
 
 
 def check_data(stored: optuna.Study, name: str, fingerprint: str) -> None:

@@ -29,15 +29,12 @@ class FineTuning(Training):
         if self.body_rate == 1:
             return given
         groups = given if isinstance(given[0], dict) else [{"params": given}]
-        return [
-            part for in_body in (False, True) for group in groups for part in self._part(group, rate, in_body)
-        ]
+        parts = [self._part(group, rate, in_body) for in_body in (False, True) for group in groups]
+        return [part for part in parts if part["params"]]
 
     def _part(self, group: Any, rate: float, in_body: bool) -> dict[str, Any]:
         chosen = [each for each in group["params"] if (id(each) in self.body) == in_body]
-        return (
-            [{**group, "params": chosen, "lr": rate * (self.body_rate if in_body else 1)}] if chosen else []
-        )
+        return {**group, "params": chosen, "lr": rate * (self.body_rate if in_body else 1)}
 
     def _epoch(self) -> EpochResult:
         self.network.freeze_body(frozen=len(self.results) < self.freeze_epochs)

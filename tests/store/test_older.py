@@ -1,5 +1,6 @@
 """A study that version 0.1.0 wrote: it opens, its epochs are named anew, and it goes on."""
 
+import json
 import sqlite3
 import tomllib
 from contextlib import closing
@@ -18,7 +19,7 @@ from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, TEACHER, Run
 from kdsearch.store.studies import find
 from kdsearch.store.trials import Trials
-from kdsearch.study.file import Study
+from kdsearch.study.file import Study, load_study
 from tests.servers import postgres_server
 
 STUDY = """
@@ -183,3 +184,19 @@ def test_it_does_not_go_on_with_other_halvings(url, key, value):
     tables["student"][key] = value
     with pytest.raises(IdentityError, match=rf"student\.{key} \(\d before, {value} now\)"):
         check_settings(study, Study(tables, "old.toml"))
+
+
+def test_what_a_shipped_study_gained_since_does_not_keep_an_older_one_from_going_on(url):
+    study = find("old", url).study
+    digits = load_study("digits", {})
+    tables = json.loads(json.dumps(digits.tables))
+    for table, keys in {"student": ["full_stages", "stem_stride"], "training": ["decay_norms"]}.items():
+        for key in keys:
+            del tables[table][key]
+    del tables["first"]
+    study.set_user_attr("study", tables)
+    check_settings(study, digits)
+    assert stored_study(study).first == []
+    assert stored_study(study).training.possible("decay_norms") == (True,)
+    with pytest.raises(IdentityError, match=r"training\.decay_norms \(True before, \[True, False\] now\)"):
+        check_settings(study, load_study("digits", {"training.decay_norms": [True, False]}))
