@@ -41,7 +41,7 @@ class Script:
         self.space = Space(task)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         size = self.space.image_size
-        self.augment = Augmentation(self.space.study.augmentation, size).steps
+        self.augment = Augmentation(self.space.study.augmentation, size)
         self.images, self.labels = self.decoded(f"{task.folder}/train", size)
         self.validation = self.decoded(f"{task.folder}/validation", size)
         self.teacher = load_teacher(task).to(self.device, memory_format=LAST)
@@ -83,8 +83,8 @@ class Script:
     @torch.no_grad()
     def changed(self, images: Tensor) -> Tensor:
         """Augmented, float, channels last."""
-        changed: Tensor = self.augment(images.float().div_(255))
-        return changed.contiguous(memory_format=LAST)
+        changed = self.augment(images, int(torch.randint(2**62, ())))
+        return changed.float().div_(255).contiguous(memory_format=LAST)
 
     def autocast(self) -> torch.autocast:
         on_cuda = self.device.type == "cuda"

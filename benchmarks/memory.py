@@ -73,6 +73,7 @@ def weights(trials: int, epochs: int, folder: Path) -> list[Weight]:
     url = f"sqlite:///{folder / 'kdsearch.db'}"
     os.environ["KDSEARCH_STATE"] = str(folder)
     settings = {"training.epochs": epochs, "teacher.epochs": 1, "views.count": 2, "search.sampler": "random"}
+    settings["finalists.count"] = 0
     request = Request(study="digits", values={**settings, "run.storage": url, "run.trials": trials})
     preparing = Child("kdsearch.run.preparing:prepare_process").begin(request)
     (prepared,) = [message.prepared for message in heard([preparing]) if isinstance(message, Ready)]

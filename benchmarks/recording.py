@@ -105,7 +105,7 @@ def _train(bench: Bench, number: int) -> dict[str, Any]:
         "family": trial.params["student.family"],
         "loss": config.loss,
         "alpha": round(config.alpha, 4),
-        "temperature": round(trial.params.get("kl.temperature", 0.0), 3),
+        "temperature": round(config.losses.get("kl", {}).get("temperature", 0.0), 3),
         "learning_rate": round(config.training.learning_rate, 5),
         "seconds": round(sum(result.seconds for result in results), 1),
         "images": len(labels),

@@ -128,7 +128,7 @@ def train(job: tuple[Scale, Place, str]) -> tuple[str, dict[str, Any]]:
 
 def batches(bench: Bench, place: Place, seed: int, loss: str, views: str) -> Batches:
     if views == FRESH:
-        images = SearchSets.open(place.prepared.data).train.images
+        images = SearchSets.open(place.prepared.data).train.pixels
         augment = Augmentation(bench.study.augmentation, bench.image_size)
         fresh = FreshBatches(images, bench.labels, augment, BATCH_SIZE, seed)
         return fresh if loss == "ce" else Asked(fresh, bench.live_teacher(ONLY))

@@ -86,7 +86,7 @@ def command(side: str, seed: int, scale: Scale, task: Task) -> list[str]:
     if side == "kdsearch":
         given = {**task.settings, "teacher.checkpoint": task.teacher}
         settings = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
-        return kdsearch("run", task.study, *numbers, *settings)
+        return kdsearch("run", task.study, *numbers, "--finalists", "0", *settings)
     script = Path(__file__).with_name(f"{side}.py")
     sizes = {"--size": SIZE, "--batch": BATCH, "--epochs": scale.epochs, "--teacher": task.teacher}
     return [sys.executable, str(script), *numbers, *(str(word) for pair in sizes.items() for word in pair)]

@@ -35,11 +35,18 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 autocast on CUDA, plain float32 elsewhere."""
-    if device.type == "cuda":
-        return torch.autocast("cuda", torch.bfloat16)
+def autocast(device: torch.device, *, bfloat16: bool = False) -> AbstractContextManager[object]:
+    """bfloat16 autocast on CUDA, and elsewhere plain float32 unless `bfloat16` says otherwise."""
+    if device.type == "cuda" or bfloat16:
+        return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device is a CPU with instructions for bfloat16; others emulate it, slowly."""
+    return device.type == "cpu" and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
 
 
 def exact(device: torch.device) -> AbstractContextManager[object]:

@@ -19,3 +19,10 @@ class Shapes(NamedTuple):
     classes: int
     embedding: int
     hints: dict[str, tuple[int, ...]]
+
+
+class Mixed(NamedTuple):
+    """What B images hold of another image beside their own."""
+
+    labels: Tensor  # int64, B, of the other image
+    weight: Tensor  # float32, B, of the image's own label: 0.5 to 1

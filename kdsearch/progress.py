@@ -14,6 +14,7 @@ class Standing(NamedTuple):
     best: float | None  # validation accuracy, 0 to 1
     per_hour: float | None  # finished trials, in this run
     seconds_left: float | None
+    what: str = "trials"  # that are counted
 
     @property
     def finished(self) -> int:

@@ -8,6 +8,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from kdsearch.config import Record
 
 STORAGE = "sqlite:///kdsearch.db"
+IMAGENET = "imagenet"  # published weights, for the 1,000 classes of ImageNet
+FOLDER = "folder"  # the name of an image set that is a user's own
+FOLDER_SIZE = 128  # pixels a side, unless the study says so
 
 
 class DataConfig(Record):
@@ -16,10 +19,26 @@ class DataConfig(Record):
     name: str = "digits"  # digits, a torchvision data set by its class name, or folder
     path: str | None = None  # the folder of the files (--data)
     image_size: Annotated[int | None, Field(ge=4)] = None  # pixels a side; none: native, 128 for folders
+    source_size: Annotated[int | None, Field(ge=4)] = None  # training crops are cut from; none: as fits
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the training split, held out
     train_images: Annotated[int | None, Field(ge=2)] = None  # a stratified part of the training split only
     skip_corrupt: bool = False
     allow_duplicates: bool = False  # between given training and validation splits
+
+    @property
+    def known_size(self) -> int | None:
+        """Pixels a side of the images; None if these are the set's own."""
+        return self.image_size or (FOLDER_SIZE if self.name == FOLDER else None)
+
+    @model_validator(mode="after")
+    def _larger_source(self) -> Self:
+        size = self.known_size
+        if size is not None and self.source_size is not None and self.source_size < size:
+            raise ValueError(
+                f"source_size = {self.source_size} is below image_size = {size}; give at least as much, "
+                "or leave it out"
+            )
+        return self
 
 
 class AugmentationConfig(Record):
@@ -29,9 +48,18 @@ class AugmentationConfig(Record):
     padding: Annotated[float, Field(ge=0, lt=1)] = 0.125  # of the side, at each edge, for `padded`
     scale: Annotated[float, Field(gt=0, le=1)] = 0.5  # smallest share of the area, for `resized`
     flip: bool = False
+    policy: Literal["none", "trivial", "rand"] = "none"  # TrivialAugmentWide, RandAugment
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees, to either side
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.0  # strength of brightness, contrast, saturation
     erasing: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of a blank rectangle
+    mixup: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of images blended with another one
+    cutmix: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of images with a rectangle of another one
+
+    @model_validator(mode="after")
+    def _one_mix(self) -> Self:
+        if self.mixup + self.cutmix > 1:
+            raise ValueError("mixup and cutmix are shares of the images, whose sum is at most 1; lower one")
+        return self
 
 
 class ViewsConfig(Record):
@@ -42,24 +70,41 @@ class ViewsConfig(Record):
 
 
 class BudgetConfig(Record):
-    """The hard cap on a student's parameters, trainable or not."""
+    """The hard caps on a student: its parameters, trainable or not, and its multiply-adds for one image."""
 
     max_params: Annotated[int, Field(ge=100)] = 60_000
+    max_macs: Annotated[int | None, Field(ge=1000)] = None  # none: any number
+
+
+def weights_origin(pretrained: object) -> object:
+    """Returns `pretrained` if it can say where weights come from. Raises ValueError."""
+    if isinstance(pretrained, bool) or (isinstance(pretrained, str) and pretrained.strip()):
+        return pretrained
+    raise ValueError(f'must be true, false, "{IMAGENET}", or the path of a file')
 
 
 class TeacherConfig(Record):
-    """The teacher: a torchvision classifier, trained on the study's data or read from a checkpoint."""
+    """The teacher: a classifier of torchvision or timm, trained on the study's data or from a checkpoint."""
 
     model: str = "resnet18"
+    image_size: Annotated[int | None, Field(ge=4)] = None  # pixels a side that it sees; none: the student's
     head: tuple[Annotated[int, Field(ge=1)], ...] = ()  # hidden widths of a new one; none: a single layer
     checkpoint: str | None = None  # a state dict of that model for these classes
-    pretrained: bool = False  # train it from torchvision's own weights on, for 1,000 classes of ImageNet
+    pretrained: Annotated[bool | str, BeforeValidator(weights_origin)] = False  # its first weights
+    body_rate: Annotated[float, Field(gt=0, le=1)] = 1.0  # the body's learning rate, as a share of the head's
+    freeze_epochs: Annotated[int, Field(ge=0)] = 0  # at first, in which only the head trains
     allow_smaller: bool = False  # to have fewer parameters than a student may
     epochs: Annotated[int, Field(ge=1)] = 30
     patience: Annotated[int, Field(ge=1)] = 5  # epochs without a better validation accuracy, then it stops
     batch_size: Annotated[int, Field(ge=2)] = 64
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 5e-2
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @property
+    def origin(self) -> str | None:
+        """The first weights: `imagenet` for published ones, a file's path, or None for random ones."""
+        return (IMAGENET if self.pretrained is True else self.pretrained) or None
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -81,6 +126,15 @@ class SearchConfig(Record):
     sampler: Literal["tpe", "random"] = "tpe"
     pruner: Literal["median", "none"] = "median"
     audit: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of the weak trials that runs on, marked
+
+
+class FinalistsConfig(Record):
+    """The trainings after the search: its best trials again, with several seeds each."""
+
+    count: Annotated[int, Field(ge=0)] = 3  # of the search's best trials; 0: none
+    seeds: Annotated[int, Field(ge=1)] = 3  # trainings of each
+    epochs: Annotated[int | None, Field(ge=1)] = None  # of each training; none: as many as the trial had
+    prefer: Literal["accuracy", "small"] = "accuracy"  # of those that cannot be told apart from the best
 
 
 def auto_or_number(workers: object) -> object:

@@ -42,6 +42,8 @@ epochs = 3
 batch_size = 100
 [distillation]
 loss = ["ce", "kl"]
+[finalists]
+count = 0
 """
 
 
@@ -62,7 +64,7 @@ def small():
     def make(name="small", **changed):
         tables = tomllib.loads(SMALL)
         for table, values in changed.items():
-            tables[table] = {**tables.get(table, {}), **values}
+            tables[table] = values if table == "first" else {**tables.get(table, {}), **values}
         return Study({"name": name, **tables}, "small.toml")
 
     return make

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 from kdsearch.api.inspection import cache, clear_cache, show, views
 from kdsearch.api.mirror import sync, ui
-from kdsearch.api.studies import create, delete, export_best, join, run, shipped_studies, status, train
+from kdsearch.api.studies import (
+    create,
+    delete,
+    export_best,
+    finalize,
+    join,
+    run,
+    shipped_studies,
+    status,
+    train,
+)
 from kdsearch.api.teachers import evaluate_teachers, import_teacher, list_teachers, train_teachers
 from kdsearch.tables import STORAGE
 
@@ -18,6 +28,7 @@ if TYPE_CHECKING:
     from kdsearch.inspect.cached import CachedEntry, CacheReport
     from kdsearch.inspect.network import NetworkTable
     from kdsearch.inspect.views import ViewsReport
+    from kdsearch.store.finalist_table import FinalistRow, FinalistTable
     from kdsearch.store.status import Audit, Ledger, Ranked, Status, Summary
     from kdsearch.study.shipped import ShippedStudy
     from kdsearch.teachers.commands import TeacherReport, Teachers

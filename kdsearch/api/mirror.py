@@ -32,6 +32,7 @@ def sync(
     from kdsearch.run.mirroring import mirror_once
     from kdsearch.run.model_log import ModelLog
     from kdsearch.store.facts import study_facts
+    from kdsearch.store.finalists import winning_run
     from kdsearch.store.studies import find
     from kdsearch.store.trials import Trials
 
@@ -42,7 +43,7 @@ def sync(
     if follow:
         follow_study(open_mirror, uri, storage, name, progress.say)
     mirror, trials = mirror_once(open_mirror, uri, found, progress.say), Trials.of(found.study)
-    best = trials.best.run if trials.best and len(trials.finished) >= facts.target else None
+    best = winning_run(found.study, trials) if len(trials.finished) >= facts.target else None
     if best and (run_id := mirror.awaits_model(best)):
         with closing(ModelLog(LOG_PROCESS)) as model_log:
             model_log.log(storage, name, uri, run_id, progress)

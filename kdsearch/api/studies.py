@@ -24,15 +24,33 @@ def run(study: str = "digits", *, values: Mapping[str, Any] = {}, watch: Watch |
     StudyFileError, IdentityError, DataError, TeacherError or StorageError before anything is trained,
     SearchError or ReportedError when too much fails, StoppedError after SIGINT or SIGTERM.
     """
+    return _mirrored(Request(study=study, values=values), watch or Silence())
+
+
+def finalize(
+    study: str | None = None, *, values: Mapping[str, Any] = {}, watch: Watch | None = None
+) -> "Summary":
+    """Trains the finalists of a study whose search is over; without a name of the most recently run one.
+
+    `values` replace how many there were in the latest run, as in `{"finalists.count": 5}`, and where the
+    study and its images are. What is trained stays. Raises as `run`.
+    """
+    from kdsearch.store.studies import find
+
+    name = find(study, values.get("run.storage", STORAGE)).study.study_name
+    return _mirrored(Request(study=name, values=values, join=True, finalize=True), watch or Silence())
+
+
+def _mirrored(request: Request, watch: Watch) -> "Summary":
+    """Runs what is asked for, copies it to MLflow, and logs the best model there at the end."""
     from kdsearch.mirror.uri import how_to_compare, how_to_load, tracking_uri
     from kdsearch.run.model_log import ModelLog
     from kdsearch.run.supervisor import Supervisor
     from kdsearch.store.facts import study_facts
     from kdsearch.store.studies import find
 
-    watch = watch or Silence()
     with closing(ModelLog(LOG_PROCESS)) as model_log:
-        summary = Supervisor(Request(study=study, values=values), watch, open_mirror, model_log).run()
+        summary = Supervisor(request, watch, open_mirror, model_log).run()
         uri = tracking_uri(summary.tracking_uri)
         if summary.best_run_id:
             seconds = model_log.log(summary.storage, summary.study, uri, summary.best_run_id, watch)
@@ -50,7 +68,8 @@ def train(
 
     For the fields that `recipe` searches it uses the first listed loss and the defaults. Raises as `run`.
     """
-    values, watch = {"name": f"{Path(recipe).stem}-train", **values, "run.trials": 1}, watch or Silence()
+    values, watch = {"name": f"{Path(recipe).stem}-train", **values}, watch or Silence()
+    values |= {"run.trials": 1, "finalists.count": 0}
     summary = run(recipe, values=values, watch=watch)
 
     from kdsearch.deliver.winner import judge_best  # after the run, whose supervisor holds no tensors
@@ -85,16 +104,17 @@ def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":
     from kdsearch.mirror.uri import how_to_compare
     from kdsearch.store import status as standing
     from kdsearch.store.facts import study_facts
-    from kdsearch.store.studies import find, with_phases
+    from kdsearch.store.finalists import candidates, has_finalists
+    from kdsearch.store.runs import FINALISTS, SEARCH
+    from kdsearch.store.studies import find
+    from kdsearch.store.trials import Trials
 
     found = find(study, storage).study
     facts = study_facts(found)
     compare = how_to_compare(facts.tracking_uri, facts.comparison, found.study_name)
-    if len(with_phases(found)) == 1:
-        return standing.status(found, compare)
-    from kdsearch.phases.phase import PHASES  # which loads torch
-
-    return standing.status(found, compare, {phase.name: phase.target(found) for phase in PHASES})
+    wanted = has_finalists(facts)
+    targets = {SEARCH: facts.target, FINALISTS: len(candidates(facts, Trials.of(found)))} if wanted else {}
+    return standing.status(found, compare, targets)
 
 
 def export_best(

@@ -6,7 +6,7 @@ import click
 
 from kdsearch.cli.inspection import cache, show, views
 from kdsearch.cli.mirror import sync, ui
-from kdsearch.cli.studies import delete, export_best, init, run, status, studies, train, worker
+from kdsearch.cli.studies import delete, export_best, finalize, init, run, status, studies, train, worker
 from kdsearch.cli.teacher import teacher
 from kdsearch.errors import KdsearchError
 from kdsearch.names import visible
@@ -39,7 +39,7 @@ def main() -> None:
     """
 
 
-STUDIES = (run, train, worker, init, status, studies, delete, export_best)
+STUDIES = (run, finalize, train, worker, init, status, studies, delete, export_best)
 OTHERS = (sync, ui, show, views, cache, teacher)
 for _command in (*STUDIES, *OTHERS):
     main.add_command(_command)

@@ -53,6 +53,8 @@ def show_exported(exported: "Exported") -> None:
         if exported.test
         else "not read"
     )
+    if exported.test and exported.test.seeds:
+        test += f" ({percent(exported.test.mean)} in the mean of {len(exported.test.seeds)} seeds)"
     lines = [
         f"Study {exported.study}, trial {exported.trial}: {exported.parameters:,} parameters",
         f"validation {percent(exported.validation_accuracy)}, test {test}",

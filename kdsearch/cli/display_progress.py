@@ -51,7 +51,7 @@ class Bars:
         self.progress.console.print(visible(text), markup=False)
 
     def standing(self, standing: Standing) -> None:
-        self.step("trials", standing.finished, standing.target, _standing(standing))
+        self.step(standing.what, standing.finished, standing.target, _standing(standing))
 
 
 class Lines:
@@ -60,7 +60,7 @@ class Lines:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self.console, self.clock = console, clock
         self.told: dict[str, float] = {}
-        self.last: tuple[int, int] = (-1, -1)
+        self.last: tuple[str, int, int] | None = None
 
     def step(self, task: str, done: int, total: int, note: str = "") -> None:
         """Prints a line when a task begins and ends, and every PLAIN_SECONDS in between."""
@@ -73,10 +73,10 @@ class Lines:
 
     def standing(self, standing: Standing) -> None:
         """Prints a line when a trial has finished, at most every PLAIN_SECONDS."""
-        now = standing.finished, standing.failed
-        if now != self.last and self._is_time("trials", standing.finished in (0, standing.target)):
+        now = standing.what, standing.finished, standing.failed
+        if now != self.last and self._is_time(standing.what, standing.finished in (0, standing.target)):
             self.last = now
-            self.say(f"trials {standing.finished}/{standing.target} {_standing(standing)}")
+            self.say(f"{standing.what} {standing.finished}/{standing.target} {_standing(standing)}")
 
     def _is_time(self, about: str, important: bool) -> bool:
         due = important or self.clock() - self.told.get(about, -math.inf) > PLAIN_SECONDS

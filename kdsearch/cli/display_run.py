@@ -7,6 +7,7 @@ from rich.table import Table
 
 from kdsearch.api import STORAGE
 from kdsearch.cli.display import cell, clock, console, loading_lines, percent, print_lines
+from kdsearch.cli.display_finalists import show_finalists
 
 if TYPE_CHECKING:
     from kdsearch.api import Audit, Ledger, Summary
@@ -23,6 +24,8 @@ def show_summary(summary: "Summary") -> None:
         images = summary.validation_images
         worth = f"One of the {images:,} validation images counts {100 / images:.2f} points."
         print_lines(out, worth, *_plainly(summary))
+    if summary.finalists:
+        show_finalists(out, summary.finalists)
     if len(summary.seconds) > 1:
         print_lines(out, *_time(summary))
     if summary.ledger.in_every_step:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from kdsearch.cli.display import cell, clock, console, percent, print_lines
+from kdsearch.cli.display_finalists import show_finalists
 
 if TYPE_CHECKING:
     from kdsearch.api import Ranked, ShippedStudy, Status, Summary
@@ -32,6 +33,8 @@ def show_status(status: "Status") -> None:
         table.add_row("time left", clock(status.seconds_left))
     out = console()
     out.print(table)
+    if status.finalists:
+        show_finalists(out, status.finalists)
     print_lines(out, f"Compare the trials: {status.compare}")
 
 

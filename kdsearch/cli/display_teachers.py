@@ -31,6 +31,10 @@ def show_teachers(teachers: "Teachers") -> None:
     for offered in teachers.offered:
         table.add_row(cell(offered.name), f"{offered.parameters:,}")
     out.print(table)
+    if teachers.timm:
+        print_lines(out, f"Networks of timm: {teachers.timm:,}, each as timm:NAME.")
+    else:
+        print_lines(out, 'Networks of timm, as timm:NAME: pip install "kdsearch[timm]".')
     if not teachers.cached:
         print_lines(out, "No teacher in the cache yet; 'kdsearch teacher train STUDY' trains one.")
         return

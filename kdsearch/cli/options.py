@@ -59,6 +59,14 @@ TRIALS = value(
     type=click.IntRange(1),
     help="Number of finished trials at which the study ends; if left out: unchanged, 100 for a new study.",
 )
+FINALISTS = value(
+    "finalists.count",
+    "--finalists",
+    type=click.IntRange(0),
+    help="Number of the best trials that are trained again after the search; 0: none.",
+)
+SEEDS = value("finalists.seeds", "--seeds", type=click.IntRange(1), help="Trainings of each finalist.")
+EPOCHS = value("finalists.epochs", "--epochs", type=click.IntRange(1), help="Epochs of each training.")
 WORKERS = value(
     "run.workers",
     "--workers",
@@ -88,6 +96,18 @@ STUDY_URI = value(
     metavar="URI",
     help="URI of MLflow's store or server; if left out: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.",
 )
+MAX_PARAMS = value(
+    "budget.max_params",
+    "--max-params",
+    type=click.IntRange(100),
+    help="The most parameters that a student may have; if left out: the study file's, else 60,000.",
+)
+MAX_MACS = value(
+    "budget.max_macs",
+    "--max-macs",
+    type=click.IntRange(1000),
+    help="The most multiply-adds that a student may need for one image; if left out: the study file's.",
+)
 NAME = value("name", "--name", help="Name of the study; if left out: the name of the study file.")
 NO_PRUNE = value("search.pruner", "--no-prune", flag_value="none", help="Train every trial to its end.")
 SETTINGS = click.option(
@@ -99,7 +119,10 @@ SETTINGS = click.option(
     help="Replace any other value of the study file; may be given several times.",
 )
 
-study_values = together(WORKERS, SEED, DEVICE, DATA, STUDY_STORAGE, STUDY_URI, NAME, NO_PRUNE, SETTINGS)
+study_values = together(
+    WORKERS, SEED, DEVICE, DATA, MAX_PARAMS, MAX_MACS, STUDY_STORAGE, STUDY_URI, NAME, NO_PRUNE, SETTINGS
+)
+place_values = together(WORKERS, DEVICE, DATA, STUDY_STORAGE, STUDY_URI)
 teacher_values = together(SEED, DEVICE, DATA, SETTINGS)  # those that a teacher depends on
 
 storage = click.option(

@@ -10,20 +10,33 @@ from kdsearch.cli.display_network import show_exported, show_trained
 from kdsearch.cli.display_progress import watching
 from kdsearch.cli.display_run import show_summary
 from kdsearch.cli.display_study import show_created, show_status, show_studies
-from kdsearch.cli.options import TRIALS, data, quiet, storage, study_values, tracking_uri
+from kdsearch.cli.options import (
+    EPOCHS,
+    FINALISTS,
+    SEEDS,
+    TRIALS,
+    data,
+    place_values,
+    quiet,
+    storage,
+    study_values,
+    tracking_uri,
+)
 from kdsearch.names import visible
 
 
 @click.command()
 @click.argument("study", default="digits")
 @TRIALS
+@FINALISTS
 @study_values
 @quiet
 def run(study: str, quiet: bool, values: dict[str, Any]) -> None:
     """Search for the best student of STUDY.
 
     STUDY is the name of a shipped study, or a TOML file; digits if left out. The same command resumes an
-    interrupted search; a larger --trials extends a finished one.
+    interrupted search; a larger --trials extends a finished one. After the search its best trials, the
+    finalists, are trained again with several seeds each.
 
     \b
     kdsearch run
@@ -33,6 +46,28 @@ def run(study: str, quiet: bool, values: dict[str, Any]) -> None:
     """
     with watching(quiet) as watch:
         summary = api.run(study, values=values, watch=watch)
+    show_summary(summary)
+
+
+@click.command()
+@click.argument("study", required=False)
+@FINALISTS
+@SEEDS
+@EPOCHS
+@place_values
+@quiet
+def finalize(study: str | None, quiet: bool, values: dict[str, Any]) -> None:
+    """Train the finalists of STUDY, whose search is finished.
+
+    'kdsearch run' does so by itself. This command does it later, or adds finalists or seeds; what is trained
+    stays. Without STUDY it takes the only study, or the one that ran last.
+
+    \b
+    kdsearch finalize
+    kdsearch finalize food11 --finalists 5 --seeds 8 --epochs 100 --data ~/food11
+    """
+    with watching(quiet) as watch:
+        summary = api.finalize(study, values=values, watch=watch)
     show_summary(summary)
 
 

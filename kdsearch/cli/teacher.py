@@ -112,9 +112,9 @@ def evaluate(study: str, teacher: str | None, quiet: bool, values: dict[str, Any
 
 @teacher.command("list")
 def list_() -> None:
-    """List torchvision's networks, and the teachers in the cache.
+    """List the networks that can be teachers, and the teachers in the cache.
 
-    Each of the networks can be a teacher.
+    Those of timm are counted only: each can be a teacher as timm:NAME.
 
     \b
     kdsearch teacher list

@@ -4,7 +4,7 @@ import errno
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -25,6 +25,7 @@ from kdsearch.progress import Progress
 
 DECODE_VERSION = 3  # part of the cache's key: raise it when the same file gives other pixels, or other files
 
+SAMPLE = 256  # files, about, whose headers tell the size of all
 BITS_PER_SAMPLE = 258  # TIFF's tag
 LEADS_NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 NO_SYSTEM_ERROR = {None, errno.EINVAL}  # the latter from a seek to an offset that a damaged file gives
@@ -104,12 +105,21 @@ def fitted(image: Image.Image, size: int) -> np.ndarray:
 
 def resized(image_set: ImageSet, size: int) -> ImageSet:
     """The same images at another size, as if from files; the set itself if it has that size."""
+    images = at_size(image_set, size)
+    same = images is image_set.images
+    return image_set if same else ImageSet(images, image_set.labels, image_set.classes)
+
+
+def at_size(image_set: ImageSet, size: int) -> Tensor:
+    """The whole pictures, uint8 N x C x size x size, reduced from the largest that there are.
+
+    The images themselves if they have that size.
+    """
     if image_set.images.shape[-2:] == (size, size):
-        return image_set
-    arrays = image_set.images.permute(0, 2, 3, 1).numpy()
+        return image_set.images
+    arrays = image_set.pixels.permute(0, 2, 3, 1).numpy()
     pictures = (Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array) for array in arrays)
-    pixels = torch.from_numpy(np.stack([fitted(picture, size) for picture in pictures]))
-    return ImageSet(pixels, image_set.labels, image_set.classes)
+    return torch.from_numpy(np.stack([fitted(picture, size) for picture in pictures]))
 
 
 class Decoded(NamedTuple):
@@ -117,6 +127,7 @@ class Decoded(NamedTuple):
 
     images: Tensor
     kept: Tensor
+    source: Tensor | None = None  # the same pictures at a larger size, if asked for
 
 
 def in_threads(work: Callable[[int], int], count: int) -> Generator[int]:
@@ -155,17 +166,26 @@ def in_threads(work: Callable[[int], int], count: int) -> Generator[int]:
 
 
 def decode_all(
-    files: Sequence[Path], size: int, progress: Progress, task: str, *, skip_corrupt: bool
+    files: Sequence[Path],
+    size: int,
+    progress: Progress,
+    task: str,
+    *,
+    skip_corrupt: bool,
+    source_size: int | None = None,
 ) -> Decoded:
-    """Decodes in threads, since Pillow releases the interpreter's lock.
+    """Decodes in threads, since Pillow releases the interpreter's lock; at `source_size` too, if given.
 
     Raises DataError for the first file in order that cannot be read; `skip_corrupt` leaves corrupt ones out.
     """
     pixels = scratch((len(files), 3, size, size))
+    larger = None if source_size is None else scratch((len(files), 3, source_size, source_size))
 
     def into_place(index: int) -> int:
         try:
             image = decode(files[index], size)
+            if larger is not None and source_size is not None:
+                larger[index] = decode(files[index], source_size)
         except CorruptImageError as error:
             if skip_corrupt:
                 return 0
@@ -181,7 +201,21 @@ def decode_all(
             if (index + 1) % 64 == 0 or index + 1 == len(files):
                 progress.step(task, index + 1, len(files))
     kept = torch.from_numpy(np.flatnonzero(channels))
-    if channels.max(initial=0) == 1:
-        pixels = pixels[:, :1]
-    whole = len(kept) == len(files) and pixels.is_contiguous()
-    return Decoded(pixels if whole else picked(pixels, kept), kept)
+    deep = 1 if channels.max(initial=0) == 1 else 3
+
+    def of_kept(made: Tensor) -> Tensor:
+        whole = len(kept) == len(files) and deep == made.shape[1]
+        return made if whole else picked(made[:, :deep], kept)
+
+    return Decoded(of_kept(pixels), kept, None if larger is None else of_kept(larger))
+
+
+def usual_side(files: Sequence[Path]) -> int:
+    """The shorter side that half of the files have at least, by the headers of a few; 0 if none is read."""
+    sides = []
+    for file in files[:: max(1, len(files) // SAMPLE)]:
+        with suppress(Exception), warnings.catch_warnings():  # a damaged one is said when it is decoded
+            warnings.simplefilter("ignore")
+            with open_regular(file) as opened, Image.open(opened, formats=tuple(FORMATS)) as image:
+                sides.append(min(image.size))
+    return sorted(sides)[(len(sides) - 1) // 2] if sides else 0

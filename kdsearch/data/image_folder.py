@@ -1,13 +1,17 @@
 """A user's own folder of images as a source."""
 
+import math
 import os
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from kdsearch.cache import digest
-from kdsearch.data.decode import decode_all
+from kdsearch.data.decode import decode_all, usual_side
 from kdsearch.data.folders import Files, compare_classes, deeper, layout, listing, numbered, spelled_as
 from kdsearch.data.image_set import WINDOW, ImageSet, Parts, Source
 from kdsearch.data.split import pixel_hash
@@ -16,9 +20,9 @@ from kdsearch.errors import DataError
 from kdsearch.files import read_text
 from kdsearch.names import class_names_fault, visible
 from kdsearch.progress import Progress
-from kdsearch.tables import DataConfig
+from kdsearch.tables import FOLDER_SIZE, DataConfig
 
-DEFAULT_SIZE = 128
+SOURCE_BYTES = 4 * 2**30  # that source pixels may take, unless the study gives their size
 NAMES_FILE = "classes.txt"
 DIGITS = 18  # more are no class's number
 
@@ -54,6 +58,22 @@ class ImageFolder(Source):
             files = listing(self.layout.validation, root)
             self.validation, self.passed["validation"] = spelled_as(self.training, files.files), files.passed
             compare_classes(self.training, self.validation, self.layout.validation)
+
+    @cached_property
+    def source_size(self) -> int | None:
+        """Pixels a side of what training crops are cut from; None if that is the images' size.
+
+        Unless the study gives it: twice the images' size, as far as half of the files have that, and no more
+        than SOURCE_BYTES hold. The same files give the same size on every machine.
+        """
+        size = self.config.image_size or FOLDER_SIZE
+        source = self.config.source_size
+        if source is None:
+            parts = (self.training, self.validation or {})
+            files = [path for part in parts for members in part.values() for path in members]
+            most = math.isqrt(SOURCE_BYTES // (3 * len(files)))
+            source = min(2 * size, most, usual_side(files))
+        return source if source > size else None
 
     def hint(self) -> str:
         """A hint to the folder that may hold the classes, for error messages."""
@@ -119,15 +139,21 @@ class ImageFolder(Source):
         if len(paths) > self.window:  # else a window would hold the images of a few classes
             order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(0))
             paths, labels = [paths[index] for index in order.tolist()], labels[order]
-        size = self.config.image_size or DEFAULT_SIZE
-        decoded = decode_all(paths, size, progress, f"decode {split}", skip_corrupt=self.config.skip_corrupt)
+        decoded = decode_all(
+            paths,
+            self.config.image_size or FOLDER_SIZE,
+            progress,
+            f"decode {split}",
+            skip_corrupt=self.config.skip_corrupt,
+            source_size=None if split == "test" else self.source_size,
+        )
         labels = labels[decoded.kept]
         for key in files:
             if not (labels == keys.index(key)).any():
                 raise DataError(f"{files[key][0].parent}: no image of class {key!r} in {split} could be read")
         kept = [paths[index] for index in decoded.kept.tolist()]
         hashes = [pixel_hash(image) for image in decoded.images]
-        image_set = ImageSet(decoded.images, labels, self.classes)
+        image_set = ImageSet(decoded.images, labels, self.classes, source=decoded.source)
         return Read(image_set, kept, hashes, len(paths) - len(kept))
 
     def compare(self, train: Read, validation: Read) -> str:
@@ -173,11 +199,15 @@ def in_two_classes(reads: list[Read], root: Path) -> str:
 def same_channels(train: ImageSet, validation: ImageSet) -> tuple[ImageSet, ImageSet]:
     """Both gray or both in colour: a gray one beside a coloured one gets three equal channels."""
     channels = max(each.images.shape[1] for each in (train, validation))
-    first, second = (
-        ImageSet(each.images.expand(-1, channels, -1, -1).contiguous(), each.labels, each.classes)
-        for each in (train, validation)
-    )
-    return first, second
+    return with_channels(train, channels), with_channels(validation, channels)
+
+
+def with_channels(image_set: ImageSet, channels: int) -> ImageSet:
+    def deep(pixels: Tensor) -> Tensor:
+        return pixels.expand(-1, channels, -1, -1).contiguous()
+
+    source = None if image_set.source is None else deep(image_set.source)
+    return replace(image_set, images=deep(image_set.images), source=source)
 
 
 def class_names(root: Path, keys: list[str]) -> tuple[str, ...]:

@@ -32,24 +32,46 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """uint8 images N x C x H x W in native channels (C is 1 or 3), int64 labels N, and the class names."""
+    """uint8 images N x C x H x W in native channels (C is 1 or 3), int64 labels N, and the class names.
+
+    `source` is the same pictures at a larger size, if they have one: from it training crops are cut.
+    """
 
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
     known: Known | None = None  # of a set that was opened from disk, so that it need not be read again
+    source: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def image_size(self) -> int:
+        """Pixels a side of what a student sees."""
+        return self.images.shape[-1]
+
+    @property
+    def pixels(self) -> Tensor:
+        """The largest pictures that there are, uint8 N x C x S x S: what an Augmentation cuts from."""
+        return self.images if self.source is None else self.source
+
+    @property
+    def nbytes(self) -> int:
+        source = 0 if self.source is None else self.source.nbytes
+        return self.images.nbytes + self.labels.nbytes + source
+
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over shape, pixels, labels and class names: 64 hex digits."""
+        """sha256 over shape, pixels, labels, class names and source: 64 hex digits."""
         if self.known:
             return self.known.fingerprint
         content = hashlib.sha256(json.dumps([list(self.images.shape), self.classes]).encode())
         content.update(self.images.contiguous().numpy().data)
         content.update(self.labels.contiguous().numpy().data)
+        if self.source is not None:
+            content.update(json.dumps(list(self.source.shape)).encode())
+            content.update(self.source.contiguous().numpy().data)
         return content.hexdigest()
 
     def mean_std(self) -> tuple[Triple, Triple]:
@@ -73,16 +95,20 @@ class ImageSet:
 
     def select(self, indices: Tensor) -> Self:
         """The images with these indices, in this order."""
-        return type(self)(picked(self.images, indices), self.labels[indices], self.classes)
+        source = None if self.source is None else picked(self.source, indices)
+        images = picked(self.images, indices)
+        return type(self)(images, self.labels[indices], self.classes, source=source)
 
     def save(self, folder: Path) -> None:
-        """Writes `images.npy`, `labels.npy` and `meta.json` into a new folder.
+        """Writes images, labels, facts and, if there is one, the source as files into a new folder.
 
         Raises OSError when the disk is full.
         """
         folder.mkdir(parents=True)
         blank(folder / "images.npy", tuple(self.images.shape), np.uint8).copy_(self.images)
         blank(folder / "labels.npy", tuple(self.labels.shape), np.int64).copy_(self.labels)
+        if self.source is not None:
+            blank(folder / "source.npy", tuple(self.source.shape), np.uint8).copy_(self.source)
         meta = {"classes": self.classes, "fingerprint": self.fingerprint, "mean_std": self.mean_std()}
         (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
@@ -93,8 +119,9 @@ class ImageSet:
         images, labels = mapped(folder / "images.npy"), mapped(folder / "labels.npy").clone()
         if images.dtype != torch.uint8 or images.ndim != 4 or len(images) != len(labels):
             raise CacheDamagedError(f"{folder / 'images.npy'}: damaged (no images of these labels)")
+        source = mapped(folder / "source.npy") if (folder / "source.npy").exists() else None
         mean, std = map(tuple, meta["mean_std"])
-        return cls(images, labels, tuple(meta["classes"]), Known(meta["fingerprint"], (mean, std)))
+        return cls(images, labels, tuple(meta["classes"]), Known(meta["fingerprint"], (mean, std)), source)
 
 
 class SearchSets(NamedTuple):
@@ -126,8 +153,7 @@ class SearchSets(NamedTuple):
     @classmethod
     def make(cls, folder: Path, train: ImageSet, validation: ImageSet, note: str, skipped: int) -> Self:
         """Writes the cache entry `folder`, at once or not at all, and opens it."""
-        size = sum(part.images.nbytes + part.labels.nbytes for part in (train, validation))
-        with making(folder, size + 2**20) as temporary:
+        with making(folder, train.nbytes + validation.nbytes + 2**20) as temporary:
             train.save(temporary / "train")
             validation.save(temporary / "validation")
             meta = {"note": note or None, "skipped": skipped}

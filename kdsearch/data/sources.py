@@ -1,5 +1,6 @@
 """From the table [data] of a study to image sets."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from kdsearch.cache import check_cache, digest, entry, locked, sound
@@ -13,9 +14,7 @@ from kdsearch.errors import DataError
 from kdsearch.files import expanded
 from kdsearch.names import nearest_first
 from kdsearch.progress import Progress
-from kdsearch.tables import DataConfig
-
-FOLDER = "folder"
+from kdsearch.tables import FOLDER, DataConfig
 
 
 def find_source(config: DataConfig, seed: int) -> Source:
@@ -101,5 +100,17 @@ def load_test_set(config: DataConfig, seed: int, progress: Progress) -> ImageSet
 
 
 def in_size(image_set: ImageSet, config: DataConfig) -> ImageSet:
-    """The images at the study's size, or at their own if the study names none."""
-    return image_set if config.image_size is None else resized(image_set, config.image_size)
+    """The images at the study's size, or at their own if the study names none.
+
+    A set that is reduced keeps its own pixels as source, or reduced to `data.source_size` if that is less.
+    Raises DataError if that is below the images' own size, which they keep.
+    """
+    native, asked = image_set.images.shape[-1], config.source_size
+    size = config.image_size or native
+    if asked is not None and asked < size:
+        raise DataError(f"data.source_size = {asked}: below the images' {size}; give more, or leave it out")
+    small = resized(image_set, size)
+    source = native if asked is None else min(asked, native)
+    if small is image_set or source <= size:
+        return small
+    return replace(small, source=resized(image_set, source).images)

@@ -6,12 +6,40 @@ from kdsearch.config import Record
 from kdsearch.deliver.student_source import LOADING
 from kdsearch.deliver.winner import Winner
 from kdsearch.names import escaped
-from kdsearch.store.facts import DataFacts, FinalTest, study_facts
+from kdsearch.store.facts import DataFacts, study_facts
+from kdsearch.store.final_test import FinalTest
+from kdsearch.store.finalists import Finalists
+from kdsearch.store.runs import SEARCH
 from kdsearch.study.file import Study
 from kdsearch.study.teachers import label
 from kdsearch.study.trial_config import TrialConfig
 
 NAMED = 20  # class names in the card; config.json has all
+
+
+class FinalistFacts(Record):
+    """What is known of a student as one of several seeds of a finalist; shares of the validation images."""
+
+    finalists: int  # among which it won
+    prefer: str  # by what
+    seeds: int
+    mean: float
+    deviation: float | None
+    interval: tuple[float, float]  # 95 %, over seeds and images
+    equal: tuple[int, ...]  # the trials of other finalists that cannot be told apart from the best
+
+    @classmethod
+    def of(cls, finalists: Finalists) -> "FinalistFacts":
+        winner = finalists.winner
+        return cls(
+            finalists=len(finalists.ranked),
+            prefer=finalists.config.prefer,
+            seeds=len(winner.runs),
+            mean=winner.mean,
+            deviation=winner.deviation,
+            interval=(winner.interval.low, winner.interval.high),
+            equal=tuple(each.trial for each in finalists.equal if each is not winner),
+        )
 
 
 class CardFacts(Record):
@@ -31,6 +59,9 @@ class CardFacts(Record):
     teachers: dict[str, float]  # of this trial, with their accuracies on the validation images
     versions: dict[str, str]  # by package
     commit: str | None
+    phase: str = SEARCH  # in which it was trained
+    training_seed: int | None = None  # of its initialisation and dropout
+    finalist: FinalistFacts | None = None
     notes: tuple[str, ...] = ()  # what else the reader must know, one sentence each
 
 
@@ -57,6 +88,9 @@ def card_facts(
         teachers=teachers,
         versions=dict(each.split("==") for each in (trial.versions or "").split()),
         commit=None if trial.commit == "unknown" else trial.commit,
+        phase=winner.run.phase,
+        training_seed=trial.seed,
+        finalist=FinalistFacts.of(winner.finalists) if winner.finalists else None,
         notes=notes,
     )
 
@@ -71,25 +105,35 @@ def _head(facts: CardFacts) -> str:
     notes = "".join(f"\n{escaped(note)}\n" for note in facts.notes)
     classes, size = facts.data.classes, facts.data.image_size
     named = f"{len(classes)} classes ({escaped(class_names(classes))})"
+    chosen = f"the best of {facts.trials:,} finished trials"
+    if facts.finalist:
+        chosen = f"the winner of {facts.finalist.finalists:,} finalists from {facts.trials:,} finished trials"
     return (
         f"# {escaped(facts.study)}: a student of {facts.parameters:,} parameters\n\n"
         f"An image classifier for {named}, which kdsearch found as "
-        f"the best of {facts.trials:,} finished trials with at most {facts.max_params:,} parameters. It has "
+        f"{chosen} with at most {facts.max_params:,} parameters. It has "
         f"{facts.parameters:,} and takes {facts.macs:,} multiply-adds for an image of "
         f"{size} x {size}.\n{notes}"
     )
 
 
 def _accuracy(facts: CardFacts) -> str:
+    seeds = f", mean of {facts.finalist.seeds} seeds" if facts.finalist else ""
     rows = [f"| validation | {facts.data.validation:,} | {_percent(facts.validation_accuracy)} |"]
+    if facts.finalist:
+        rows.append(f"| validation{seeds} | {facts.data.validation:,} | {_percent(facts.finalist.mean)} |")
     if facts.test:
         rows.append(f"| test | {facts.test.images:,} | {_percent(facts.test.accuracy)} |")
+        if seeds:
+            rows.append(f"| test{seeds} | {facts.test.images:,} | {_percent(facts.test.mean)} |")
     else:
         rows.append("| test | | not read |")
     for teacher, accuracy in facts.teachers.items():
         which = f"validation, the teacher {escaped(teacher)}"
         rows.append(f"| {which} | {facts.data.validation:,} | {_percent(accuracy)} |")
     text = "## Accuracy\n\n| images | how many | accuracy |\n|---|---:|---:|\n" + "\n".join(rows) + "\n\n"
+    if facts.finalist:
+        text += _seeds(facts.finalist)
     text += (
         f"One validation image counts {100 / facts.data.validation:.2f} points. The validation images "
         "chose among the trials, so the accuracy on them is too optimistic"
@@ -98,6 +142,25 @@ def _accuracy(facts: CardFacts) -> str:
         return text + ".\n"
     text += f"; the test images chose nothing and were read on {facts.test.read}"
     return f"{text}. Identical to a training image: {facts.test.copies:,} of the test images.\n"
+
+
+def _seeds(finalist: FinalistFacts) -> str:
+    low, high = finalist.interval
+    spread = "" if finalist.deviation is None else f", standard deviation {_points(finalist.deviation)}"
+    equal = ", ".join(map(str, finalist.equal))
+    text = (
+        f"These weights are those of the seed with the median validation accuracy of {finalist.seeds}, not "
+        f"of the best seed; the mean has the 95 % interval {_percent(low)} to {_percent(high)}, over seeds "
+        f"and images{spread}. "
+    )
+    if equal:
+        smaller = " It is the smallest of these." if finalist.prefer == "small" else ""
+        text += f"The finalists that cannot be told apart from the best: also trial {equal}.{smaller} "
+    return text + "\n\n"
+
+
+def _points(deviation: float) -> str:
+    return f"{100 * deviation:.2f} points"
 
 
 def _input(facts: CardFacts) -> str:
@@ -142,6 +205,8 @@ def _origin(facts: CardFacts) -> str:
         "teacher": teacher,
         "study": f"{escaped(facts.study)}, seed {facts.seed}",
         "trial": str(facts.trial),
+        "phase": facts.phase,
+        "seed of these weights": "not known" if facts.training_seed is None else str(facts.training_seed),
         "versions": ", ".join(f"{package} {escaped(version)}" for package, version in facts.versions.items()),
         "commit": f"`{facts.commit}`" if facts.commit else "not known",
     }

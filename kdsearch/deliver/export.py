@@ -15,17 +15,19 @@ from kdsearch.cache import digest, entry, locked
 from kdsearch.config import Record
 from kdsearch.deliver.card import CardFacts, card_facts
 from kdsearch.deliver.forms import CONFIG, FORMS, ExportConfig, check_export, write_forms
-from kdsearch.deliver.winner import find_winner, same_images, score_once
+from kdsearch.deliver.winner import Winner, find_winner, same_images, score_once
 from kdsearch.errors import ExportError, UsageError
 from kdsearch.files import check_writable
 from kdsearch.mirror.uri import how_to_load
 from kdsearch.models.measure import parameters_of
 from kdsearch.models.student import NetworkConfig, build_student
 from kdsearch.progress import Progress
-from kdsearch.store.facts import FinalTest, study_facts
+from kdsearch.store.facts import study_facts
+from kdsearch.store.final_test import FinalTest
+from kdsearch.store.finalists import has_finalists
 from kdsearch.store.identity import study_at
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.trials import Trials
+from kdsearch.store.studies import Found
 
 UNFINISHED = ".kdsearch-export."  # how the folders begin in which exports are made
 COMPARED = 64  # validation images on which each exported form must answer as the student does
@@ -57,8 +59,9 @@ def export_best(
     check_folder(out, force=force)  # before the test split is read
     study = study_at(optuna_study, data)
     sets = same_images(optuna_study, study, progress)
-    notes = _search_notes(optuna_study, winner.trials)
-    final, why = score_once(optuna_study, winner, study, sets, progress) if test else (None, "")
+    notes = _search_notes(optuna_study, winner)
+    found = Found(optuna_study, record)
+    final, why = score_once(found, winner, study, sets, progress) if test else (None, "")
     facts = card_facts(optuna_study, winner, study, final, (*notes, why) if why else notes)
     images = sets.validation.images[:COMPARED]
     paths = export_student(winner.config, winner.state, facts, images, out, force=force)
@@ -74,11 +77,19 @@ def export_best(
     )
 
 
-def _search_notes(optuna_study: optuna.Study, trials: Trials) -> tuple[str, ...]:
-    target, finished = study_facts(optuna_study).target, len(trials.finished)
-    state = "still running" if trials.in_state(TrialState.RUNNING) else "not finished"
-    note = f"The search was {state} when this was exported: the best of {finished} of {target} trials so far."
-    return () if finished >= target else (note,)
+def _search_notes(optuna_study: optuna.Study, winner: Winner) -> tuple[str, ...]:
+    facts, trials = study_facts(optuna_study), winner.trials
+    target, finished = facts.target, len(trials.finished)
+    if finished < target:
+        state = "still running" if trials.in_state(TrialState.RUNNING) else "not finished"
+        best = f"the best of {finished} of {target} trials so far"
+        return (f"The search was {state} when this was exported: {best}.",)
+    if has_finalists(facts) and winner.finalists is None:
+        return (
+            "The finalists were not trained when this was exported: the best trial of the search, "
+            "with its one seed.",
+        )
+    return ()
 
 
 def export_student(

@@ -18,7 +18,7 @@ from kdsearch.errors import ExportError
 from kdsearch.models.measure import parameters_of
 from kdsearch.models.student import Network, NetworkConfig, as_input, build_student
 from kdsearch.models.weights import to_bytes
-from kdsearch.store.facts import DataFacts
+from kdsearch.store.runs import SEARCH
 
 CONFIG = "config.json"  # by which an export is known
 FORMS = ("README.md", CONFIG, "student.onnx", "student.py", "student.safetensors")
@@ -42,6 +42,8 @@ class ExportConfig(Record):
 
     study: str
     trial: int
+    phase: str = SEARCH  # in which the weights were trained
+    seed: int | None = None  # of their initialisation and dropout
     classes: tuple[str, ...]
     parameters: int
     macs: int
@@ -52,15 +54,17 @@ class ExportConfig(Record):
         (folder / CONFIG).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def describe(config: NetworkConfig, study: str, trial: int, data: DataFacts, macs: int) -> ExportConfig:
-    """The student of a trial, for programs; `macs` are its multiply-adds for an image."""
+def describe(config: NetworkConfig, facts: CardFacts) -> ExportConfig:
+    """The student of a card, for programs."""
     return ExportConfig(
-        study=study,
-        trial=trial,
-        classes=data.classes,
+        study=facts.study,
+        trial=facts.trial,
+        phase=facts.phase,
+        seed=facts.training_seed,
+        classes=facts.data.classes,
         parameters=parameters_of(config),
-        macs=macs,
-        input=Preprocessing(size=data.image_size),
+        macs=facts.macs,
+        input=Preprocessing(size=facts.data.image_size),
         student=config,
     )
 
@@ -69,7 +73,7 @@ def write_forms(student: Network, config: NetworkConfig, facts: CardFacts, folde
     """Writes all FORMS of a trained student to the folder."""
     (folder / "student.safetensors").write_bytes(to_bytes(student.state_dict()))
     (folder / "student.py").write_text(student_source(config), encoding="utf-8")
-    describe(config, facts.study, facts.trial, facts.data, facts.macs).write(folder)
+    describe(config, facts).write(folder)
     (folder / "README.md").write_text(model_card(facts), encoding="utf-8")
     export_onnx(student, facts.data.image_size, folder / "student.onnx")
 

@@ -9,7 +9,7 @@ import onnxscript  # noqa: F401  torch.onnx.export would load both, seconds long
 import optuna
 import torch._dynamo  # noqa: F401
 
-from kdsearch.deliver.card import class_names
+from kdsearch.deliver.card import card_facts, class_names
 from kdsearch.deliver.forms import ExportConfig, describe
 from kdsearch.deliver.onnx import export_onnx
 from kdsearch.deliver.winner import Winner, find_winner
@@ -18,7 +18,7 @@ from kdsearch.mirror.uri import keep_model
 from kdsearch.names import escaped
 from kdsearch.run.child import child
 from kdsearch.store.facts import study_facts
-from kdsearch.store.identity import open_study
+from kdsearch.store.identity import open_study, study_at
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import open_storage
 
@@ -41,7 +41,7 @@ def log_process(connection: Connection, storage: str, name: str, uri: str, run_i
 
 def _logged(study: optuna.Study, record: StudyRecord, winner: Winner, uri: str, run_id: str) -> str:
     data = study_facts(study).data
-    config = describe(winner.config, study.study_name, winner.number, data, winner.facts.macs)
+    config = describe(winner.config, card_facts(study, winner, study_at(study, None), None, ()))
     facts = ModelFacts(
         description=_description(winner, config, data.validation),
         params={"input": _input(config), "classes": class_names(config.classes)},
@@ -59,8 +59,11 @@ def _logged(study: optuna.Study, record: StudyRecord, winner: Winner, uri: str, 
 
 def _description(winner: Winner, config: ExportConfig, images: int) -> str:
     """The beginning of the model card, for the model's page in MLflow."""
+    chosen = f"the best of {len(winner.trials.finished):,}"
+    if winner.finalist:
+        chosen = f"the winning finalist, the median of its {len(winner.finalist.runs)} seeds"
     return (
-        f"Trial {config.trial} of {escaped(config.study)}, the best of {len(winner.trials.finished):,}: "
+        f"Trial {config.trial} of {escaped(config.study)}, {chosen}: "
         f"**{100 * winner.accuracy:.2f} %** of {images:,} validation images, "
         f"{config.parameters:,} parameters, {config.macs:,} multiply-adds an image.\n\n"
         f"Input: {_input(config)}.\n\n"

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from kdsearch.errors import ExportError
+from kdsearch.models.around import Residual, SqueezeExcitation
 from kdsearch.models.families import FAMILIES
 from kdsearch.models.measure import parameters_of
 from kdsearch.models.published import PUBLISHED, PublishedConfig, PublishedNet
@@ -48,18 +49,21 @@ def student_source(config: NetworkConfig) -> str:
     """
     net: type[Network]
     blocks: list[type[nn.Module]] = []
+    around: list[type[nn.Module]] = []
     if isinstance(config, PublishedConfig):
         net, activation = PublishedNet, PUBLISHED[config.network].activation
     else:
         net, activation = StudentNet, ACTIVATIONS[config.activation]
         blocks = [FAMILIES[config.family].block]
+        around += [SqueezeExcitation] if config.excitation else []
+        around += [Residual] if config.shortcut != "none" else []
     layers = [*(block.__name__ for block in blocks), f"nn.{activation.__name__}"]
     head = f"class {net.__name__}(nn.Module):"
     skeleton = inspect.getsource(net)
     assert skeleton.startswith(head), "the skeleton is renamed by its first line"
     skeleton = skeleton.replace(head, "class Skeleton(nn.Module):", 1)
     imports = "import torch\nfrom torch import Tensor, nn\n"
-    classes = (*map(inspect.getsource, blocks), skeleton, _student(config, layers))
+    classes = (*map(inspect.getsource, (*blocks, *around)), skeleton, _student(config, layers))
     return "\n\n".join(f"{text.rstrip()}\n" for text in (f"{_docstring(config)}\n{imports}", *classes))
 
 

@@ -1,5 +1,6 @@
 """The best trial of a study so far: its student, its weights, and its score on the test split."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -15,26 +16,35 @@ from kdsearch.errors import DataError, NothingFinishedError, StorageError
 from kdsearch.models.student import Network, NetworkConfig, build_student, read_config, student_outputs
 from kdsearch.models.weights import from_bytes
 from kdsearch.progress import Progress
-from kdsearch.store.facts import FinalTest, StudentFacts, final_test, keep_final_test, study_facts
+from kdsearch.store.facts import StudentFacts, final_test, keep_final_test, study_facts
+from kdsearch.store.final_test import FinalTest
+from kdsearch.store.finalists import Finalist, Finalists, decided
 from kdsearch.store.identity import study_at
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
+from kdsearch.store.studies import Found
 from kdsearch.store.trials import Trials
 from kdsearch.study.file import Study
 from kdsearch.tables import PublishedResult
 
 
 class Winner(NamedTuple):
-    """The best trial so far, and its weights."""
+    """The best trial so far, or the winning finalist, and its weights."""
 
-    number: int  # of its trial
+    number: int  # of its trial of the search
     run: Run
     accuracy: float  # on the validation images, 0 to 1
     facts: StudentFacts
-    params: dict[str, Any]  # that were sampled
+    params: dict[str, Any]  # that were sampled and have an effect
     config: NetworkConfig
     state: dict[str, Tensor]
     trials: Trials  # the study's when it was the best of them
+    finalists: Finalists | None = None  # among which it won, if they are trained
+
+    @property
+    def finalist(self) -> Finalist | None:
+        """All its seeds; this one has the median accuracy of them."""
+        return self.finalists.winner if self.finalists else None
 
     def student(self) -> Network:
         """The trained network, in evaluation mode."""
@@ -45,20 +55,23 @@ class Winner(NamedTuple):
 
 def find_winner(study: optuna.Study, record: StudyRecord) -> Winner:
     """Raises NothingFinishedError before the first complete trial, StorageError if weights are gone."""
-    trials = Trials.of(study)
-    trial = trials.best
-    if trial is None:
+    trials, finalists = Trials.of(study), decided(study)
+    searched = trials[finalists.winner.trial] if finalists else trials.best
+    if searched is None:
         raise NothingFinishedError(
             f"study {study.study_name!r} has no finished trial to export yet; 'kdsearch run' trains some"
         )
-    facts, run = trial.facts.student, trial.run
+    trained = finalists.winner.median if finalists else searched
+    facts, run = trained.facts.student, trained.run
     weights = record.file(run.weights) if run else None
     if weights is None or run is None or facts is None:
-        raise StorageError(
-            f"study {study.study_name!r}: the weights of trial {trial.number} are not in the database"
-        )
-    config, state = read_config(facts.network), from_bytes(weights)
-    return Winner(trial.number, run, trial.accuracy, facts, trial.frozen.params, config, state, trials)
+        raise _gone(study, searched.number)
+    config, state, params = read_config(facts.network), from_bytes(weights), searched.params
+    return Winner(searched.number, run, trained.accuracy, facts, params, config, state, trials, finalists)
+
+
+def _gone(study: optuna.Study, trial: int) -> StorageError:
+    return StorageError(f"study {study.study_name!r}: the weights of trial {trial} are not in the database")
 
 
 class Trained(Record):
@@ -94,9 +107,8 @@ def judge_best(
     study = study_at(optuna_study, data)
     final, why = None, ""
     if test:
-        final, why = score_once(
-            optuna_study, winner, study, same_images(optuna_study, study, progress), progress
-        )
+        sets, found = same_images(optuna_study, study, progress), Found(optuna_study, record)
+        final, why = score_once(found, winner, study, sets, progress)
     return Trained(
         parameters=winner.facts.parameters,
         validation_accuracy=winner.accuracy,
@@ -118,21 +130,39 @@ def same_images(optuna_study: optuna.Study, study: Study, progress: Progress) ->
 
 
 def score_once(
-    optuna_study: optuna.Study, winner: Winner, study: Study, sets: SearchSets, progress: Progress
+    found: Found, winner: Winner, study: Study, sets: SearchSets, progress: Progress
 ) -> tuple[FinalTest | None, str]:
-    """The winner's score on the test images, which the study keeps; or why these were not read."""
-    if final := final_test(optuna_study, winner.number):
+    """The winner's score on the test images, which the study keeps; or why these were not read.
+
+    Of a finalist all seeds are scored at once.
+    """
+    delivered = winner.finalist.name if winner.finalist else winner.number
+    if final := final_test(found.study, delivered):
         return final, ""
     try:
         images = load_test_set(study.data, study.seed, progress)
     except DataError as error:
         return None, f"The test split was not read: {error}."
     score = evaluate(winner.student(), student_outputs, images.images, images.labels)
+    seeds = _seeds(found, winner.finalist) if winner.finalist else ()
+    scores = (evaluate(each, student_outputs, images.images, images.labels) for each in seeds)
     final = FinalTest(
         accuracy=score.accuracy,
         images=len(images),
         copies=count_copies(images, sets.train),
         read=datetime.now(UTC).date().isoformat(),
+        seeds=tuple(each.accuracy for each in scores),
     )
-    keep_final_test(optuna_study, winner.number, final)
+    keep_final_test(found.study, delivered, final)
     return final, ""
+
+
+def _seeds(found: Found, finalist: Finalist) -> Iterator[Network]:
+    """The networks of all seeds of a finalist, in evaluation mode."""
+    for trained in finalist.runs:
+        weights = found.record.file(trained.run.weights) if trained.run else None
+        if weights is None:
+            raise _gone(found.study, finalist.trial)
+        network = build_student(read_config(finalist.student.network))
+        network.load_state_dict(from_bytes(weights))
+        yield network.eval()

@@ -39,6 +39,12 @@ def answer_all(network: nn.Module, answer: Answer, images: Tensor) -> Tensor:
         return torch.cat([answer(network, as_input(part)).logits for part in parts])
 
 
+def named_right(network: nn.Module, answer: Answer, images: Tensor, labels: Tensor) -> list[bool]:
+    """Which of the images `evaluate` counts as right."""
+    right: list[bool] = (answer_all(network, answer, images).argmax(dim=1) == labels).tolist()
+    return right
+
+
 @torch.inference_mode()
 def evaluate(network: nn.Module, answer: Answer, images: Tensor, labels: Tensor) -> Score:
     """Scores the network on uint8 images N x C x H x W with labels N, these on the network's device."""

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal, NamedTuple
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils import convert_conv2d_weight_memory_format
+from torch.nn.utils import clip_grad_norm_, convert_conv2d_weight_memory_format
+from torch.optim import Optimizer
 
 from kdsearch.config import Range, Record
 from kdsearch.device import autocast, forked, seeded
 from kdsearch.distill.objective import Objective
 from kdsearch.engine.evaluate import Answer, evaluate
-from kdsearch.engine.optimizers import OPTIMIZERS, SCHEDULES, Average
+from kdsearch.engine.optimizers import OPTIMIZERS, SCHEDULES, Average, decayed_groups
 from kdsearch.epoch import EpochResult
 from kdsearch.models.student import as_input, student_outputs
 from kdsearch.views.batches import Batch, Batches
@@ -49,9 +50,11 @@ class Training:
     class Config(Record):
         epochs: Annotated[int, Field(ge=1)] = 30
         batch_size: Annotated[int, Field(ge=2)] = 64
-        optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+        optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
         learning_rate: Annotated[float, Field(gt=0), Range(1e-3, 3e-2, log=True)] = 1e-2
         weight_decay: Annotated[float, Field(ge=0), Range(1e-4, 1e-1, log=True)] = 1e-2
+        decay_norms: bool = True  # weight decay of biases, norms and learned scales too
+        clip: Annotated[float, Field(ge=0)] = 0.0  # largest norm of the whole gradient; 0: any
         schedule: Literal["cosine", "onecycle", "constant"] = "cosine"
         warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of all steps
         label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -110,25 +113,30 @@ class Training:
 
     def _begin(self) -> None:
         config, steps = self.config, self.first_epochs * self.batches.steps
-        self.optimizer = OPTIMIZERS[config.optimizer](
-            self._parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        self.optimizer = self._optimizer(config.optimizer, config.learning_rate, config.weight_decay)
         self.schedule = SCHEDULES[config.schedule](self.optimizer, steps, config.warmup)
 
     def _finish(self) -> None:
         """The optimizer and the schedule of the last epochs: some published recipes train in two phases."""
         config = self.config
-        self.optimizer = OPTIMIZERS[config.finish_optimizer](
-            self._parameters(), lr=config.finish_rate, weight_decay=config.finish_decay
-        )
+        self.optimizer = self._optimizer(config.finish_optimizer, config.finish_rate, config.finish_decay)
         self.schedule = SCHEDULES["constant"](self.optimizer, 1, 0.0)
 
+    def _optimizer(self, name: str, rate: float, decay: float) -> Optimizer:
+        return OPTIMIZERS[name](self._groups(rate), lr=rate, weight_decay=decay)
+
+    def _groups(self, rate: float) -> list[Any]:
+        """The parameters, in groups if these have settings of their own beside the learning rate `rate`."""
+        return decayed_groups(self._parameters(), decay_norms=self.config.decay_norms)
+
     def _parameters(self) -> list[nn.Parameter]:
+        """What is learned: the network, and the regressors of losses that read feature maps."""
         return [*self.network.parameters(), *self.objective.parameters()]
 
     def _epoch(self) -> EpochResult:
         started, images = time.perf_counter(), 0
         epoch = len(self.results)
+        self.objective.progress = epoch / self.config.epochs
         self.network.train()
         with self._own_random():
             for batch in self.batches.epoch(epoch, self.step):
@@ -158,9 +166,11 @@ class Training:
     def _train(self, batch: Batch) -> None:
         with autocast(self.device):
             outputs = self.answer(self.network, as_input(batch.images))
-        loss, parts = self.objective(outputs, batch.teacher, batch.labels)
+        loss, parts = self.objective(outputs, batch.teacher, batch.labels, batch.mixed)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self.config.clip:
+            clip_grad_norm_(self._parameters(), self.config.clip)
         self.optimizer.step()
         self.schedule.step()
         if self.average:

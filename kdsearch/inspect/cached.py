@@ -101,9 +101,8 @@ def _needs(optuna_study: optuna.Study) -> Iterator[Path]:
         for archive in source.archives:
             yield entry("downloads", archive.md5)
             yield entry("unpacked", archive.md5)
-    prints = {name: each.fingerprint for name, each in (facts.teachers or {}).items()}
     for device in DEVICES:
-        yield views_folder(study, images, prints, torch.device(device))
+        yield views_folder(study, images, facts.teachers or {}, torch.device(device))
         for name in study.teachers:
             yield entry_of(study, name, images, device)
 

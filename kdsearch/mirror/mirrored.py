@@ -6,7 +6,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelStatus, Metric, Param, Run, RunTag
 from mlflow.entities.lifecycle_stage import LifecycleStage
 
-from kdsearch.mirror.runs import LAYOUT, LAYOUT_TAG, STUDY_TAG, Point
+from kdsearch.mirror.runs import LAYOUT, LAYOUT_TAG, NUMBER_TAGS, STUDY_TAG, Point
 from kdsearch.mirror.view import OWN_NOTE
 
 KEY_TAG = "kdsearch.run"  # which of its runs
@@ -41,7 +41,8 @@ class MirroredRun:
 
     def shows(self, number: int, status: str) -> bool:
         """Whether a finished trial is here whole: its number goes with the last batch, its status later."""
-        return self.tags.get("trial") == str(number) and self.status == status != "RUNNING"
+        known = {self.tags[name] for name in NUMBER_TAGS if name in self.tags}
+        return known == {str(number)} and self.status == status != "RUNNING"
 
     def send(self, points: Iterable[Point], params: Mapping[str, str], tags: Mapping[str, str]) -> None:
         """One `log_batch` if there is anything new, more only beyond MLflow's limits.

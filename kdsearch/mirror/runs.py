@@ -8,7 +8,7 @@ from pydantic import Field
 from kdsearch.config import Record
 from kdsearch.epoch import EpochResult
 from kdsearch.store.facts import End
-from kdsearch.store.runs import Run
+from kdsearch.store.runs import Candidate, Run
 
 State = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
 
@@ -18,8 +18,10 @@ LAYOUT = "2"  # of a run's names, parameters and tags: runs of another one are w
 LAYOUT_TAG = "kdsearch.layout"
 STUDY_TAG = "kdsearch.study_id"  # which study's record, whatever its name
 KIND_TAG = "kdsearch.kind"
-TRIAL, TEACHER, STUDY = "trial", "teacher", "study"
+TRIAL, FINALIST, TEACHER, STUDY = "trial", "finalist", "teacher", "study"
+NUMBER_TAGS = ("trial", "training")  # of a trial of the search; of a finalist's training
 FAMILY, LOSS, ALPHA = "student.family", "distillation.loss", "distillation.alpha"
+EPOCHS = "training.epochs"
 
 
 class TrialRow(Record):
@@ -36,6 +38,7 @@ class TrialRow(Record):
     reason: str | None = None  # why it failed or was pruned
     mark: End | None = None
     failed: bool = False  # for good: by an exception, or it lost its worker too often
+    candidate: Candidate | None = None  # of a finalist's training
     baseline: bool = False  # an enqueued recipe
     audited_epoch: int | None = None  # at which the pruner would have stopped it
     started: float | None = None  # seconds since 1970
@@ -54,6 +57,7 @@ class StudyRow(Record):
     seed: int = 0
     target: int = 0
     best: str | None = None  # the key of the best trial's run
+    winner: str | None = None  # of the run whose student is delivered, if finalists are trained
     losses: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # the parameters of each, by its name
 
 
@@ -93,8 +97,9 @@ def shown(trials: Sequence[TrialRow]) -> list[TrialRow]:
 
 def run_name(study: StudyRow, trial: TrialRow, results: Sequence[EpochResult]) -> str:
     """Number, family, loss, size and how it ended: `041 plain ce 23.1k 99.65`; a star before the best."""
+    which = trial.candidate
     words = [
-        f"{trial.number:03d}",
+        f"finalist {which.trial:03d} seed {which.seed}" if which else f"{trial.number:03d}",
         *(str(trial.params[name]) for name in (FAMILY, LOSS) if name in trial.params),
     ]
     if trial.parameters is not None:
@@ -105,7 +110,7 @@ def run_name(study: StudyRow, trial: TrialRow, results: Sequence[EpochResult]) -
         words.append(f"pruned at epoch {results[-1].epoch}" if results else "pruned")
     elif trial.state == "FAIL":
         words.append(trial.mark or "failed")
-    return " ".join(["\N{BLACK STAR}", *words] if trial.run.key == study.best else words)
+    return " ".join(["\N{BLACK STAR}", *words] if trial.run.key in (study.best, study.winner) else words)
 
 
 def trial_params(trial: TrialRow) -> dict[str, str]:
@@ -126,13 +131,20 @@ def trial_tags(
 ) -> dict[str, str]:
     """Its name, how it ended, and where it ran as far as that differs from `common`, the parent's tags."""
     tags = {name: value for name, value in trial.tags.items() if common.get(name) != value}
-    tags |= {KIND_TAG: TRIAL, LAYOUT_TAG: LAYOUT, "mlflow.runName": run_name(study, trial, results)}
-    tags |= {"trial": str(trial.number), "state": trial.state}
+    tags |= {
+        KIND_TAG: FINALIST if trial.candidate else TRIAL,
+        LAYOUT_TAG: LAYOUT,
+        "mlflow.runName": run_name(study, trial, results),
+    }
+    tags |= {NUMBER_TAGS[trial.candidate is not None]: str(trial.number), "state": trial.state}
     tags |= {
         name.partition(".")[2]: str(trial.params[name]) for name in (FAMILY, LOSS) if name in trial.params
     }
     tags |= {"mark": trial.mark} if trial.mark else {}
     tags |= {"reason": trial.reason[:1000]} if trial.reason else {}
+    if trial.candidate:
+        tags |= {"phase": trial.run.phase, "finalist": str(trial.candidate.trial)}
+        tags["seed"] = str(trial.candidate.seed)
     if trial.baseline:
         tags["baseline"] = "true"
     if trial.audited_epoch is not None:

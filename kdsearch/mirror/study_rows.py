@@ -6,8 +6,9 @@ from typing import Any
 
 import tomli_w
 
-from kdsearch.mirror.runs import ALPHA, FAMILY, LOSS, StudyRow, TrialRow
+from kdsearch.mirror.runs import ALPHA, EPOCHS, FAMILY, LOSS, StudyRow, TrialRow
 from kdsearch.store.facts import StudyFacts
+from kdsearch.store.runs import Run
 from kdsearch.store.trials import StudyTrial, Trials
 from kdsearch.study.teachers import place_of
 
@@ -27,14 +28,16 @@ def _row(trial: StudyTrial, *, failed: bool) -> TrialRow:
     facts, frozen, run = trial.facts, trial.frozen, trial.run
     assert run is not None, "only trials with a run become rows"
     student = facts.student
-    shape = {}
+    shape: dict[str, Any] = {}
     if student:  # what every trial is compared by, searched or not
         shape = {FAMILY: student.family, LOSS: student.loss, ALPHA: student.alpha}
+        if facts.candidate:
+            shape[EPOCHS] = student.epochs
     return TrialRow(
         number=trial.number,
         run=run,
         state=trial.state.name,
-        params={**shape, **frozen.params},
+        params={**shape, **trial.params},
         value=frozen.value if trial.state.name == "COMPLETE" else None,
         val_loss=facts.val_loss,
         parameters=student.parameters if student else None,
@@ -42,6 +45,7 @@ def _row(trial: StudyTrial, *, failed: bool) -> TrialRow:
         reason=facts.reason,
         mark=facts.mark,
         failed=failed,
+        candidate=facts.candidate,
         baseline=facts.baseline,
         started=_seconds(frozen.datetime_start),
         finished=_seconds(frozen.datetime_complete),
@@ -54,9 +58,10 @@ def _seconds(moment: datetime | None) -> float | None:
     return moment.timestamp() if moment else None
 
 
-def study_row(name: str, facts: StudyFacts, trials: Trials) -> StudyRow:
+def study_row(name: str, facts: StudyFacts, trials: Trials, winner: Run | None = None) -> StudyRow:
     """The facts of the study for the parent run."""
-    ready = {name: each.model_dump(exclude={"curve"}) for name, each in (facts.teachers or {}).items()}
+    known = facts.teachers or {}
+    ready = {name: each.model_dump(exclude={"curve"}, exclude_none=True) for name, each in known.items()}
     best = trials.best.run if trials.best else None
     return StudyRow(
         name=name,
@@ -66,6 +71,7 @@ def study_row(name: str, facts: StudyFacts, trials: Trials) -> StudyRow:
         seed=facts.seed,
         target=facts.target,
         best=best.key if best else None,
+        winner=winner.key if winner else None,
         losses=facts.searched_losses,
     )
 

@@ -42,7 +42,8 @@ def best_of(study: StudyRow, trials: Sequence[TrialRow]) -> TrialRow | None:
 
 def study_points(study: StudyRow, trials: Sequence[TrialRow]) -> Iterator[Point]:
     """How the study stands, at the step of the trials that have ended: equal trials give equal points."""
-    ended = [row for row in trials if row.state in ("COMPLETE", "PRUNED") or row.failed]
+    searched = (row for row in trials if row.candidate is None)
+    ended = [row for row in searched if row.state in ("COMPLETE", "PRUNED") or row.failed]
     moment = milliseconds(max((row.finished or 0.0 for row in ended), default=0.0))
     values: dict[str, float | None] = {}
     if best := best_of(study, trials):
@@ -69,7 +70,7 @@ def note(study: StudyRow, trials: Sequence[TrialRow]) -> str:
         for facts in study.teachers.values()
         if "accuracy" in facts
     )
-    finished = sum(row.state in ("COMPLETE", "PRUNED") for row in trials)
+    finished = sum(row.state in ("COMPLETE", "PRUNED") for row in trials if row.candidate is None)
     read = (
         f"**How to read**: {finished} of {study.target} trials have finished; a run's name says its number, "
         f"family, loss, size and accuracy or end. The view `kdsearch` compares the best {SHOWN_RUNS}."

@@ -1,6 +1,5 @@
 """Students: one skeleton for all families, the record that fully determines a student, and its outputs."""
 
-from math import prod
 from typing import Any, Literal, Self
 
 import torch
@@ -8,6 +7,7 @@ from pydantic import Field, TypeAdapter, model_validator
 from torch import Tensor, nn
 
 from kdsearch.config import Record
+from kdsearch.models.around import Residual, SqueezeExcitation
 from kdsearch.models.families import FAMILIES
 from kdsearch.models.published import PUBLISHED, PublishedConfig, PublishedNet
 from kdsearch.outputs import Outputs, Shapes
@@ -20,12 +20,20 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+Shortcut = Literal["none", "identity", "pool", "conv"]  # by their cost
+LARGEST_MAP = 8  # pixels to a side of the last map: beyond, a student costs time and gains nothing
+
+
 class StudentNet(nn.Module):
     """Stem, stages of blocks, global average pooling, linear head: B x 3 x H x W in 0..1 to B x classes.
 
-    `stem` is (width, stride), each stage (width, depth, stride). With downsampling by "stride" the first
-    convolution or block of a stage has that stride; by "pool" all have stride 1 and, where the stride is 2, a
-    2 x 2 maximum follows the stage, as in the published students. `options` go to every block.
+    `stem` is (width, stride, patches), each stage (width, depth, stride). With downsampling by "stride" the
+    first convolution or block of a stage has that stride; by "pool" all have stride 1 and, if the stride is
+    2, a 2 x 2 maximum follows the stage, as in the published students. With `patches` a stem of stride 2 is
+    6 x 6: a 3 x 3 over patches of 2 x 2 pixels. `around` each block stand (excitation, shortcut, scale): a
+    squeeze-and-excitation or not, a shortcut of that kind, and whether it has a scale. `head` is (width,
+    dropout, classes): of a last convolution 1 x 1 before the pooling, or 0 without one; of the linear layer.
+    `normalisation` is the data's (mean, std). `options` go to every block.
 
     Its source is exported, so it uses nothing but `torch`, `Tensor` and `nn`.
     """
@@ -38,33 +46,52 @@ class StudentNet(nn.Module):
         block: type[nn.Module],
         activation: type[nn.Module],
         *,
-        stem: tuple[int, int],
+        stem: tuple[int, int, bool],
         stages: tuple[tuple[int, int, int], ...],
         downsampling: str,
-        classes: int,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
+        around: tuple[bool, str, bool],
+        head: tuple[int, float, int],
+        normalisation: tuple[tuple[float, float, float], tuple[float, float, float]],
         **options: object,
     ) -> None:
         super().__init__()
         pools = downsampling == "pool"
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
-        c_in, stride = stem
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, c_in, 3, 1 if pools else stride, 1, bias=False), nn.BatchNorm2d(c_in), activation()
-        )
-        if pools and stride == 2:
-            self.stem.append(nn.MaxPool2d(2))
+        excitation, shortcut, scale = around
+
+        def surrounded(c_in: int, c_out: int, stride: int) -> nn.Module:
+            made = block(c_in, c_out, stride, activation, **options)
+            if excitation:
+                made = nn.Sequential(made, SqueezeExcitation(c_out))
+            if shortcut == "none":
+                return made
+            return Residual(made, c_in, c_out, stride, kind=shortcut, scale=scale)
+
+        def convolution(c_in: int, c_out: int, kernel: int, stride: int) -> list[nn.Module]:
+            layer = nn.Conv2d(c_in, c_out, kernel, stride, (kernel - 1) // 2, bias=False)
+            return [layer, nn.BatchNorm2d(c_out), activation()]
+
+        for name, numbers in zip(("mean", "std"), normalisation, strict=True):
+            self.register_buffer(name, torch.tensor(numbers).view(1, 3, 1, 1))
+        width, stride, patches = stem
+        if patches and stride == 2:
+            self.stem = nn.Sequential(*convolution(3, width, 6, 2))
+        else:
+            self.stem = nn.Sequential(*convolution(3, width, 3, 1 if pools else stride))
+            if pools and stride == 2:
+                self.stem.append(nn.MaxPool2d(2))
         self.stages = nn.ModuleList()
+        c_in = width
         for width, depth, stride in stages:
-            stage = nn.Sequential(block(c_in, width, 1 if pools else stride, activation, **options))
-            stage.extend(block(width, width, 1, activation, **options) for _ in range(1, depth))
+            stage = nn.Sequential(surrounded(c_in, width, 1 if pools else stride))
+            stage.extend(surrounded(width, width, 1) for _ in range(1, depth))
             if pools and stride == 2:
                 stage.append(nn.MaxPool2d(2))
             self.stages.append(stage)
             c_in = width
-        self.head = nn.Linear(c_in, classes)
+        head_width, dropout, classes = head
+        self.last = nn.Sequential(*convolution(c_in, head_width, 1, 1)) if head_width else nn.Identity()
+        linear = nn.Linear(head_width or c_in, classes)
+        self.head = nn.Sequential(nn.Dropout(dropout), linear) if dropout else linear
 
     def forward_features(self, images: Tensor) -> dict[str, Tensor]:
         """The maps after the stem and each stage, by the names stem, stage1, stage2, ..., in that order."""
@@ -77,7 +104,8 @@ class StudentNet(nn.Module):
 
     def embed(self, maps: dict[str, Tensor]) -> Tensor:
         """The input of the head: the mean of the last map over its pixels, B x D."""
-        return maps[f"stage{len(self.stages)}"].mean((2, 3))
+        last: Tensor = self.last(maps[f"stage{len(self.stages)}"])
+        return last.mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         """The logits, B x classes."""
@@ -102,6 +130,12 @@ class StudentConfig(Record):
     strides: tuple[Literal[1, 2], ...]
     downsampling: Literal["stride", "pool"]
     activation: Literal["relu", "relu6", "hardswish", "silu"]
+    stem: Literal["conv", "patches"] = "conv"
+    excitation: bool = False
+    shortcut: Shortcut = "none"
+    scale: bool = False
+    head_expansion: int = Field(ge=0, default=0)  # of the last stage's width; 0: no convolution
+    dropout: float = Field(ge=0, lt=1, default=0.0)
     classes: int = Field(ge=2)
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -133,12 +167,12 @@ class StudentConfig(Record):
         """The keyword arguments of StudentNet: plain literals, the family's defaults filled in."""
         options = FAMILIES[self.family].config(**self.options).model_dump()
         return {
-            "stem": (self.widths[0], self.strides[0]),
+            "stem": (self.widths[0], self.strides[0], self.stem == "patches"),
             "stages": tuple(zip(self.widths[1:], self.depths, self.strides[1:], strict=True)),
             "downsampling": self.downsampling,
-            "classes": self.classes,
-            "mean": self.mean,
-            "std": self.std,
+            "around": (self.excitation, self.shortcut, self.scale),
+            "head": (self.head_expansion * self.widths[-1], self.dropout, self.classes),
+            "normalisation": (self.mean, self.std),
             **options,
         }
 
@@ -175,7 +209,7 @@ def student_shapes(config: NetworkConfig) -> Shapes:
         embedding, widths = published.embedding, published.channels
     else:
         names = ["stem", *(f"stage{number}" for number in range(1, len(config.depths) + 1))]
-        embedding, widths = config.widths[-1], config.widths
+        embedding, widths = max(1, config.head_expansion) * config.widths[-1], config.widths
     hints: dict[str, tuple[int, ...]] = {name: (width,) for name, width in zip(names, widths, strict=True)}
     return Shapes(config.classes, embedding, hints)
 
@@ -188,9 +222,24 @@ def as_input(images: Tensor) -> Tensor:
     return (images.float() / 255).expand(-1, 3, -1, -1)
 
 
-def strides_for(image_size: int, stages: int) -> tuple[Literal[1, 2], ...]:
-    """Strides of the stem and each stage: the stem's 2 above 32 px, a stage's 2 while 2 x 2 pixels remain."""
-    strides: list[Literal[1, 2]] = [1 if image_size <= 32 else 2]
-    for _ in range(stages):
-        strides.append(2 if image_size // (2 * prod(strides)) >= 2 else 1)
-    return tuple(strides)
+def strides_for(
+    image_size: int, stages: int, *, stem_stride: int, full_stages: int, smallest_map: int
+) -> tuple[Literal[1, 2], ...]:
+    """Strides of the stem and each stage, as late as the last map of at most 8 x 8 pixels allows.
+
+    The first `full_stages` keep the stem's resolution; each later stage halves it while a map of
+    `smallest_map` x `smallest_map` pixels remains. Fewer stages stay full if the last map were larger than 8
+    pixels otherwise. A stem of stride 2 does not halve an image below that either.
+    """
+    stem: Literal[1, 2] = 2 if stem_stride == 2 and image_size // 2 >= max(2, smallest_map) else 1
+    strides: tuple[Literal[1, 2], ...] = ()
+    for full in range(min(full_stages, stages), -1, -1):
+        size = image_size // stem
+        strides = (stem,)
+        for stage in range(stages):
+            halves = stage >= full and size // 2 >= max(2, smallest_map)
+            strides += (2 if halves else 1,)
+            size //= strides[-1]
+        if size <= LARGEST_MAP:
+            break
+    return strides

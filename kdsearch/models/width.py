@@ -3,33 +3,43 @@
 from bisect import bisect_right
 
 from kdsearch.errors import UsageError
-from kdsearch.models.measure import parameters_of
+from kdsearch.models.measure import macs_of, parameters_of
 from kdsearch.models.student import StudentConfig
 
 PROBE = 16  # the width from which the first guess is made
 
 
-def solve_width(config: StudentConfig, max_params: int, fraction: float = 1.0) -> StudentConfig:
+def solve_width(
+    config: StudentConfig,
+    max_params: int,
+    fraction: float = 1.0,
+    *,
+    max_macs: int | None = None,
+    image_size: int = 0,
+) -> StudentConfig:
     """`config` with the width that fits into `fraction * max_params` while the next one does not.
 
-    No channel count falls when the width grows, so this is the largest width that fits, unless more channels
-    make a family's block smaller. Raises UsageError if even width 1 does not.
+    With `max_macs` the width falls until one image of `image_size` pixels costs no more multiply-adds. No
+    channel count falls when the width grows, so this is the largest width that fits, unless more channels
+    make a family's block smaller. Raises UsageError if even width 1 does not fit.
     """
     budget = int(max_params * fraction)
 
     def at(width: int) -> StudentConfig:
         return config.model_copy(update={"width": width})
 
-    smallest = parameters_of(at(1))
-    if smallest > budget:
-        raise UsageError(
-            f"family {config.family!r} of depths {config.depths}: at least {smallest:,} parameters, "
-            f"more than {budget:,}; raise budget.max_params, or allow fewer blocks or less growth"
-        )
-
     def count(width: int) -> int:
         return parameters_of(at(width))
 
+    def macs(width: int) -> int:
+        return macs_of(at(width), image_size)
+
+    smallest = f"family {config.family!r} of depths {config.depths}: at least"
+    if count(1) > budget:
+        raise UsageError(
+            f"{smallest} {count(1):,} parameters, more than {budget:,}; "
+            "raise budget.max_params, or allow fewer blocks or less growth"
+        )
     # Parameters grow about as the square of the width: that guess saves most of the counting.
     low = high = max(1, int(PROBE * (budget / count(PROBE)) ** 0.5))
     step = 1
@@ -38,4 +48,12 @@ def solve_width(config: StudentConfig, max_params: int, fraction: float = 1.0) -
     step = 1
     while count(high) <= budget:
         high, step = high + step, 2 * step
-    return at(low + bisect_right(range(low + 1, high), budget, key=count))
+    width = low + bisect_right(range(low + 1, high), budget, key=count)
+    if max_macs is None or macs(width) <= max_macs:
+        return at(width)
+    if macs(1) > max_macs:
+        raise UsageError(
+            f"{smallest} {macs(1):,} multiply-adds, more than {max_macs:,}; "
+            "raise budget.max_macs, or allow fewer blocks or an earlier halving"
+        )
+    return at(1 + bisect_right(range(2, width), max_macs, key=macs))

@@ -89,7 +89,14 @@ class Bench:
 
     def fitted(self, student: StudentConfig, fraction: float) -> StudentConfig:
         """`student` with the data's normalisation and the width that the budget allows."""
-        return solve_width(self.normalised(student), self.study.max_params, fraction)
+        budget = self.study.budget
+        return solve_width(
+            self.normalised(student),
+            budget.max_params,
+            fraction,
+            max_macs=budget.max_macs,
+            image_size=self.image_size,
+        )
 
     def training(self, config: TrialConfig, run: Run) -> Training:
         """The run's training from its beginning. Data order is the study's, weights are the run's own."""
@@ -119,7 +126,10 @@ class Bench:
             from kdsearch.teachers.stored import LiveTeacher  # noqa: PLC0415
 
             shape = self.classes, self.image_size
-            self.live_teachers[name] = LiveTeacher(self.record, self.study, name, shape, self.device)
+            bfloat16 = self.bank.teachers[name].bfloat16
+            self.live_teachers[name] = LiveTeacher(
+                self.record, self.study, name, shape, self.device, bfloat16=bfloat16
+            )
         return self.live_teachers[name]
 
     def checkpoint(self, run: Run, key: str = "") -> Checkpoint:

@@ -7,8 +7,9 @@ import optuna
 from optuna.trial import Trial
 
 from kdsearch.phases.bench import Bench
+from kdsearch.phases.finalists import Finalists
 from kdsearch.phases.search import run_trial
-from kdsearch.phases.suggest import baselines
+from kdsearch.phases.suggest import first_trials
 from kdsearch.store.facts import study_facts
 from kdsearch.store.runs import SEARCH
 from kdsearch.store.trials import Trials
@@ -41,10 +42,10 @@ class Search:
         return study_facts(search).target
 
     def recipes(self, bench: Bench) -> list[dict[str, Any]]:
-        return baselines(bench.study)
+        return first_trials(bench.study)
 
     def train(self, trial: Trial, bench: Bench, target: int, before: Trials) -> float:
         return run_trial(trial, bench, target, before)
 
 
-PHASES: tuple[Phase, ...] = (Search(),)
+PHASES: tuple[Phase, ...] = (Search(), Finalists())

@@ -1,13 +1,15 @@
 """One trial, from its place to its accuracy and weights."""
 
 import math
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
 
 from optuna import TrialPruned
 from optuna.trial import Trial, TrialState
 
+from kdsearch.engine.checkpoint import Checkpoint
 from kdsearch.engine.training import InterruptedTrainingError, Training
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import CacheClearedError, CacheDamagedError, OutageError, StorageError, StudyDeletedError
@@ -16,13 +18,14 @@ from kdsearch.models.weights import to_bytes
 from kdsearch.phases.bench import Bench
 from kdsearch.phases.provenance import provenance
 from kdsearch.phases.samplers import SAMPLERS, Pruner, warmup_epochs
-from kdsearch.phases.suggest import suggest_config
-from kdsearch.store.facts import Audited, End, StudentFacts, keep
+from kdsearch.phases.suggest import Draw
+from kdsearch.store.facts import Audited, End, StudentFacts, keep, study_facts
 from kdsearch.store.queue import claim_run, refuse_duplicate
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
 from kdsearch.store.trials import StudyTrial, Trials
 from kdsearch.study.trial_config import TrialConfig
+from kdsearch.teachers.doubts import outdone
 from kdsearch.views.batches import derived_seed
 
 KEPT = 10  # trials whose last weights the study's database has: any machine can export them
@@ -39,20 +42,23 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
     earlier = trials[trial.number]  # with all that it inherited from the trial that it continues
     run = claim_run(trial, trials, target)
     trial.study.sampler = SAMPLERS[bench.study.search.sampler](bench.seed(run))
-    config = suggest_config(trial, bench)
+    draw = Draw(trial, bench.study)
+    config = draw.config(bench)
     refuse_duplicate(trial, run, config.key, trials)
     checkpoint = bench.checkpoint(run, config.key)
     training = checkpoint.resume(partial(bench.training, config, run))
     params = count_parameters(training.network)
     assert params <= bench.study.max_params, f"solve_width let {params} through"
-    if earlier.facts.student is None:
+    facts = earlier.facts.student
+    if facts is None:
         trial.set_constraint("params", params - bench.study.max_params)
-        keep(trial, student=_facts(bench, config, run, params))
+    if facts is None or facts.active is None:
+        keep(trial, student=student_facts(bench, draw.active, config, run, params))
 
     done, epochs = list(training.results), config.training.epochs
     # Of the epochs that are done only the last one's question may be open.
     asked = range(max(warmup_epochs(epochs), len(done) - 1), epochs - 1)
-    try:
+    with saved(checkpoint, training):
         spared = _settle_audit(trial, earlier, bench.record, run, done) or earlier.facts.baseline
         audit = trials if is_audited(bench, run) else None
         stopping = Stopping(trial, bench.pruner, asked, spared, audit)
@@ -64,6 +70,17 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
                 raise TrialPruned(f"epoch {result.epoch}, accuracy {result.val_accuracy:.3f}")
         keep(trial, val_loss=training.last.val_loss)
         keep_weights(trial, bench.record, run, training, trials)
+        if not config.losses:
+            for line in outdone(study_facts(trial.study).teachers or {}, training.last.val_accuracy):
+                bench.say(line)
+    return training.last.val_accuracy
+
+
+@contextmanager
+def saved(checkpoint: Checkpoint, training: Training) -> Iterator[None]:
+    """Saves the training if something ends the block that another worker or a later run can go on from."""
+    try:
+        yield
     except (
         InterruptedTrainingError,
         OutageError,
@@ -77,12 +94,14 @@ def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
         with suppress(OSError):
             checkpoint.path.unlink(missing_ok=True)
         raise
-    return training.last.val_accuracy
 
 
-def _facts(bench: Bench, config: TrialConfig, run: Run, params: int) -> StudentFacts:
+def student_facts(
+    bench: Bench, active: Collection[str] | None, config: TrialConfig, run: Run, params: int
+) -> StudentFacts:
     return StudentFacts(
         config=config.model_dump(mode="json"),
+        active=None if active is None else tuple(active),
         parameters=params,
         macs=macs_of(config.student, bench.image_size),
         seed=bench.seed(run),

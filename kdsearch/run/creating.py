@@ -48,6 +48,7 @@ def create_study(storage: StudyStorage, study: Study, data: DataFacts, views: in
         "data": data,
         "views": views,
         "given_teachers": [name for name, teacher in study.teachers.items() if teacher.checkpoint],
+        "finalists": study.finalists,
         "params": fitting(study, len(data.classes), data.image_size)[0].parameters(),
         "study": identity_of(study),  # the last one, see `is_whole`
     }

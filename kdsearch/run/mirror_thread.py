@@ -12,9 +12,10 @@ from kdsearch.errors import KdsearchError, OutageError, StoppedError, StorageErr
 from kdsearch.mirror.runs import TrialRow
 from kdsearch.mirror.study_rows import study_row, trial_rows
 from kdsearch.mirror.uri import one_line
-from kdsearch.run.mirroring import End, OpenMirror, SayLine, close_mirror
+from kdsearch.run.mirroring import End, OpenMirror, SayLine, close_mirror, winner_of
 from kdsearch.run.signals import ONE_SIGNAL, stopping
 from kdsearch.store.facts import StudyFacts, study_facts
+from kdsearch.store.finalists import trainings_of
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import Run
 from kdsearch.store.storage import StudyStorage, open_storage
@@ -48,8 +49,10 @@ class MirrorThread(threading.Thread):
         self.ticks = 0
         self.spent = 0.0  # seconds, waiting for MLflow included
         self.trials = Trials([])  # as the latest tick saw them
+        self.finalists = Trials([])  # their trainings, likewise
         self.patience = PATIENCE_SECONDS  # with the study's record
         self.known: dict[int, TrialRow] = {}  # trials that have ended
+        self.known_finalists: dict[int, TrialRow] = {}
         self.behind = True  # until a tick has ended well
         self.told = False  # of the failure that lasts
         self.failure: KdsearchError | None = None  # the error that ended it: there is no study to mirror
@@ -109,9 +112,11 @@ class MirrorThread(threading.Thread):
         try:
             study = self.study = self.study or load_study(self.storage, self.study_name)
             facts, self.trials = study_facts(study), Trials.of(study, self.trials)
-            mirror = self._opened_mirror(facts)
-            mirror.tick(trial_rows(self.trials, self.known), live=live)
-            close_mirror(mirror, study, facts, self.trials, self.end)
+            self.finalists = trainings_of(study, self.finalists)
+            mirror = self._opened_mirror(study, facts)
+            finalists = trial_rows(self.finalists, self.known_finalists)
+            mirror.tick([*trial_rows(self.trials, self.known), *finalists], live=live)
+            close_mirror(mirror, study, self.trials, self.finalists, self.end)
         except OutageError:
             return  # the study's own database is away; those who need it more say so
         except (StorageError, StudyDeletedError) as error:
@@ -127,9 +132,9 @@ class MirrorThread(threading.Thread):
             return
         self.behind = self.told = False
 
-    def _opened_mirror(self, facts: StudyFacts) -> "Mirror":
+    def _opened_mirror(self, study: optuna.Study, facts: StudyFacts) -> "Mirror":
         """The mirror, with the study as it is now."""
-        row = study_row(self.study_name, facts, self.trials)
+        row = study_row(self.study_name, facts, self.trials, winner_of(study, self.finalists))
         if self.mirror is None:
             record = StudyRecord(self.storage.engine, self.study_name, patience=self.patience)
             self.mirror = self.open_mirror(self.uri, row, record, self.say)

@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from functools import partial
 from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,21 +25,23 @@ from kdsearch.phases.bench import Prepared
 from kdsearch.phases.phase import PHASES
 from kdsearch.run.child import child
 from kdsearch.run.creating import create_study, data_facts
+from kdsearch.run.finalists import asked_finalists, check_finalists, is_given
 from kdsearch.run.protocol import Channel, Created, Request
-from kdsearch.run.views import bank_of, builder_of, make_views
+from kdsearch.run.views import bank_of, builder_of, keep_softness, make_views
 from kdsearch.store import identity
 from kdsearch.store.checkpoints import adopt_checkpoints, check_state, remove_abandoned, remove_spent
 from kdsearch.store.facts import DataFacts, is_whole, keep, study_facts
 from kdsearch.store.liveness import this_process
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import StudyStorage, open_storage
-from kdsearch.store.studies import Found, choose_study, study_of, with_phases
+from kdsearch.store.studies import Found, choose_study, finished_in, with_phases
 from kdsearch.store.trials import Trials
 from kdsearch.study.budget import check_budget
 from kdsearch.study.file import Study, load_study
 from kdsearch.study.space import Place, read_record
 from kdsearch.study.teachers import label, place_of
 from kdsearch.tables import RunConfig
+from kdsearch.teachers.doubts import outdone, weak
 from kdsearch.teachers.ready import Ready, check_teachers, prepare_teachers
 from kdsearch.teachers.stored import weights_file
 from kdsearch.urls import has_secret
@@ -70,7 +73,10 @@ def prepare(request: Request, channel: Channel) -> None:
     storage = open_storage(study.run.storage, create=True)
     found = identity.find_study(storage, study.name)
     if found is not None:
+        study = identity.continued(found, study)
         identity.check_settings(found, study)
+    for line in check_finalists(request, study, found):
+        channel.say(line)
     sets = load_search_sets(study.data, study.seed, channel)
     facts = data_facts(study.data.name, sets)
     for line in check_budget(study, len(facts.classes), facts.image_size):
@@ -82,6 +88,8 @@ def prepare(request: Request, channel: Channel) -> None:
         found = _create(storage, study, facts, embeddings, channel)
     finished = len(Trials.of(found).finished)
     target = identity.settle_target(found, request.values.get("run.trials"), finished, study.run.trials)
+    if request.finalize or not request.join:
+        identity.settle_finalists(found, study.finalists, given=is_given(request))
     keep(found, last_run=time.time(), preparing=this_process())
     _keep_places(found, study, mirrored=request.mirrored)
     run = study.run
@@ -89,7 +97,7 @@ def prepare(request: Request, channel: Channel) -> None:
     checkpoints = _clean_state(known, run.storage)
     cuda = torch.cuda.device_count() if str(device) == "cuda" else int(device.type == "cuda")
     where = run.storage, run.tracking_uri, run.workers
-    left = any(phase.target(found) > len(Trials.of(study_of(found, phase.name)).finished) for phase in PHASES)
+    left = any(phase.target(found) > finished_in(found, phase.name) for phase in PHASES)
     channel.send(Created(study.name, *where, target, finished, left, cuda, study.hint_losses))
     if not left:
         return
@@ -97,7 +105,10 @@ def prepare(request: Request, channel: Channel) -> None:
     if request.views:
         bank = bank_of(study, found, sets, ready, device)
         prepared = Prepared(data=sets.folder, bank=bank, checkpoints=checkpoints, device=str(device))
-        make_views(builder_of(study, sets, bank, ready), prepared, channel)
+        softness = partial(
+            keep_softness, found, bank, sets.train.labels, study_facts(found).teachers or {}, channel
+        )
+        make_views(builder_of(study, sets, bank, ready), prepared, channel, softness)
 
 
 def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
@@ -134,11 +145,20 @@ def _teach(
     with channel.timed("teacher"):
         ready = prepare_teachers(study, sets, record, device, channel)
     facts = {name: each.facts for name, each in ready.items()}
+    new = study_facts(found).teachers is None
     keep(found, teachers={name: each.model_dump(exclude={"curve"}) for name, each in facts.items()})
     for name, each in facts.items():
         size = f"validation accuracy {each.accuracy:.2%}, {each.parameters:,} parameters"
         channel.say(f"teacher {label(name, each.model)}: {size} ({each.origin})")
+    for line in [*(weak(facts, sets) if new else ()), *outdone(facts, _best_alone(Trials.of(found)))]:
+        channel.say(line)
     return ready
+
+
+def _best_alone(trials: Trials) -> float:
+    """The best accuracy of a student that learned without a teacher; 0 if there is none."""
+    students = ((trial, trial.facts.student) for trial in trials.finished)
+    return max((trial.accuracy for trial, student in students if student and not student.losses), default=0.0)
 
 
 def _keep_places(found: optuna.Study, study: Study, *, mirrored: bool) -> None:
@@ -165,6 +185,7 @@ def _joined(request: Request) -> Study:
     found = choose_study(storage, request.study)
     path = values.get("data.path") or study_facts(found).data_path
     study = identity.stored_study(found).replace("data.path", path)
+    study = study.replace("finalists", asked_finalists(request, found).model_dump())
     storage.engine.dispose()  # two connections are all that a process has
     return study.replace("run", run.model_dump())
 
@@ -172,8 +193,8 @@ def _joined(request: Request) -> Study:
 def _create(
     storage: StudyStorage, study: Study, facts: DataFacts, embeddings: list[int], channel: Channel
 ) -> optuna.Study:
-    pixels = torch.empty((facts.train, facts.channels, facts.image_size, facts.image_size), device="meta")
-    size = view_bytes(pixels, len(facts.classes), embeddings)
+    shape = facts.train, facts.channels, facts.image_size, facts.image_size
+    size = view_bytes(shape, len(facts.classes), embeddings)
     views = affordable_views(study.views, size, study.max_epochs)
     channel.say(f"{views} views of {facts.train:,} training images, up to {size / 2**20:.0f} MiB each")
     return create_study(storage, study, facts, views)

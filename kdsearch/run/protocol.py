@@ -65,16 +65,17 @@ class Spent(NamedTuple):
 
 
 class Request(Record):
-    """The request of `run`, `worker` or `init` to the preparing process."""
+    """The request of `run`, `finalize`, `worker` or `init` to the preparing process."""
 
     study: str  # a shipped name, a TOML file; with `join`, the name of a study that exists
     values: dict[str, Any] = Field(default_factory=dict)  # that replace the study file's, by table.key
     join: bool = False
+    finalize: bool = False  # with `join`: the search is over, and finalists are to be trained
     views: bool = True  # False: stop when the teacher is there
 
     @property
     def mirrored(self) -> bool:
-        return self.views and not self.join
+        return self.views and (self.finalize or not self.join)
 
 
 class Job(NamedTuple):

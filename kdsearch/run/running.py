@@ -10,10 +10,12 @@ from kdsearch.errors import OutageError
 from kdsearch.outages import OUTAGE_SECONDS
 from kdsearch.progress import Standing
 from kdsearch.run.protocol import LATER_VIEWS, OVERHEAD, Created
-from kdsearch.store.facts import study_facts
+from kdsearch.store.facts import StudyFacts, study_facts
+from kdsearch.store.finalists import candidates, has_finalists
+from kdsearch.store.runs import FINALISTS
 from kdsearch.store.status import standing
 from kdsearch.store.storage import StudyStorage, open_storage
-from kdsearch.store.studies import load_study
+from kdsearch.store.studies import load_study, phase_of
 from kdsearch.store.trials import Trials
 
 SHARED = ("start-up of workers", "training", OVERHEAD, "waiting")  # parts of all workers, side by side
@@ -29,6 +31,9 @@ class RunningStudy:
         self.study: optuna.Study | None = None
         self.trials = Trials([])  # as they were at the latest look
         self.since = 0  # the first trial number of this run
+        self.finalists = Trials([])  # their trainings, likewise
+        self.finalists_began: tuple[float, int] | None = None  # when, and how many were finished then
+        self.is_last_phase = False
         self.looked = time.monotonic()
 
     def open(self) -> bool:
@@ -56,10 +61,28 @@ class RunningStudy:
         assert self.study is not None, "a study is opened before it is looked at"
         self.looked = time.monotonic()
         try:
-            self.trials = Trials.of(self.study, self.trials)
-            return standing(study_facts(self.study).target, self.trials, self.created.finished, seconds)
+            self.trials, facts = Trials.of(self.study, self.trials), study_facts(self.study)
+            now = standing(facts.target, self.trials, self.created.finished, seconds)
+            is_over = now.finished >= now.target
+            self.is_last_phase = is_over or not has_finalists(facts)
+            return self._look_at_finalists(facts) if is_over and has_finalists(facts) else now
         except OutageError:
             return None
+
+    @property
+    def finished(self) -> int:
+        """Finished trainings of all phases."""
+        return len(self.trials.finished) + len(self.finalists.finished)
+
+    def _look_at_finalists(self, facts: StudyFacts) -> Standing:
+        own = phase_of(self.study, FINALISTS) if self.study else None
+        self.finalists = Trials.of(own, self.finalists) if own else Trials([])
+        if self.finalists_began is None:
+            self.finalists_began = self.looked, len(self.finalists.finished)
+        began, before = self.finalists_began
+        target = len(candidates(facts, self.trials))
+        now = standing(target, self.finalists, before, self.looked - began)
+        return now._replace(what=FINALISTS, best=None)
 
     def close(self) -> None:
         if self.storage:

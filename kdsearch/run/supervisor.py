@@ -21,6 +21,7 @@ from kdsearch.run.model_log import ModelLog
 from kdsearch.run.protocol import Created, Failed, Ready, Request, Say, Spent, Step
 from kdsearch.run.running import Account, RunningStudy
 from kdsearch.run.signals import stopping
+from kdsearch.store.finalists import winning_run
 from kdsearch.store.status import Summary, summary
 from kdsearch.store.trials import Trials
 
@@ -130,12 +131,12 @@ class Supervisor:
         now = running.look(time.monotonic() - crew.began if crew.prepared else 0.0)
         if now is None:
             return
-        crew.count_finished(now.finished)
+        crew.count_finished(running.finished)
         if crew.prepared:
             self.watch.standing(now)
         nearly = now.seconds_left is not None and now.seconds_left <= LOADING_SECONDS
         nearly = nearly or now.finished + len(crew.workers) >= now.target
-        if nearly and crew.workers and self.model_log and self.mirror:
+        if nearly and running.is_last_phase and crew.workers and self.model_log and self.mirror:
             self.model_log.warm_up()
 
     def _look_after_children(self) -> None:
@@ -168,8 +169,7 @@ class Supervisor:
             notes.append(f"{done} of {done} finished; --trials {done + 100} adds 100")
         if not has_all:
             notes.append("MLflow lacks some results; 'kdsearch sync' adds them")
-        best = Trials.of(study, self.running.trials).best
-        run = best.run if best else None
+        run = winning_run(study, Trials.of(study, self.running.trials))
         return summary(study, created.storage, created.hint_losses).model_copy(
             update={
                 **fields,

@@ -55,6 +55,8 @@ def work_process(connection: Connection, job: Job) -> None:
             for phase in PHASES:
                 if stop():
                     break
+                if phase.target(study) == 0:
+                    continue
                 own = study_of(study, phase.name)
                 Worker(own, bench, job, channel, Takeover(own, storage), phase=phase, search=study).work()
         except (OutageError, StorageError, StudyDeletedError) as error:

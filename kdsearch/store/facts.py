@@ -18,10 +18,10 @@ from pydantic_core import to_jsonable_python
 from kdsearch.config import Record
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import StorageError
-from kdsearch.store.runs import SEARCH, Run
+from kdsearch.store.final_test import FinalTest
+from kdsearch.store.runs import SEARCH, Candidate, Run
 from kdsearch.study.teachers import ONLY, members
-
-TEST_READ = "test_read."  # and a trial's number
+from kdsearch.tables import FinalistsConfig
 
 
 class End(StrEnum):
@@ -51,6 +51,7 @@ class StudentFacts(Record, extra="ignore"):
     config: dict[str, Any]  # a TrialConfig; not as one, since that loads torch
     parameters: int
     macs: int
+    active: tuple[str, ...] | None = None  # the sampled parameters that `config` depends on; none: all
     seed: int | None = None
     commit: str | None = None
     versions: str | None = None
@@ -115,6 +116,7 @@ class TrialFacts(Record, extra="ignore"):
     key: str | None = None  # what the trial trains; there once all parameters are drawn
     student: StudentFacts | None = None
     audited: Audited | None = None
+    candidate: Candidate | None = None  # of a finalist's training
     val_loss: float | None = None
     mark: End | None = None
     reason: str | None = None  # one line, of a trial that failed
@@ -153,6 +155,7 @@ class TeacherFacts(Record, extra="ignore"):
     parameters: int
     accuracy: float  # on the validation split
     fingerprint: str  # sha256 of the weights
+    bfloat16: float | None = None  # the accuracy in bfloat16, if a CPU was there that has it
     curve: tuple[EpochResult, ...] = ()  # in the record, not with the study
 
 
@@ -162,15 +165,6 @@ class ModelPlace(Record, extra="ignore"):
     trial: int
     tracking_uri: str  # without its password
     uri: str
-
-
-class FinalTest(Record, extra="ignore"):
-    """What the test images said of a trial's student, when they were read."""
-
-    accuracy: float  # 0 to 1
-    images: int
-    copies: int  # identical to a training image
-    read: str  # the day
 
 
 class StudyFacts(Record, extra="ignore"):
@@ -183,9 +177,12 @@ class StudyFacts(Record, extra="ignore"):
     params: dict[str, str]  # what its trials may sample: a `number` or a `choice`
     study: dict[str, Any]  # the study file, less what may differ between two runs
     target: int = 0
+    finalists: FinalistsConfig | None = None  # of the latest run; None: created before there were any
+    candidates: tuple[Candidate, ...] = ()  # by place; only ever longer, so that a resume trains the same
     last_run: float = 0.0  # seconds since 1970
     preparing: WorkerMark | None = None  # the process that prepared the latest run
     teachers: dict[str, TeacherFacts] | None = None  # by name, once they are ready
+    outside: dict[str, tuple[float, ...]] | None = None  # by teacher: see views/softness.py
     data_path: str | None = None
     tracking_uri: str | None = None  # one without a secret
     comparison: str | None = None  # the page of a tracking server that compares the trials
@@ -207,6 +204,7 @@ class StudyFacts(Record, extra="ignore"):
         return {loss: tuple(name for name in self.params if name.startswith(f"{loss}.")) for loss in losses}
 
 
+TEST_READ = "test_read."  # and what was delivered
 CREATED = ("data", "views", "params", "study")  # what a study has once it is created whole
 CREATOR = "kdsearch"  # the first fact that is written
 PHASE_OF = "phase_of"  # with a phase's own study: the name of the study that it belongs to
@@ -288,11 +286,11 @@ def inherited(trial: FrozenTrial) -> dict[str, Any]:
     return {name: value for name, value in trial.user_attrs.items() if name != "mark"}
 
 
-def final_test(study: optuna.Study, trial: int) -> FinalTest | None:
-    """What the test images said of this trial's student, if they were read."""
-    kept = study.user_attrs.get(f"{TEST_READ}{trial}")
+def final_test(study: optuna.Study, delivered: int | str) -> FinalTest | None:
+    """What the test images said, if they were read; `delivered` is a trial's number or a finalist's name."""
+    kept = study.user_attrs.get(f"{TEST_READ}{delivered}")
     return FinalTest.model_validate(kept) if kept else None
 
 
-def keep_final_test(study: optuna.Study, trial: int, final: FinalTest) -> None:
-    study.set_user_attr(f"{TEST_READ}{trial}", {**final.model_dump(), "at": time.time()})
+def keep_final_test(study: optuna.Study, delivered: int | str, final: FinalTest) -> None:
+    study.set_user_attr(f"{TEST_READ}{delivered}", {**final.model_dump(), "at": time.time()})

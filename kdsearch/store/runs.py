@@ -3,8 +3,19 @@
 import re
 from typing import NamedTuple
 
+from kdsearch.config import Record
+
 SEARCH = "search"  # the first phase
+FINALISTS = "finalists"  # the second one
 TEACHER = "teacher"  # of teachers' own trainings; the place is the teacher's among the study's
+
+
+class Candidate(Record, extra="ignore"):
+    """One training of a finalist: which trial of the search it repeats, and how."""
+
+    trial: int  # its number
+    epochs: int
+    seed: int  # which of the finalist's seeds, from 0
 
 
 class Run(NamedTuple):
@@ -36,6 +47,11 @@ class Run(NamedTuple):
     def weights(self) -> str:
         """The name of its weights' file in the record."""
         return f"weights-{'-'.join(self.words)}.safetensors"
+
+    @property
+    def correct(self) -> str:
+        """The name of the record's file that says which validation images it names right."""
+        return f"correct-{'-'.join(self.words)}.bits"
 
     def has_weights(self, name: str) -> bool:
         """Whether a file of the record has the weights of a run of this phase."""

@@ -10,6 +10,7 @@ from pydantic import Field
 from kdsearch.config import Record
 from kdsearch.progress import Standing
 from kdsearch.store.facts import StudyFacts, study_facts
+from kdsearch.store.finalist_table import FinalistTable, finalist_table
 from kdsearch.store.liveness import living, worker_of
 from kdsearch.store.runs import SEARCH
 from kdsearch.store.studies import with_phases
@@ -64,6 +65,7 @@ class Summary(Record):
     best_with_teacher: Ranked | None
     ledger: Ledger
     audit: Audit
+    finalists: FinalistTable | None = None
     seconds: dict[str, float] = Field(default_factory=dict)  # of this run, by part
     beside: dict[str, float] = Field(default_factory=dict)  # what other processes did meanwhile
     overhead: float = 0.0  # seconds of the study itself: sampling, storage, record, checkpoints, mirror
@@ -101,6 +103,7 @@ class Status(Record):
     seconds_left: float | None
     compare: str  # the page of a tracking server, or the command that opens one
     phases: tuple[PhaseStatus, ...] = ()  # the search too, if there is another one
+    finalists: FinalistTable | None = None
 
 
 def status(study: optuna.Study, compare: str, targets: Mapping[str, int] = {}) -> Status:
@@ -127,6 +130,7 @@ def status(study: optuna.Study, compare: str, targets: Mapping[str, int] = {}) -
         seconds_left=(now.target - now.finished) / rate if rate else None,
         compare=compare,
         phases=tuple(_phases(study, targets)),
+        finalists=finalist_table(study),
     )
 
 
@@ -198,6 +202,7 @@ def summary(study: optuna.Study, storage: str, hint_losses: Collection[str]) -> 
         best_with_teacher=next((entry for entry in best if entry.loss != "ce"), None),
         ledger=ledger(facts, trials, hint_losses),
         audit=audit(trials),
+        finalists=finalist_table(study),
     )
 
 

@@ -64,6 +64,20 @@ def study_of(study: optuna.Study, phase: str) -> optuna.Study:
     return own
 
 
+def phase_of(study: optuna.Study, phase: str) -> optuna.Study | None:
+    """As `study_of`, but None if there is none yet."""
+    if phase == SEARCH:
+        return study
+    name = f"{study.study_name}/{phase}"
+    return next((own for own in with_phases(study)[1:] if own.study_name == name), None)
+
+
+def finished_in(study: optuna.Study, phase: str) -> int:
+    """How many trainings of a phase are finished."""
+    own = phase_of(study, phase)
+    return len(Trials.of(own).finished) if own else 0
+
+
 def with_phases(study: optuna.Study) -> list[optuna.Study]:
     """The study, and those that hold its other phases."""
     storage = study._storage

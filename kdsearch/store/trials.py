@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count, islice
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -42,6 +43,14 @@ class StudyTrial:
     def run(self) -> Run | None:
         """What the trial is for."""
         return self.facts.run
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The sampled parameters that its configuration depends on; all that are known before it has one."""
+        student = self.facts.student
+        if student is None or student.active is None:
+            return dict(self.frozen.params)
+        return {name: value for name, value in self.frozen.params.items() if name in student.active}
 
     @property
     def accuracy(self) -> float:

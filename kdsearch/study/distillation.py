@@ -1,7 +1,7 @@
 """The table [distillation] of a study file: what the student learns from the teacher."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -62,6 +62,7 @@ class Distillation(Record):
 
     loss: Annotated[str, AfterValidator(known_loss), Choices.of(NONE, "kl")] = "kl"
     alpha: Annotated[float, Field(ge=0, le=1), Range(0.1, 0.9)] = 0.5
+    alpha_schedule: Literal["constant", "falling"] = "constant"  # falling: to 0, as 1 - (epoch / epochs)^2
     teacher: Annotated[str, AfterValidator(in_order)] = ONLY  # a name, or a sum of names: their average
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -14,6 +15,7 @@ from kdsearch.models.families import FAMILIES
 from kdsearch.names import nearest_first, study_name_fault
 from kdsearch.study.architecture import SEARCHED, Architecture, common_layers
 from kdsearch.study.distillation import Distillation, check_student_layers, loss_names
+from kdsearch.study.first import read_first
 from kdsearch.study.shipped import shipped
 from kdsearch.study.space import Place, Space, check_keys, read_record, read_space
 from kdsearch.study.teachers import check_listed, read_teachers
@@ -21,6 +23,7 @@ from kdsearch.tables import (
     AugmentationConfig,
     BudgetConfig,
     DataConfig,
+    FinalistsConfig,
     PublishedResult,
     RunConfig,
     SearchConfig,
@@ -33,6 +36,13 @@ SPACES: dict[str, type[Record]] = {
     "training": Training.Config,
     "distillation": Distillation,
 }
+OPTIONS: dict[str, type[Record]] = {name: family.config for name, family in FAMILIES.items()}
+CONFIGS: dict[str, type[Record]] = {name: loss.Config for name, loss in LOSSES.items()}
+PARAMETERS = [
+    f"{name}.{field}"
+    for name, record in {**SPACES, **OPTIONS, **CONFIGS}.items()
+    for field in record.model_fields
+]
 NESTED = ("families", "losses", "teachers")
 SEEDS = range(2**63)  # TOML has no larger integer, and NumPy takes no negative seed
 HEAD: dict[str, type] = {"name": str, "description": str, "seed": int}
@@ -41,7 +51,9 @@ HEAD: dict[str, type] = {"name": str, "description": str, "seed": int}
 class Study:
     """A validated study: settings that hold for all its trials, and spaces that a trial is drawn from.
 
-    `tables` is the study file with every default filled in. Raises StudyFileError for what does not fit.
+    `tables` is the study file with every default filled in. `first` are the parameters of hand-written
+    trials; one that the rest of the study does not allow is left out if `lenient`. Raises StudyFileError for
+    what does not fit.
     """
 
     name: str
@@ -53,14 +65,15 @@ class Study:
     teacher: TeacherConfig  # what its teachers have in common
     budget: BudgetConfig
     search: SearchConfig
+    finalists: FinalistsConfig
     run: RunConfig
     published: PublishedResult
     student: Space
     training: Space
     distillation: Space
 
-    def __init__(self, tables: Mapping[str, Any], file: str) -> None:
-        check_keys(Place(file, ""), tables, [*HEAD, *SETTINGS, *SPACES, *NESTED], "table or key")
+    def __init__(self, tables: Mapping[str, Any], file: str, *, lenient: bool = False) -> None:
+        check_keys(Place(file, ""), tables, [*HEAD, *SETTINGS, *SPACES, *NESTED, "first"], "table or key")
         self.file = file
         head = {key: _head(file, key, tables) for key in HEAD}
         settings = {
@@ -80,14 +93,13 @@ class Study:
         }
         vars(self).update(spaces)
         families = self.student.possible("family") if self.searches_networks else ()
-        configs: dict[str, type[Record]] = {name: family.config for name, family in FAMILIES.items()}
-        self.families = _nested(file, tables, "families", families, configs)
+        self.families = _nested(file, tables, "families", families, OPTIONS)
         losses = dict.fromkeys(
             name for loss in self.distillation.possible("loss") for name in loss_names(loss)
         )
-        configs = {name: loss.Config for name, loss in LOSSES.items()}
-        self.losses = _nested(file, tables, "losses", tuple(losses), configs)
+        self.losses = _nested(file, tables, "losses", tuple(losses), CONFIGS)
         self._check(file)
+        self.first = read_first(file, tables.get("first", []), self.spaces, PARAMETERS, lenient=lenient)
         self.tables = {
             **head,
             **{name: record.model_dump() for name, record in settings.items()},
@@ -95,11 +107,12 @@ class Study:
             "families": {name: space.resolved() for name, space in self.families.items()},
             "losses": {name: space.resolved() for name, space in self.losses.items()},
             "teachers": {name: self.teachers[name].model_dump() for name in sorted(own)},
+            "first": self.first,
         }
 
     def replace(self, key: str, value: Any) -> "Study":
         """A copy of the study with another value or table at `table.key`. Raises StudyFileError."""
-        return Study(_replaced(self.file, self.tables, key, value), self.file)
+        return Study(_replaced(self.file, self.tables, key, value), self.file, lenient=True)
 
     def _check(self, file: str) -> None:
         """Raises StudyFileError if tables that are valid alone contradict each other."""
@@ -135,15 +148,20 @@ class Study:
         return int(max(self.training.possible("epochs")))
 
     def parameters(self) -> dict[str, str]:
-        """Every parameter that a trial may sample, and whether it is a `number` or a `choice`."""
+        """Every parameter that a trial samples, and whether it is a `number` or a `choice`.
+
+        A field that has an effect in no trial of the study is none.
+        """
         network = SEARCHED if self.searches_networks else self.student.possible("network")[0]
         loss = max(self.distillation.possible("loss"), key=lambda loss: len(loss_names(loss)))
         most = {"network": network, "stages": max(self.student.possible("stages")), "loss": loss}
+        blocks = product(self.student.possible("family"), self.student.possible("shortcut"))
+        each = [{**most, "family": family, "shortcut": shortcut} for family, shortcut in blocks]
         return {
             f"{prefix}.{name}": "number" if _is_number(searched) else "choice"
             for prefix, space in self.spaces.items()
             for name, searched in space.searched.items()
-            if space.record.is_active(name, most)
+            if any(space.record.is_active(name, values) for values in each)
         }
 
 
@@ -209,7 +227,7 @@ def load_study(name: str, values: Mapping[str, Any]) -> Study:
         raise StudyFileError(f"{file}: not valid TOML: {error}") from None
     for key, value in values.items():
         tables = _replaced(file, tables, key, value)
-    study = Study(tables, file)
+    study = Study(tables, file, lenient=bool(values))
     if fault := study_name_fault(study.name):
         raise StudyFileError(f"{file}: name = {study.name!r}: {fault}; --name gives another")
     return study

@@ -1,6 +1,6 @@
 """The config of one trial: a draw from the study's spaces."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ class TrialConfig(Record):
     loss: str = NONE
     losses: dict[str, dict[str, Any]] = Field(default_factory=dict)  # the settings of each in `loss`
     alpha: float = 0.0
+    alpha_schedule: Literal["constant", "falling"] = "constant"
     teacher: str = ONLY  # a name, or a sum of names; means nothing without losses
     training: Training.Config
 
@@ -40,4 +41,5 @@ class TrialConfig(Record):
         for name, settings in self.losses.items():
             made = LOSSES[name]
             losses.append(made(made.Config(**settings), student, teacher))
-        return Objective(losses, self.alpha, self.training.label_smoothing)
+        smoothing, falling = self.training.label_smoothing, self.alpha_schedule == "falling"
+        return Objective(losses, self.alpha, smoothing, falling=falling)

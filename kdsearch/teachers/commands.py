@@ -13,7 +13,8 @@ from kdsearch.device import choose_device
 from kdsearch.errors import CacheDamagedError, IdentityError, KdsearchError, TeacherError, UsageError
 from kdsearch.files import cache_root, check_writable
 from kdsearch.models.measure import count_parameters
-from kdsearch.models.teachers import offered
+from kdsearch.models.pretrained import offered
+from kdsearch.models.timm_nets import timm_names
 from kdsearch.models.weights import from_bytes, load_weights, open_weights
 from kdsearch.progress import Progress
 from kdsearch.store import identity
@@ -72,6 +73,7 @@ class Teachers(Record):
     """The result of `kdsearch teacher list`."""
 
     offered: tuple[OfferedTeacher, ...]
+    timm: int  # how many networks timm has; 0 if it is not installed
     cached: tuple[CachedTeacher, ...]
 
 
@@ -156,11 +158,12 @@ def evaluate_teachers(
 
 
 def list_teachers() -> Teachers:
-    """What torchvision has, by name, and what is in the cache, newest first."""
+    """What torchvision has, by name, how much timm has, and what is in the cache, newest first."""
     classifiers = (OfferedTeacher(name=name, parameters=size) for name, size in offered().items())
     paths = (cache_root() / "teachers").glob(f"[!.]*/{FACTS}")
     newest_first = sorted(filter(None, map(_cached_teacher, paths)), key=lambda pair: -pair[0])
-    return Teachers(offered=tuple(classifiers), cached=tuple(teacher for _, teacher in newest_first))
+    cached = tuple(teacher for _, teacher in newest_first)
+    return Teachers(offered=tuple(classifiers), timm=len(timm_names()), cached=cached)
 
 
 def _cached_teacher(path: Path) -> tuple[float, CachedTeacher] | None:

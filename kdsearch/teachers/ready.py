@@ -18,7 +18,7 @@ from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import TEACHER, Run
 from kdsearch.study.distillation import check_layers
 from kdsearch.study.file import Study
-from kdsearch.study.teachers import place_of
+from kdsearch.study.teachers import label, place_of
 from kdsearch.teachers.stored import fill_teacher, weights_file
 from kdsearch.teachers.taught import Lesson, Taught, cache_entry, read_checkpoint, sha256, taught
 
@@ -42,10 +42,16 @@ def check_teachers(
     for name in names or needed(study):
         lesson = Lesson(study, name, sets, device, progress)
         embeddings.append(checked(lesson).shapes.embedding)
+        own, source = lesson.config.image_size, lesson.sets.train.pixels.shape[-1]
+        if own is not None and own > source:
+            progress.say(
+                f"teacher {label(name, lesson.config.model)}: its images are enlarged from {source} to {own} "
+                f"pixels; if the files have more, give data.source_size = {own}"
+            )
         if lesson.config.checkpoint is not None:
             read_checkpoint(lesson)
-        elif lesson.config.pretrained and not cache_entry(lesson).exists():
-            lesson.network(from_pretrained=True)
+        elif lesson.config.origin and not cache_entry(lesson).exists():
+            lesson.network(lesson.config.origin)
     return embeddings
 
 
@@ -72,8 +78,12 @@ def prepare_teachers(
 
 
 def checked(lesson: Lesson) -> Teacher:
-    """The untrained teacher. Raises TeacherError if students may be larger, or ask for hints it lacks."""
+    """The untrained teacher.
+
+    Raises TeacherError if students may be larger, or ask for hints it lacks, or see larger images.
+    """
     study, config = lesson.study, lesson.config
+    check_size(lesson)
     teacher = lesson.network()
     parameters = count_parameters(teacher)
     if parameters < study.max_params and not config.allow_smaller:
@@ -85,6 +95,23 @@ def checked(lesson: Lesson) -> Teacher:
     for loss in study.hint_losses:
         check_layers(loss, study.losses[loss], teacher.shapes.hints, config.model)
     return teacher
+
+
+def check_size(lesson: Lesson) -> None:
+    """Raises TeacherError if the teacher sees smaller images than students, or if a loss forbids larger ones.
+
+    Feature maps are not stored: the teacher computes them anew from the view's images, which are as large as
+    students see them.
+    """
+    size, own = lesson.sets.train.image_size, lesson.config.image_size
+    place = f"{lesson.study.file} [{place_of(lesson.name)}] image_size = {own}"
+    if own is not None and own < size:
+        raise TeacherError(f"{place}: below the student's {size}; give at least as much, or leave it out")
+    if own not in {None, size} and (hints := lesson.study.hint_losses):
+        raise TeacherError(
+            f"{place}: {hints[0]} reads feature maps, which the teacher makes of the student's images; leave "
+            f"image_size out, or drop {hints[0]} from distillation.loss"
+        )
 
 
 def _prepared(lesson: Lesson, teacher: Teacher, record: StudyRecord) -> Ready:

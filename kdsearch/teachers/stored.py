@@ -33,8 +33,16 @@ class LiveTeacher:
     """
 
     def __init__(
-        self, record: StudyRecord, study: Study, name: str, shape: tuple[int, int], device: torch.device
+        self,
+        record: StudyRecord,
+        study: Study,
+        name: str,
+        shape: tuple[int, int],
+        device: torch.device,
+        *,
+        bfloat16: bool = False,
     ) -> None:
+        self.bfloat16 = bfloat16
         config, normalised = study.teachers[name], ((0.0,) * 3, (1.0,) * 3)
         self.teacher = build_teacher(config.model, *shape, *normalised, head=config.head)
         fill_teacher(record, name, self.teacher, device)  # its normalisation too
@@ -43,5 +51,5 @@ class LiveTeacher:
 
     def __call__(self, images: Tensor) -> Outputs:
         """The outputs for uint8 images B x C x H x W, without gradients."""
-        with autocast(images.device):
+        with autocast(images.device, bfloat16=self.bfloat16):
             return self.teacher.answer(as_input(images))

@@ -10,25 +10,28 @@ import torch
 from torch import Tensor, nn
 
 from kdsearch.cache import check, digest, entry, locked, making, sound
-from kdsearch.data.image_set import ImageSet, SearchSets
-from kdsearch.device import placed, seeded
+from kdsearch.data.image_set import SearchSets
+from kdsearch.device import CPU, autocast, has_bfloat16, placed, seeded
 from kdsearch.distill.objective import Objective
 from kdsearch.engine.evaluate import Score, evaluate
 from kdsearch.engine.training import Labelled, Training
 from kdsearch.epoch import EpochResult
 from kdsearch.errors import TeacherError
-from kdsearch.files import expanded
+from kdsearch.files import expanded, open_regular
 from kdsearch.models.measure import count_parameters
 from kdsearch.models.teachers import Teacher, build_teacher
+from kdsearch.models.timm_nets import is_timm
 from kdsearch.models.weights import load_weights, read_weights, to_bytes
 from kdsearch.outputs import Outputs
 from kdsearch.progress import Progress
 from kdsearch.store.facts import TeacherFacts
 from kdsearch.study.file import Study
 from kdsearch.study.teachers import ONLY, place_of
-from kdsearch.tables import TeacherConfig
-from kdsearch.views.augment import Augmentation
+from kdsearch.tables import IMAGENET, TeacherConfig
+from kdsearch.teachers.fine_tuning import FineTuning
+from kdsearch.views.augment import Augmentation, reduced
 from kdsearch.views.batches import FreshBatches, derived_seed
+from kdsearch.views.mixing import mixing_of
 
 VERSION = 4  # part of the cache key: raise it when the same settings train another teacher
 WEIGHTS, FACTS = "teacher.safetensors", "facts.json"  # the files of a cache entry
@@ -62,14 +65,25 @@ class Lesson(NamedTuple):
     def seed(self) -> int:
         return teacher_seed(self.study, self.name)
 
-    def network(self, *, from_pretrained: bool = False) -> Teacher:
-        """The teacher with its first weights, torchvision's if `from_pretrained`. Raises TeacherError."""
+    @property
+    def image_size(self) -> int:
+        """Pixels a side of the images that the teacher sees."""
+        return self.config.image_size or self.sets.train.image_size
+
+    def validation(self) -> Labelled:
+        """The validation images at the teacher's size, on the device if that has room for them."""
+        chosen = self.sets.validation
+        images = (
+            chosen.images if self.image_size == chosen.image_size else reduced(chosen.pixels, self.image_size)
+        )
+        return Labelled(placed(images, self.device), chosen.labels.to(self.device))
+
+    def network(self, origin: str | None = None) -> Teacher:
+        """The teacher with its first weights: random ones, or those of `origin`. Raises TeacherError."""
         train, head = self.sets.train, self.config.head
-        shape = len(train.classes), train.images.shape[-1]
+        shape = len(train.classes), self.image_size
         with seeded(self.seed):
-            return build_teacher(
-                self.config.model, *shape, *train.mean_std(), head=head, from_pretrained=from_pretrained
-            )
+            return build_teacher(self.config.model, *shape, *train.mean_std(), head=head, origin=origin)
 
 
 def teacher_seed(study: Study, name: str) -> int:
@@ -108,8 +122,9 @@ def from_checkpoint(lesson: Lesson) -> Taught:
     return _taught(lesson, teacher, Path(lesson.config.checkpoint or "").name, score.accuracy)
 
 
-def scored(lesson: Lesson, teacher: Teacher) -> Score:
-    return evaluate(teacher.to(lesson.device), answer, *_labelled(lesson.sets.validation, lesson.device))
+def scored(lesson: Lesson, teacher: Teacher, *, bfloat16: bool = False) -> Score:
+    with autocast(CPU, bfloat16=bfloat16):
+        return evaluate(teacher.to(lesson.device), answer, *lesson.validation())
 
 
 def cache_entry(lesson: Lesson) -> Path:
@@ -119,11 +134,23 @@ def cache_entry(lesson: Lesson) -> Path:
 
 def entry_of(study: Study, name: str, images: str, device: str) -> Path:
     """The cache entry of a teacher that was trained on images of this fingerprint, on this kind of device."""
-    settings = study.teachers[name].model_dump(exclude={"checkpoint", "allow_smaller"})
+    config = study.teachers[name]
+    settings = config.model_dump(exclude={"checkpoint", "allow_smaller"})
+    if config.origin and config.origin != IMAGENET:
+        settings["pretrained"] = _content(expanded(config.origin))
     augmentation = study.augmentation.model_dump(), Augmentation.VERSION
     return entry(
         "teachers", digest(images, settings, augmentation, teacher_seed(study, name), device, VERSION)
     )
+
+
+def _content(path: Path) -> str:
+    """Names what is in a file: the path alone says nothing of that. The path, if there is no file."""
+    try:
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return str(path)
 
 
 def read_entry(path: Path) -> Taught:
@@ -151,7 +178,7 @@ def trained_once(lesson: Lesson) -> Taught:
 
 def _train(lesson: Lesson) -> Taught:
     config, tell = lesson.config, lesson.progress.step
-    teacher = lesson.network(from_pretrained=config.pretrained)
+    teacher = lesson.network(config.origin)
     training = _training(lesson, teacher)
     tell(lesson.task, 0, config.epochs)
     best, weights = None, {}
@@ -168,8 +195,13 @@ def _train(lesson: Lesson) -> Taught:
         rate = f"learning_rate = {config.learning_rate:g}"
         raise TeacherError(f"[{place_of(lesson.name)}]: training diverged at {rate}; lower it")
     teacher.load_state_dict(weights)
-    origin = "trained from torchvision's weights" if config.pretrained else "trained"
+    origin = f"trained from {_source(config)}" if config.origin else "trained"
     return _taught(lesson, teacher, origin, best.val_accuracy, tuple(training.results))
+
+
+def _source(config: TeacherConfig) -> str:
+    library = "timm" if is_timm(config.model) else "torchvision"
+    return f"{library}'s weights" if config.origin == IMAGENET else Path(config.origin or "").name
 
 
 def _training(lesson: Lesson, teacher: Teacher) -> Training:
@@ -179,17 +211,25 @@ def _training(lesson: Lesson, teacher: Teacher) -> Training:
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
+        label_smoothing=settings.label_smoothing,
         ema_epochs=0.0,
     )
-    images, labels = _labelled(lesson.sets.train, lesson.device)
-    augment = Augmentation(lesson.study.augmentation, images.shape[-1])
-    batches = FreshBatches(images, labels, augment, settings.batch_size, lesson.seed)
-    validation = _labelled(lesson.sets.validation, lesson.device)
-    return Training(teacher, Objective([], 0.0), config, batches, validation, seed=lesson.seed, answer=answer)
-
-
-def _labelled(image_set: ImageSet, device: torch.device) -> Labelled:
-    return Labelled(placed(image_set.images, device), image_set.labels.to(device))
+    train = lesson.sets.train
+    images, labels = placed(train.pixels, lesson.device), train.labels.to(lesson.device)
+    augment = Augmentation(lesson.study.augmentation, lesson.image_size)
+    mixing = mixing_of(lesson.study.augmentation)
+    batches = FreshBatches(images, labels, augment, settings.batch_size, lesson.seed, mixing=mixing)
+    return FineTuning(
+        teacher,
+        Objective([], 0.0),
+        config,
+        batches,
+        lesson.validation(),
+        seed=lesson.seed,
+        answer=answer,
+        body_rate=settings.body_rate,
+        freeze_epochs=settings.freeze_epochs,
+    )
 
 
 def _taught(
@@ -200,12 +240,14 @@ def _taught(
     curve: tuple[EpochResult, ...] = (),
 ) -> Taught:
     weights = to_bytes(teacher.state_dict())
+    halved = has_bfloat16(lesson.device)
     facts = TeacherFacts(
         model=lesson.config.model,
         origin=origin,
         parameters=count_parameters(teacher),
         accuracy=accuracy,
         fingerprint=sha256(weights),
+        bfloat16=scored(lesson, teacher, bfloat16=True).accuracy if halved else None,
         curve=curve,
     )
     return Taught(weights, facts)

@@ -14,6 +14,7 @@ from kdsearch.cache import check, in_making
 from kdsearch.config import Record
 from kdsearch.data.scratch import mapped
 from kdsearch.outputs import Shapes
+from kdsearch.views.mixing import Mix
 
 
 class Answers(NamedTuple):
@@ -28,17 +29,24 @@ class View(NamedTuple):
 
     images: Tensor  # uint8, N x C x H x W
     answers: dict[str, Answers]
+    mix: Mix | None = None  # of a view whose images are mixed
 
     @property
     def nbytes(self) -> int:
-        answers = (field for stored in self.answers.values() for field in stored)
-        return self.images.nbytes + sum(field.nbytes for field in answers)
+        stored = [
+            self.images,
+            *(self.mix or ()),
+            *(field for each in self.answers.values() for field in each),
+        ]
+        return sum(field.nbytes for field in stored)
 
 
 class Answering(Record):
-    """The sizes of one teacher's outputs, besides the number of classes."""
+    """The sizes of one teacher's outputs, besides the number of classes, and of the images that it sees."""
 
     embedding: int
+    image_size: int | None = None  # pixels a side; none: the view's
+    bfloat16: bool = False  # whether it answers so on a CPU
     hints: dict[str, tuple[int, ...]] = Field(default_factory=dict)  # not stored: the teacher answers anew
 
 
@@ -96,4 +104,9 @@ def open_view(path: Path, teachers: tuple[str, ...]) -> View:
     check(path, wholly=True)
     columns = {name: [mapped(path / f"{name}.{field}.npy") for field in Answers._fields] for name in teachers}
     answers = {name: Answers(*tensors) for name, tensors in columns.items()}
-    return View(mapped(path / "images.npy"), answers)
+    mix = Mix(*(mapped(path / f"{field}.npy") for field in Mix._fields)) if is_mixed(path) else None
+    return View(mapped(path / "images.npy"), answers, mix)
+
+
+def is_mixed(path: Path) -> bool:
+    return (path / f"{Mix._fields[0]}.npy").exists()

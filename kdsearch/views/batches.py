@@ -9,8 +9,9 @@ from torch import Tensor
 
 from kdsearch.data.image_set import WINDOW
 from kdsearch.device import has_room, moved
-from kdsearch.outputs import Outputs
+from kdsearch.outputs import Mixed, Outputs
 from kdsearch.views.bank import Answers, View, ViewBank
+from kdsearch.views.mixing import Mix, Mixing
 
 Augment = Callable[[Tensor, int], Tensor]  # of uint8 images, with a seed
 
@@ -21,6 +22,7 @@ class Batch(NamedTuple):
     images: Tensor  # uint8, B x C x H x W
     labels: Tensor  # int64, B
     teacher: Outputs | None
+    mixed: Mixed | None = None
 
 
 class Batches(Protocol):
@@ -108,7 +110,8 @@ class ViewBatches:
             hints = self.live(images).hints if self.live else {}
             logits = torch.stack(self._answers(view, "logits", there) or [torch.empty(0)]).mean(0)
             embedding = torch.cat(self._answers(view, "embedding", there) or [torch.empty(0)], dim=-1)
-            yield Batch(images, self.labels[here], Outputs(logits, embedding, hints))
+            mixed = self._mixed(view.mix, there) if view.mix else None
+            yield Batch(images, self.labels[here], Outputs(logits, embedding, hints), mixed)
 
     def _placed(self, view: View) -> View:
         """The view on the GPU, if that had room for the first one, else unchanged.
@@ -123,7 +126,13 @@ class ViewBatches:
         answers = {
             name: Answers(*(field.to(device) for field in stored)) for name, stored in view.answers.items()
         }
-        return View(view.images.to(device), answers)
+        mix = Mix(*(field.to(device) for field in view.mix)) if view.mix else None
+        return View(view.images.to(device), answers, mix)
+
+    def _mixed(self, mix: Mix, rows: Tensor) -> Mixed:
+        """The labels of these images' partners, and the weights of their own."""
+        partner, weight = (moved(field.index_select(0, rows), self.labels.device) for field in mix)
+        return Mixed(self.labels[partner], weight)
 
     def _answers(self, view: View, field: str, rows: Tensor) -> list[Tensor]:
         """Each teacher's outputs for these images, float32; empty if no loss reads them."""
@@ -133,13 +142,23 @@ class ViewBatches:
 
 
 class FreshBatches:
-    """Augmented training images without a teacher's outputs, on the labels' device.
+    """Augmented training images without a teacher's outputs, on the labels' device, mixed if asked for.
 
     The images may be on the CPU if that device has no room for them.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, augment: Augment, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        augment: Augment,
+        batch_size: int,
+        seed: int,
+        *,
+        mixing: Mixing | None = None,
+    ) -> None:
         self.images, self.labels, self.augment, self.seed = images, labels, augment, seed
+        self.mixing = mixing
         self.steps = steps_of(len(labels), batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -149,4 +168,9 @@ class FreshBatches:
             there = here if self.images.device == here.device else rows
             images = moved(self.images.index_select(0, there), here.device)
             images = self.augment(images, derived_seed(self.seed, "fresh", epoch, step))
-            yield Batch(images, self.labels[here], None)
+            labels, mixed = self.labels[here], None
+            if self.mixing:  # with the next image of the batch, which is shuffled
+                seed = derived_seed(self.seed, "fresh mix", epoch, step)
+                images, weight = self.mixing(images, images.roll(1, 0), seed)
+                mixed = Mixed(labels.roll(1), weight)
+            yield Batch(images, labels, None, mixed)

@@ -1,7 +1,8 @@
 """Makes the views of a bank in order, each once per machine."""
 
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +18,19 @@ from kdsearch.models.student import as_input
 from kdsearch.outputs import Outputs
 from kdsearch.progress import Progress
 from kdsearch.tables import ViewsConfig
-from kdsearch.views.augment import Augmentation
+from kdsearch.views.augment import Augmentation, reduced
 from kdsearch.views.bank import Answers, ViewBank
 from kdsearch.views.batches import derived_seed
+from kdsearch.views.mixing import Mix, Mixing, blank_mix
 
 CHUNK = 512  # images augmented with one seed; part of what a view is
 PIXELS = CHUNK * 64 * 64  # of the images that a teacher is asked about at once
 VERSION = 3  # part of the cache key: raise it when a view's files change
 
 
-def view_bytes(images: Tensor, classes: int, embeddings: Collection[int]) -> int:
-    """The size of one view on disk: pixels, and each teacher's outputs in half precision."""
-    return images.numel() + 2 * len(images) * (classes * len(embeddings) + sum(embeddings))
+def view_bytes(shape: Sequence[int], classes: int, embeddings: Collection[int]) -> int:
+    """The size of one view on disk: pixels N x C x H x W, and each teacher's outputs in half precision."""
+    return prod(shape) + 2 * shape[0] * (classes * len(embeddings) + sum(embeddings))
 
 
 def affordable_views(config: ViewsConfig, size: int, epochs: int) -> int:
@@ -53,7 +55,12 @@ def bank_folder(*origin: object, device: torch.device) -> Path:
 
 
 class ViewBuilder:
-    """Makes the views of `bank` from the training images with its teachers, on their device."""
+    """Makes the views of `bank` from the training images with its teachers, on their device.
+
+    `images` are N x C x S x S. `augment` makes them as large as the largest teacher sees them; from that the
+    other teachers' images are reduced, and the view's to `size` pixels a side (left out: not reduced). With
+    `mixing` each image is mixed with its partner, another one of the whole set, before teachers answer.
+    """
 
     def __init__(
         self,
@@ -62,9 +69,18 @@ class ViewBuilder:
         augment: Augmentation,
         teachers: Mapping[str, nn.Module],
         seed: int,
+        *,
+        size: int | None = None,
+        mixing: Mixing | None = None,
     ) -> None:
         self.bank, self.images, self.augment, self.teachers, self.seed = bank, images, augment, teachers, seed
+        self.size, self.mixing = size or augment.size, mixing
         self.pixels = PIXELS
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a view's images."""
+        return (*self.images.shape[:2], self.size, self.size)
 
     def build(self, number: int, progress: Progress) -> None:
         """Makes view `number` unless this machine has a sound one; a second process waits.
@@ -76,7 +92,7 @@ class ViewBuilder:
             if sound(path, progress.say):
                 return
             embeddings = [each.embedding for each in self.bank.teachers.values()]
-            with making(path, view_bytes(self.images, self.bank.classes, embeddings)) as folder:
+            with making(path, view_bytes(self.shape, self.bank.classes, embeddings)) as folder:
                 self._write(folder, number, progress)
 
     @torch.inference_mode()
@@ -89,33 +105,35 @@ class ViewBuilder:
         chunks = self._chunks()
         chunk = int(torch.randint(len(chunks), ()))
         rows = chunks[chunk]
-        pixels = self._pixels(number, chunk, rows)
         picked = torch.randperm(len(rows))[:count]
-        if not torch.equal(pixels[picked], view.images[rows[picked]]):
+        seen = self._mixed(number, chunk, rows)[0][picked]
+        if not torch.equal(reduced(seen, self.size), view.images[rows[picked]]):
             return torch.inf
         gaps = [0.0]
-        for name, teacher in self.teachers.items():
+        for name in self.teachers:
             stored = view.answers[name].logits[rows[picked]].float()
-            again = _asked(teacher.eval(), pixels[picked], self.pixels).logits.cpu().float()
+            again = self._asked(name, seen).logits.cpu().float()
             gaps.append(float((again - stored).abs().max() / stored.abs().max().clamp_min(1)))
         return max(gaps)
 
     @torch.inference_mode()
     def _write(self, folder: Path, number: int, progress: Progress) -> None:
         task = f"view {number + 1} of {self.bank.count}"
-        images = blank(folder / "images.npy", tuple(self.images.shape), np.uint8)
-        networks = {name: teacher.eval() for name, teacher in self.teachers.items()}
+        images = blank(folder / "images.npy", self.shape, np.uint8)
         columns = {
             (name, field): Column(folder / f"{name}.{field}.npy", (len(images), width))
             for name, each in self.bank.teachers.items()
             for field, width in zip(Answers._fields, (self.bank.classes, each.embedding), strict=True)
         }
+        mix = blank_mix(folder, len(images)) if self.mixing else None
         for chunk, rows in enumerate(self._chunks()):
-            pixels = self._pixels(number, chunk, rows)
+            pixels, mixed = self._mixed(number, chunk, rows)
             where = slice(int(rows[0]), int(rows[-1]) + 1)
-            images[where] = pixels
-            for name, teacher in networks.items():
-                for field, numbers in _asked(teacher, pixels, self.pixels)._asdict().items():
+            if mix and mixed:
+                mix.partner[where], mix.weight[where] = mixed
+            images[where] = reduced(pixels, self.size)
+            for name in self.teachers:
+                for field, numbers in self._asked(name, pixels)._asdict().items():
                     _check_finite(numbers, f"teacher {name!r}: its {field} for {task}")
                     columns[name, field].write(where, numbers.cpu().float())
             progress.step(task, where.stop, len(self.images))
@@ -124,8 +142,31 @@ class ViewBuilder:
         """Splits the rows into chunks that are augmented together."""
         return torch.split(torch.arange(len(self.images)), CHUNK)
 
-    def _pixels(self, number: int, chunk: int, rows: Tensor) -> Tensor:
-        return self.augment(self.images[rows], derived_seed(self.seed, "view", number, chunk)).cpu()
+    def _mixed(self, number: int, chunk: int, rows: Tensor) -> tuple[Tensor, Mix | None]:
+        """The augmented images, mixed with their partners if the study says so."""
+        pixels = self._pixels(rows, "view", number, chunk)
+        if self.mixing is None:
+            return pixels, None
+        order = torch.Generator().manual_seed(derived_seed(self.seed, "partners", number))
+        partners = torch.randperm(len(self.images), generator=order)[rows]
+        others = self._pixels(partners, "partners", number, chunk)
+        pixels, weight = self.mixing(pixels, others, derived_seed(self.seed, "mix", number, chunk))
+        return pixels, Mix(partners, weight)
+
+    def _pixels(self, rows: Tensor, *of: object) -> Tensor:
+        return self.augment(self.images[rows], derived_seed(self.seed, *of)).cpu()
+
+    def _asked(self, name: str, pixels: Tensor) -> Answers:
+        """The teacher's outputs for augmented images, at its own size and in its own precision."""
+        teacher, own = self.teachers[name].eval(), self.bank.teachers[name]
+        shown = reduced(pixels, own.image_size or self.size)
+        device = next(teacher.parameters()).device
+        most = max(1, self.pixels // shown[0, 0].numel())
+        with autocast(device, bfloat16=own.bfloat16):
+            parts: list[Outputs] = [teacher(as_input(part.to(device))) for part in torch.split(shown, most)]
+        return Answers(
+            torch.cat([part.logits for part in parts]), torch.cat([part.embedding for part in parts])
+        )
 
 
 class Column:
@@ -151,11 +192,3 @@ def _check_finite(numbers: Tensor, what: str) -> None:
             f"{what} are not all finite, so no student can learn from them; lower its learning_rate, "
             "or give another checkpoint"
         )
-
-
-def _asked(teacher: nn.Module, pixels: Tensor, at_once: int) -> Answers:
-    device = next(teacher.parameters()).device
-    most = max(1, at_once // pixels[0, 0].numel())
-    with autocast(device):
-        parts: list[Outputs] = [teacher(as_input(part.to(device))) for part in torch.split(pixels, most)]
-    return Answers(torch.cat([part.logits for part in parts]), torch.cat([part.embedding for part in parts]))

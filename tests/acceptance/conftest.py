@@ -35,6 +35,8 @@ batch_size = 20
 epochs = EPOCHS
 [distillation]
 loss = ["ce", "kl"]
+[finalists]
+count = 0
 """
 
 RUN = """

@@ -53,7 +53,7 @@ def allowed(field: FieldInfo) -> str:
         for kind, (name, sign) in BOUNDS.items()
         if isinstance(mark, kind)
     ]
-    return " ".join([WORDS[kinds[0]], *([", ".join(bounds)] if bounds else [])])
+    return " ".join([", ".join(WORDS[kind] for kind in kinds), *([", ".join(bounds)] if bounds else [])])
 
 
 def default(field: FieldInfo) -> str:

@@ -9,6 +9,7 @@ from kdsearch.study.file import load_study
 
 OPTIONS = {
     "--trials 7": {"run.trials": 7},
+    "--finalists 0": {"finalists.count": 0},
     "--workers 2": {"run.workers": "2"},
     "--seed 3": {"seed": 3},
     "--device cpu": {"run.device": "cpu"},

@@ -12,6 +12,7 @@ from kdsearch.cli import main
 from kdsearch.deliver.winner import judge_best
 from kdsearch.errors import DataError, NothingFinishedError
 from kdsearch.phases.bench import Bench, Prepared
+from kdsearch.phases.phase import PHASES
 from kdsearch.run.preparing import prepare
 from kdsearch.run.protocol import Channel, Job, Ready, Request
 from kdsearch.run.worker import Worker
@@ -20,7 +21,7 @@ from kdsearch.store.identity import open_study, settle_target, stored_study
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.storage import open_storage
-from kdsearch.store.studies import find
+from kdsearch.store.studies import find, study_of
 from kdsearch.store.takeover import Takeover
 from kdsearch.store.trials import Trials
 from kdsearch.tables import PublishedResult
@@ -40,6 +41,7 @@ SETTINGS = {
     "teacher.model": "mobilenet_v3_small",
     "teacher.epochs": 1,
     "views.count": 1,
+    "finalists.count": 0,
 }
 PUBLISHED = PublishedResult(recipe="a paper", result="none stated")
 
@@ -70,7 +72,11 @@ def search(folder, **settings):
     storage, record = open_storage(url), StudyRecord(url, "pets")
     study = open_study(storage, "pets")
     bench = Bench(stored_study(study), heard.prepared, record, lambda: False)
-    Worker(study, bench, Job("pets", url, {}, 0, 1, 0, 0.0), heard, Takeover(study, storage)).work()
+    job = Job("pets", url, {}, 0, 1, 0, 0.0)
+    for phase in PHASES:
+        if phase.target(study):
+            own = study_of(study, phase.name)
+            Worker(own, bench, job, heard, Takeover(own, storage), phase=phase, search=study).work()
     storage.engine.dispose()
     record.engine.dispose()
 

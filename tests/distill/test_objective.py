@@ -5,7 +5,7 @@ import torch
 from kdsearch.distill import LOSSES
 from kdsearch.distill.kl import KL
 from kdsearch.distill.objective import Objective
-from kdsearch.outputs import Outputs, Shapes
+from kdsearch.outputs import Mixed, Outputs, Shapes
 
 SHAPES = Shapes(7, 3, {"stage1": (2, 4, 4)})
 LABELS = torch.tensor([0, 3, 6, 3, 1])
@@ -105,3 +105,23 @@ def test_alpha_lies_between_0_and_1(alpha):
 def test_alpha_has_something_to_weigh():
     with pytest.raises(ValueError, match=r"alpha = 0.5 weighs no loss"):
         Objective([], 0.5)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
+def test_a_falling_alpha_leaves_the_labels_alone_at_the_end(progress):
+    falling = Objective([kl()], 0.8, falling=True)
+    falling.progress = progress
+    total, _ = falling(STUDENT, TEACHER, LABELS)
+    assert total == Objective([kl()], 0.8 * (1 - progress**2))(STUDENT, TEACHER, LABELS)[0]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_mixed_images_have_the_cross_entropy_of_both_labels_by_weight(smoothing):
+    others, weight = torch.tensor([1, 3, 2, 0, 5]), torch.tensor([0.5, 0.6, 0.75, 1.0, 0.9])
+    total, parts = Objective([], 0.0, smoothing)(STUDENT, None, LABELS, Mixed(others, weight))
+    log_p = DRAWN[0] - np.log(np.exp(DRAWN[0]).sum(1, keepdims=True))
+    own, other = np.eye(7)[LABELS.numpy()], np.eye(7)[others.numpy()]
+    share = weight.double().numpy()[:, None]
+    wanted = (1 - smoothing) * (share * own + (1 - share) * other) + smoothing / 7
+    assert total.item() == pytest.approx(-(wanted * log_p).sum(1).mean(), rel=1e-5)
+    assert parts == {"ce": total}

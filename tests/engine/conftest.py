@@ -60,11 +60,14 @@ def training(bank, labels, validation):
     """Makes a training of three epochs of three steps; `weights` seeds the network, `seed` its dropout."""
 
     def make(*, seed=0, weights=0, stop=lambda: False, losses=True, device="cpu", **config):
+        falling = config.pop("alpha_schedule", "constant") == "falling"
         settings = Training.Config(**({"epochs": 3, "batch_size": 16, "learning_rate": 0.02} | config))
         with seeded(weights):
             network, learned = Net(), Regressed()
         objective = Objective(
-            [KL(KL.Config(), SHAPES, SHAPES), learned] if losses else [], 0.5 if losses else 0.0
+            [KL(KL.Config(), SHAPES, SHAPES), learned] if losses else [],
+            0.5 if losses else 0.0,
+            falling=falling,
         )
         batches = ViewBatches(
             bank,

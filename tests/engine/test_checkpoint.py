@@ -15,6 +15,13 @@ CONFIGS = [
     {"optimizer": optimizer, "schedule": schedule, "ema_epochs": ema_epochs}
     for optimizer, schedule, ema_epochs in product(("adamw", "sgd"), ("cosine", "onecycle"), (0.0, 0.5))
 ] + [{"optimizer": "adamw", "finish_epochs": epochs, "finish_optimizer": "sgd"} for epochs in (1, 2)]
+CONFIGS += [
+    {"optimizer": "muon", "schedule": "cosine", "decay_norms": False, "clip": 0.1},
+    {"optimizer": "muon", "schedule": "onecycle"},
+    {"optimizer": "sgd", "decay_norms": False, "clip": 0.1},
+    {"optimizer": "adamw", "alpha_schedule": "falling"},
+    {"optimizer": "muon", "finish_epochs": 1, "decay_norms": False},
+]
 
 
 def finish(training):

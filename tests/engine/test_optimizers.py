@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdsearch.engine.optimizers import OPTIMIZERS, SCHEDULES
+from kdsearch.engine.optimizers import OPTIMIZERS, SCHEDULES, decayed_groups
 
 PEAK = 0.1
 
@@ -83,6 +83,45 @@ def test_an_optimizer_takes_the_step_of_its_formula(name):
         else:
             first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
             shift = (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
-            decay = 0.1 * 0.01 if name == "adamw" else 0
+            decay = 0.1 * 0.01 if name in ("adamw", "muon") else 0
             expected = expected * (1 - decay) - 0.1 * shift
     torch.testing.assert_close(parameter.detach().double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_muon_takes_orthogonal_steps_on_kernels_in_any_layout(layout):
+    torch.manual_seed(0)
+    start, slope = torch.randn(6, 4, 3, 3), torch.randn(6, 4, 3, 3)
+    kernel = nn.Parameter(start.clone(memory_format=layout))
+    optimizer = OPTIMIZERS["muon"]([kernel], lr=0.1, weight_decay=0.0)
+    (kernel * slope).sum().backward()
+    optimizer.step()
+    step = (start - kernel.detach()).flatten(1) / (0.1 * 0.2 * 36**0.5)
+    _, values, _ = torch.linalg.svd(step)
+    assert values.min() > 0.5  # Newton-Schulz brings all singular values near to 1
+    assert values.max() < 1.5
+    u, _, v = torch.linalg.svd(slope.flatten(1), full_matrices=False)
+    assert torch.nn.functional.cosine_similarity(step.flatten(), (u @ v).flatten(), dim=0) > 0.95
+
+
+def test_muon_leaves_depthwise_kernels_and_matrices_to_adamw():
+    torch.manual_seed(0)
+    shapes = [(6, 1, 3, 3), (5, 6), (6,), (4, 6, 1, 1)]
+    ours, theirs = ([nn.Parameter(torch.ones(shape)) for shape in shapes] for _ in range(2))
+    slopes = [torch.randn(shape) for shape in shapes]
+    muon, adamw = (
+        OPTIMIZERS[name](p, lr=0.1, weight_decay=0.01) for name, p in [("muon", ours), ("adamw", theirs)]
+    )
+    for optimizer, parameters in ((muon, ours), (adamw, theirs)):
+        for _ in range(2):
+            optimizer.zero_grad()
+            sum((each * slope).sum() for each, slope in zip(parameters, slopes, strict=True)).backward()
+            optimizer.step()
+    assert [torch.equal(a, b) for a, b in zip(ours, theirs, strict=True)] == [True, True, True, False]
+
+
+def test_learned_scales_are_not_decayed():
+    scale, kernel = nn.Parameter(torch.ones(3, 1, 1)), nn.Parameter(torch.ones(3, 1, 3, 3))
+    weights, others = decayed_groups([scale, kernel], decay_norms=False)
+    assert weights["params"] == [kernel]
+    assert others["params"] == [scale]

@@ -152,7 +152,7 @@ def step(kind, device, **config):
 
 
 @pytest.mark.filterwarnings("ignore:CUDA is not available")  # of autocast, which therefore is float32
-@pytest.mark.parametrize("optimizer", ["adamw", "adam"])  # it has no fused SGD
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "muon"])  # it has no fused SGD
 def test_a_step_on_a_simulated_gpu_neither_waits_nor_mixes_devices(simulated, optimizer):
     training = step(SimulatedTraining, "cuda", optimizer=optimizer, ema_epochs=0.0)  # it copies no network
     assert {str(tensor.device) for tensor in training.network.parameters()} == {"cuda:0"}

@@ -148,7 +148,7 @@ class Waits(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "muon"])
 def test_values_leave_the_device_once_an_epoch_however_many_steps_it_has(training, optimizer):
     counts = []
     for batch_size in (20, 4):
@@ -158,3 +158,29 @@ def test_values_leave_the_device_once_an_epoch_however_many_steps_it_has(trainin
             next(run)
         counts.append(waits.count)
     assert counts == [4, 4]  # the order's windows, the images, the means of training, the score
+
+
+def test_clipping_bounds_the_whole_gradient_with_that_of_the_regressors(training):
+    run = training(epochs=1, batch_size=40, clip=0.01)
+    finish(run)
+    learned = [*run.network.parameters(), *run.objective.parameters()]
+    norm = torch.stack([parameter.grad.norm() for parameter in learned]).norm()
+    assert norm.item() == pytest.approx(0.01, rel=1e-4)
+    assert all(parameter.grad.norm() > 0 for parameter in run.objective.parameters())
+
+
+def test_alpha_falls_with_the_square_of_the_epoch(training):
+    run = training(alpha_schedule="falling", batch_size=40)
+    for result, alpha in zip(run, [0.5, 0.5 * 8 / 9, 0.5 * 5 / 9], strict=True):
+        taught = result.parts["kl"] + result.parts["regressed"]
+        assert result.train_loss == pytest.approx((1 - alpha) * result.parts["ce"] + alpha * taught, rel=1e-5)
+
+
+def test_norms_and_biases_have_no_weight_decay_unless_the_study_says_so(training):
+    decayed = training(optimizer="sgd", decay_norms=True).optimizer.param_groups
+    assert len(decayed) == 1
+    weights, others = training(optimizer="sgd", decay_norms=False).optimizer.param_groups
+    assert weights["weight_decay"] > 0 == others["weight_decay"]
+    assert {each.dim() for each in weights["params"]} == {2, 4}
+    assert {each.dim() for each in others["params"]} == {1}
+    assert len(decayed[0]["params"]) == len(weights["params"]) + len(others["params"])

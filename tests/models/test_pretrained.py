@@ -11,6 +11,7 @@ from torchvision import models
 
 from kdsearch.errors import TeacherError
 from kdsearch.models.teachers import build_teacher
+from kdsearch.tables import IMAGENET
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.1)
 
@@ -50,7 +51,7 @@ def placed(path):
 
 
 def start(name, image_size=64, **more):
-    return build_teacher(name, 11, image_size, MEAN, STD, from_pretrained=True, **more)
+    return build_teacher(name, 11, image_size, MEAN, STD, origin=IMAGENET, **more)
 
 
 def same_but(ours, theirs, new):
@@ -99,7 +100,7 @@ def test_a_machine_that_cannot_download_is_told_what_to_put_where(path):
         f"fetch https://download.pytorch.org/models/resnet18-f37072fd.pth and put it at {path('resnet18')}"
         in told
     )
-    assert told.endswith("or name a file of your own with checkpoint, or leave pretrained out")
+    assert told.endswith("or let pretrained name a file with them, or leave pretrained out")
 
 
 class Marker:

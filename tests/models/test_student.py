@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from kdsearch.models.around import Residual, SqueezeExcitation
 from kdsearch.models.families import FAMILIES
 from kdsearch.models.student import (
     ACTIVATIONS,
@@ -20,6 +21,15 @@ from kdsearch.models.student import (
     student_shapes,
 )
 
+AROUND = [
+    {},
+    {"stem": "patches"},
+    {"stem": "patches", "downsampling": "pool"},
+    {"excitation": True},
+    {"head_expansion": 2, "dropout": 0.2},
+    *({"shortcut": kind, "scale": scale} for kind in ("identity", "pool", "conv") for scale in (False, True)),
+    {"excitation": True, "shortcut": "pool", "downsampling": "pool"},
+]
 EVERY = pytest.mark.parametrize(
     ("family", "downsampling"), [(family, how) for family in FAMILIES for how in ("stride", "pool")]
 )
@@ -57,22 +67,53 @@ def test_the_last_map_of_the_smallest_input_has_two_by_two_pixels(config, family
         assert last.shape[2:] >= (2, 2)
 
 
+@pytest.mark.parametrize("around", AROUND, ids=str)
+def test_what_stands_around_the_blocks_changes_no_shape(config, around):
+    config = varied(config, strides=(2, 1, 2), **around)
+    outputs = student_outputs(build_student(config), torch.rand(3, 3, 16, 16))
+    shapes = student_shapes(config)
+    assert [hint.shape[1:] for hint in outputs.hints.values()] == [
+        (width, side, side) for width, side in zip(config.widths, (8, 8, 4), strict=True)
+    ]
+    assert outputs.embedding.shape == (3, shapes.embedding)
+    assert outputs.logits.shape == (3, 5)
+
+
 @pytest.mark.parametrize("image_size", [2, 3, 4, 7, 8, 16, 28, 32, 33, 64, 96, 128, 224])
 @pytest.mark.parametrize("stages", [1, 3, 6])
 @pytest.mark.parametrize("downsampling", ["stride", "pool"])
-def test_strides_leave_at_least_two_by_two_pixels(config, image_size, stages, downsampling):
-    strides = strides_for(image_size, stages)
-    assert strides[0] == (1 if image_size <= 32 else 2)
+@pytest.mark.parametrize("where", [(1, 2, 2), (2, 0, 2), (2, 1, 5)], ids=str)
+def test_strides_leave_at_least_two_by_two_pixels(config, image_size, stages, downsampling, where):
+    stem_stride, full_stages, smallest_map = where
+    strides = strides_for(
+        image_size, stages, stem_stride=stem_stride, full_stages=full_stages, smallest_map=smallest_map
+    )
     config = varied(config, depths=(1,) * stages, strides=strides, downsampling=downsampling, growth=1)
     assert 2 * prod(config.strides) <= image_size
     last = list(build_student(config).forward_features(torch.rand(2, 3, image_size, image_size)).values())[-1]
-    assert min(last.shape[2:]) >= 2
+    assert min(last.shape[2:]) >= min(smallest_map, image_size)
 
 
-def test_strides_halve_as_early_and_as_often_as_they_can():
-    assert strides_for(8, 3) == (1, 2, 2, 1)
-    assert strides_for(28, 4) == (1, 2, 2, 2, 1)
-    assert strides_for(128, 4) == (2, 2, 2, 2, 2)
+@pytest.mark.parametrize(
+    ("where", "strides"),
+    [
+        ({"image_size": 64, "stages": 4}, (2, 1, 2, 2, 2)),
+        ({"image_size": 64, "stages": 4, "full_stages": 0}, (2, 2, 2, 2, 1)),
+        ({"image_size": 64, "stages": 4, "full_stages": 0, "smallest_map": 2}, (2, 2, 2, 2, 2)),
+        ({"image_size": 64, "stages": 4, "full_stages": 2}, (2, 1, 1, 2, 2)),
+        ({"image_size": 64, "stages": 4, "full_stages": 3}, (2, 1, 1, 2, 2)),  # else the last map has 16 x 16
+        ({"image_size": 64, "stages": 4, "smallest_map": 8}, (2, 1, 2, 2, 1)),
+        ({"image_size": 64, "stages": 4, "stem_stride": 1}, (1, 1, 2, 2, 2)),
+        ({"image_size": 64, "stages": 2, "full_stages": 2}, (2, 2, 2)),  # as small as two stages can make it
+        ({"image_size": 28, "stages": 3, "stem_stride": 1}, (1, 1, 2, 2)),
+        ({"image_size": 28, "stages": 3, "smallest_map": 2, "full_stages": 0}, (2, 2, 2, 1)),
+        ({"image_size": 8, "stages": 2}, (2, 1, 1)),
+        ({"image_size": 8, "stages": 2, "smallest_map": 5}, (1, 1, 1)),
+    ],
+)
+def test_halvings_come_after_the_full_stages_while_the_map_is_large_enough(where, strides):
+    late = {"stem_stride": 2, "full_stages": 1, "smallest_map": 4}
+    assert strides_for(**{**late, **where}) == strides
 
 
 def test_the_outputs_are_what_the_forward_pass_gives(config):
@@ -150,10 +191,12 @@ def test_bfloat16_autocast_reaches_the_logits(config):
     assert outputs.logits.isfinite().all()
 
 
-def test_the_source_of_the_skeleton_runs_with_torch_alone(config):
+@pytest.mark.parametrize("around", AROUND, ids=str)
+def test_the_source_of_the_skeleton_runs_with_torch_alone(config, around):
+    config = varied(config, **around)
     scope = {"torch": torch, "Tensor": Tensor, "nn": nn}
     family = FAMILIES[config.family]
-    for class_ in (family.block, StudentNet):
+    for class_ in (family.block, Residual, SqueezeExcitation, StudentNet):
         exec(inspect.getsource(class_), scope)
     copied = scope["StudentNet"](scope[family.block.__name__], nn.ReLU, **config.arguments).eval()
     student = build_student(config).eval()

@@ -4,8 +4,10 @@ from torch import nn
 from torchvision import models
 
 from kdsearch.errors import TeacherError
+from kdsearch.models.heads import replace_head
 from kdsearch.models.measure import count_parameters
-from kdsearch.models.teachers import UNFIT, build_teacher, hint_shapes, keep_size, replace_head, teacher_names
+from kdsearch.models.pretrained import UNFIT, teacher_names
+from kdsearch.models.teachers import build_teacher, hint_shapes, keep_size
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.1)
 
@@ -41,7 +43,7 @@ def test_a_deeper_head_stands_in_for_all_of_the_classifier(name):
     with torch.device("meta"):
         net = models.get_model(name, weights=None)
         bare = models.get_model(name, weights=None)
-        assert replace_head(net, 11, (32, 16)) == 16
+        assert replace_head(net, 11, (32, 16)).embedding == 16
         replace_head(bare, 11)
         image = torch.rand(2, 3, 224, 224)
         answer = net.eval()(image)
@@ -85,7 +87,7 @@ def test_every_name_ends_in_a_linear_layer_that_is_its_last_operation():
         assert name in teacher_names()
         with torch.device("meta"):
             net = models.get_model(name, weights=None)
-            width = replace_head(net, 11)
+            width = replace_head(net, 11).embedding
         head = [layer for layer in net.modules() if isinstance(layer, nn.Linear)][-1]
         assert (head.in_features, head.out_features) == (width, 11)
     assert not UNFIT & set(teacher_names())

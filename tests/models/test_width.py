@@ -5,16 +5,18 @@ from hypothesis import strategies as st
 from kdsearch.config import default_search
 from kdsearch.errors import UsageError
 from kdsearch.models.families import FAMILIES
-from kdsearch.models.measure import count_parameters, parameters_of
+from kdsearch.models.measure import count_parameters, macs_of, parameters_of
 from kdsearch.models.student import StudentConfig, build_student, strides_for
 from kdsearch.models.width import solve_width
 
-# All but those that need fewer parameters where two widths happen to be equal.
-STEADY = tuple(name for name in FAMILIES if name not in {"shuffle", "xception"})
+# All but those that need fewer parameters if two widths happen to be equal, as does a shortcut `conv`.
+STEADY = tuple(
+    name for name in FAMILIES if name not in {"shuffle", "xception", "convnext", "mixed", "recurrent"}
+)
 
 
 @st.composite
-def configs(draw, families=tuple(FAMILIES)):
+def configs(draw, families=tuple(FAMILIES), any_shortcut=True):
     family = draw(st.sampled_from(families))
     fields = FAMILIES[family].config.model_fields
     searched = {key: search for key, field in fields.items() if (search := default_search(field))}
@@ -26,7 +28,17 @@ def configs(draw, families=tuple(FAMILIES)):
         width=draw(st.integers(1, 64)),
         growth=draw(st.floats(1, 2)),
         depths=tuple(depths),
-        strides=strides_for(draw(st.sampled_from([8, 28, 32, 128])), len(depths)),
+        strides=strides_for(
+            draw(st.sampled_from([8, 28, 32, 128])),
+            len(depths),
+            stem_stride=draw(st.integers(1, 2)),
+            full_stages=draw(st.integers(0, 2)),
+            smallest_map=draw(st.integers(2, 8)),
+        ),
+        stem=draw(st.sampled_from(["conv", "patches"])),
+        excitation=draw(st.booleans()),
+        shortcut=draw(st.sampled_from(["none", "identity", "pool", *(["conv"] if any_shortcut else [])])),
+        head_expansion=draw(st.integers(0, 2)),
         downsampling=draw(st.sampled_from(["stride", "pool"])),
         activation=draw(st.sampled_from(["relu", "relu6", "hardswish", "silu"])),
         classes=draw(st.integers(2, 100)),
@@ -50,7 +62,7 @@ def test_the_solved_student_fits_and_the_next_width_does_not(config, max_params,
 
 
 @settings(max_examples=150, deadline=None)
-@given(config=configs(STEADY), more=st.integers(1, 20))
+@given(config=configs(STEADY, any_shortcut=False), more=st.integers(1, 20))
 def test_a_wider_student_never_has_fewer_parameters(config, more):
     wider = config.model_copy(update={"width": config.width + more})
     assert all(ours <= theirs for ours, theirs in zip(config.widths, wider.widths, strict=True))
@@ -77,3 +89,19 @@ def test_a_budget_that_is_met_exactly_is_used_up(config):
     exact = parameters_of(config)
     assert solve_width(config.model_copy(update={"width": 1}), exact) == config
     assert solve_width(config, exact - 1).width == config.width - 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(config=configs(), max_macs=st.integers(100_000, 20_000_000))
+def test_the_solved_student_costs_no_more_multiply_adds_than_allowed(config, max_macs):
+    image_size = config.smallest_input + 3
+    fewest = macs_of(config.model_copy(update={"width": 1}), image_size)
+    if fewest > max_macs:
+        with pytest.raises(UsageError, match=f"at least {fewest:,} multiply-adds"):
+            solve_width(config, 200_000, max_macs=max_macs, image_size=image_size)
+        return
+    solved = solve_width(config, 200_000, max_macs=max_macs, image_size=image_size)
+    free = solve_width(config, 200_000)
+    wider = solved.model_copy(update={"width": solved.width + 1})
+    assert macs_of(solved, image_size) <= max_macs
+    assert solved == free or (solved.width < free.width and macs_of(wider, image_size) > max_macs)

@@ -1,4 +1,6 @@
-from kdsearch.phases.suggest import baselines
+from kdsearch.phases.suggest import baselines, first_trials
+from kdsearch.store.trials import Trials
+from kdsearch.study.file import Study
 
 
 def test_there_is_a_baseline_for_each_loss_without_a_teacher_first(small):
@@ -34,3 +36,20 @@ def test_without_searched_networks_the_published_ones_are_all(small):
 def test_of_choices_without_the_default_the_first_is_taken(small):
     recipe = baselines(small(student={"family": ["fire", "ghost"]}))[0]
     assert recipe["student.family"] == "fire"
+
+
+def test_hand_written_trials_come_before_the_baselines_with_defaults_for_the_rest(small):
+    study = small()
+    study = Study({**study.tables, "first": [{"dwsep.kernel": 5, "student.family": "dwsep"}]}, "a.toml")
+    first, *others = first_trials(study)
+    assert others == baselines(study)
+    assert first == others[-1] | {"dwsep.kernel": 5, "student.family": "dwsep"}
+
+
+def test_hand_written_trials_are_enqueued_and_never_pruned(create, worker):
+    study = create(target=2, name="by-hand", first=[{"student.family": "dwsep", "distillation.loss": "ce"}])
+    worker(name="by-hand").work()
+    by_hand, baseline = Trials.of(study)
+    assert by_hand.params["student.family"] == "dwsep"
+    assert baseline.params["student.family"] == "plain"
+    assert by_hand.facts.baseline

@@ -86,6 +86,7 @@ def test_failing_trials_stop_the_run_with_the_last_reason(create, worker):
 
 def test_a_study_with_one_configuration_trains_repeats_after_five_refusals(create, worker):
     one = {"family": "plain", "depth_1": 1, "growth": 2.0, "fraction": 1.0}
+    one |= {"stem_stride": 1, "full_stages": 0, "smallest_map": 4}
     training = {"learning_rate": 1e-2, "weight_decay": 1e-2}
     study = create(
         2, student=one, training=training, distillation={"loss": "ce"}, families={"plain": {"kernel": 3}}

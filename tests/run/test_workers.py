@@ -6,10 +6,16 @@ from collections import Counter
 import pytest
 from optuna.trial import TrialState
 
+from kdsearch.phases.finalists import Finalists
 from kdsearch.run.child import Child
 from kdsearch.run.protocol import Job
+from kdsearch.run.worker import Worker
 from kdsearch.store.facts import trial_facts
 from kdsearch.store.liveness import worker_of
+from kdsearch.store.record import StudyRecord
+from kdsearch.store.runs import FINALISTS, SEARCH
+from kdsearch.store.studies import study_of
+from kdsearch.store.takeover import Takeover
 from kdsearch.store.trials import FINISHED, Trials
 from tests.servers import wait_until
 
@@ -78,6 +84,40 @@ def test_four_workers_of_which_six_are_killed_finish_every_slot_once(create, cre
     assert kills == []
     assert Counter(trial_facts(trial).run.place for trial in finished(study)) == Counter(range(24))
     assert all(trial.state.is_finished() for trial in study.trials)
+
+
+def finalized(study):
+    """What is known of each finished training of the finalists."""
+    own, record = study_of(study, FINALISTS), find_record(study)
+    return {
+        trial.run: (trial.accuracy, trial.facts.candidate, record.file(trial.run.weights))
+        for trial in Trials.of(own).finished
+    }
+
+
+def find_record(study):
+    return StudyRecord(study._storage.engine, study.study_name)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("long_grace")
+def test_a_worker_that_is_killed_among_the_finalists_changes_nothing(create, worker, crew, curves):
+    tables = {"training": {"epochs": 8, "batch_size": 20}, "finalists": {"count": 2, "seeds": 2}}
+    study, workers = create(2, **tables), crew(1)
+    wait_until(lambda: {run.phase for run in curves(study)} == {SEARCH, FINALISTS}, "a finalist's epoch")
+    workers.children[0].process.kill()
+    wait_until(workers.is_done, "the rest")
+    lost = [trial for trial in study_of(study, FINALISTS).trials if trial.state == TrialState.FAIL]
+    assert [trial_facts(trial).mark for trial in lost] == ["lost"]
+
+    again = create(2, name="undisturbed", **tables)
+    alone = worker(name="undisturbed")
+    alone.work()
+    own = study_of(again, FINALISTS)
+    place = own, alone.bench, alone.job, alone.channel, Takeover(own, again._storage)
+    Worker(*place, phase=Finalists(), search=again).work()
+    assert finalized(study) == finalized(again)
+    assert len(finalized(again)) == 4
 
 
 @pytest.fixture

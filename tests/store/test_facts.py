@@ -12,7 +12,6 @@ from kdsearch.errors import StorageError
 from kdsearch.store.facts import (
     Audited,
     End,
-    FinalTest,
     StudentFacts,
     TrialFacts,
     attributes_of,
@@ -23,6 +22,7 @@ from kdsearch.store.facts import (
     study_facts,
     trial_facts,
 )
+from kdsearch.store.final_test import FinalTest
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.trials import StudyTrial, Trials
 

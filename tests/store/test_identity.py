@@ -34,8 +34,9 @@ def test_the_same_settings_pass(create, small):
         {"run": {"workers": "3", "trials": 7, "device": "cpu"}},
         {"data": {"path": "elsewhere"}},
         {"teacher": {"checkpoint": "teacher.pt"}},
+        {"finalists": {"count": 7, "seeds": 2, "epochs": 9, "prefer": "small"}},
     ],
-    ids=["run", "path", "checkpoint"],
+    ids=["run", "path", "checkpoint", "finalists"],
 )
 def test_what_may_differ_between_two_runs_passes(create, small, tables):
     identity.check_settings(create(), small(**tables))
@@ -46,6 +47,33 @@ def test_each_teacher_s_checkpoint_may_differ_and_nothing_else_of_it(create, sma
     identity.check_settings(found, small(teachers={"a": {"checkpoint": "a.pt"}, "b": {}}))
     with pytest.raises(IdentityError, match=r"teachers\.a\.epochs \(30 before, 9 now\)"):
         identity.check_settings(found, small(teachers={"a": {"epochs": 9}, "b": {}}))
+
+
+def without_source(found):
+    """The study as an earlier version stored it, which cut crops from images of the student's size."""
+    stored = found.user_attrs["study"]
+    del stored["data"]["source_size"]
+    found.set_user_attr("study", stored)
+    return found
+
+
+def test_a_study_without_a_source_size_goes_on_with_the_images_that_it_had(create, small):
+    folder = {"data": {"name": "folder", "path": "photos", "image_size": 64}}
+    found = without_source(create(**folder))
+    assert identity.stored_study(found).data.source_size == 64
+    again = identity.continued(found, small(**folder))
+    assert again.data.source_size == 64
+    identity.check_settings(found, again)
+    larger = small(data={**folder["data"], "source_size": 128})
+    with pytest.raises(IdentityError, match=r"data\.source_size \(64 before, 128 now\)"):
+        identity.check_settings(found, identity.continued(found, larger))
+
+
+def test_a_new_study_keeps_the_source_that_fits(create, small):
+    folder = {"data": {"name": "folder", "path": "photos", "image_size": 64}}
+    found = create(**folder)
+    assert identity.stored_study(found).data.source_size is None
+    assert identity.continued(found, small(**folder)).data.source_size is None
 
 
 def test_a_key_that_a_study_was_created_without_has_its_default(create, small):

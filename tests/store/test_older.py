@@ -1,6 +1,8 @@
 """A study that version 0.1.0 wrote: it opens, its epochs are named anew, and it goes on."""
 
+import json
 import sqlite3
+import tomllib
 from contextlib import closing
 from pathlib import Path
 
@@ -11,11 +13,13 @@ from sqlalchemy import inspect
 from kdsearch import api
 from kdsearch.cli import main
 from kdsearch.database import open_engine
-from kdsearch.errors import StorageError
+from kdsearch.errors import IdentityError, StorageError
+from kdsearch.store.identity import check_settings, stored_study
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, TEACHER, Run
 from kdsearch.store.studies import find
 from kdsearch.store.trials import Trials
+from kdsearch.study.file import Study, load_study
 from tests.servers import postgres_server
 
 STUDY = """
@@ -161,3 +165,38 @@ def test_it_goes_on(url, tmp_path, monkeypatch):
     assert len(after.finished) == 3
     assert [trial.facts for trial in after][:2] == [trial.facts for trial in before]
     assert len(StudyRecord(url, "old").epochs(after[2].run)) == 2
+
+
+def test_its_students_are_still_halved_in_every_stage(url):
+    student = stored_study(find("old", url).study).student
+    assert [student.possible(key) for key in ("stem_stride", "full_stages", "smallest_map")] == [
+        (1,),
+        (0,),
+        (2,),
+    ]
+
+
+@pytest.mark.parametrize(("key", "value"), [("stem_stride", 2), ("full_stages", 1), ("smallest_map", 4)])
+def test_it_does_not_go_on_with_other_halvings(url, key, value):
+    study = find("old", url).study
+    tables = tomllib.loads(STUDY)
+    check_settings(study, Study(tables, "old.toml"))
+    tables["student"][key] = value
+    with pytest.raises(IdentityError, match=rf"student\.{key} \(\d before, {value} now\)"):
+        check_settings(study, Study(tables, "old.toml"))
+
+
+def test_what_a_shipped_study_gained_since_does_not_keep_an_older_one_from_going_on(url):
+    study = find("old", url).study
+    digits = load_study("digits", {})
+    tables = json.loads(json.dumps(digits.tables))
+    for table, keys in {"student": ["full_stages", "stem_stride"], "training": ["decay_norms"]}.items():
+        for key in keys:
+            del tables[table][key]
+    del tables["first"]
+    study.set_user_attr("study", tables)
+    check_settings(study, digits)
+    assert stored_study(study).first == []
+    assert stored_study(study).training.possible("decay_norms") == (True,)
+    with pytest.raises(IdentityError, match=r"training\.decay_norms \(True before, \[True, False\] now\)"):
+        check_settings(study, load_study("digits", {"training.decay_norms": [True, False]}))

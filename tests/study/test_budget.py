@@ -43,3 +43,31 @@ def test_one_student_that_does_not_fit_is_an_error():
     given = study(family=["plain", "dwsep"], stages=4, max_params=20_000, families={"plain": {"kernel": 5}})
     with pytest.raises(UsageError, match=r"family 'plain' of depths \(3, 3, 3, 3\): at least"):
         check_budget(given, 10, 64)
+
+
+def costly(max_macs, **student):
+    tables = {"budget": {"max_params": 60_000, "max_macs": max_macs}, "student": student}
+    return Study({"name": "mine", **tables}, "mine.toml")
+
+
+def test_the_multiply_adds_of_the_smallest_student_are_named():
+    with pytest.raises(
+        UsageError, match=r"max_macs = 1,000: family '\w+' comes closest, at [\d,]+ multiply-adds"
+    ):
+        check_budget(costly(1_000), 10, 64)
+
+
+def test_the_latest_halving_has_to_fit_too():
+    late = costly(300_000, family="dwsep", stages=4, growth=1.2)
+    with pytest.raises(UsageError, match=r"depths \(3, 3, 3, 3\): at least [\d,]+ multiply-adds, more than"):
+        check_budget(late, 10, 64)
+    early = costly(
+        300_000, family="dwsep", stages=4, growth=1.2, stem_stride=2, full_stages=0, smallest_map=2
+    )
+    assert check_budget(early, 10, 64) == []
+
+
+def test_a_published_network_that_costs_too_many_multiply_adds_is_left_out():
+    left, lines = fitting(costly(1_000_000, network=["searched", "s0-first"]), 10, 128)
+    assert left.student.possible("network") == ("searched",)
+    assert lines == ["network s0-first has 44,407,160 multiply-adds, more than 1,000,000: left out"]

@@ -94,11 +94,11 @@ MISTAKES = {
     ),
     "a word that is not allowed": (
         '[training]\noptimizer = "adm"',
-        "mine.toml [training]: optimizer = 'adm': must be 'adamw', 'adam' or 'sgd'",
+        "mine.toml [training]: optimizer = 'adm': must be 'adamw', 'adam', 'sgd' or 'muon'",
     ),
     "a wrong word in a choice": (
         '[training]\noptimizer = ["sgd", "adm"]',
-        "mine.toml [training]: optimizer = 'adm': must be 'adamw', 'adam' or 'sgd'",
+        "mine.toml [training]: optimizer = 'adm': must be 'adamw', 'adam', 'sgd' or 'muon'",
     ),
     "an empty choice": (
         "[training]\noptimizer = []",

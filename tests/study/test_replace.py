@@ -57,8 +57,16 @@ def test_a_whole_table_can_be_another(study):
     ("key", "value", "line"),
     [
         ("training.epochs", 0, "[training]: epochs = 0: must be greater than or equal to 1"),
-        ("budget.max_prams", 5, "[budget]: unknown key 'max_prams'; known, nearest first: max_params"),
-        ("teachers.small.pretrained", 1, "[teachers.small]: pretrained = 1: must be a valid boolean"),
+        (
+            "budget.max_prams",
+            5,
+            "[budget]: unknown key 'max_prams'; known, nearest first: max_params, max_macs",
+        ),
+        (
+            "teachers.small.pretrained",
+            1,
+            '[teachers.small]: pretrained = 1: must be true, false, "imagenet", or the path of a file',
+        ),
         (
             "distillation.teacher",
             "small",

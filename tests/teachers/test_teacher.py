@@ -158,6 +158,24 @@ def test_what_is_wrong_with_any_teacher_is_said_before_one_is_trained(study, set
     assert answers == []
 
 
+def test_a_teacher_sees_no_smaller_images_than_a_student_and_hints_come_from_equal_ones(
+    study, sets, answers, heard
+):
+    small = study(teacher={"image_size": 4})
+    with pytest.raises(TeacherError, match=r"^mine\.toml \[teacher\] image_size = 4: below the student's 8"):
+        check_teachers(small, sets, CPU, Silence())
+    hints = {"distillation": {"loss": ["kl", "at"]}}
+    with pytest.raises(TeacherError, match=r"^mine\.toml \[teacher\] image_size = 16: at reads feature"):
+        check_teachers(study(teacher={"image_size": 16}, **hints), sets, CPU, Silence())
+    check_teachers(study(teacher={"image_size": 8}, **hints), sets, CPU, Silence())
+    check_teachers(study(teacher={"image_size": 16}), sets, CPU, heard)
+    assert heard.said == [
+        "teacher mobilenet_v3_small: its images are enlarged from 8 to 16 pixels; if the files have more, "
+        "give data.source_size = 16"
+    ]
+    assert answers == []
+
+
 def test_it_is_frozen_and_in_evaluation_mode(prepare):
     teacher, _ = prepare()
     assert not teacher.training

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from kdsearch.tables import AugmentationConfig
-from kdsearch.views.augment import Augmentation
+from kdsearch.views.augment import Augmentation, reduced, resized_boxes
 
 CHANGES = {
     "padded": {"crop": "padded"},
@@ -14,6 +14,8 @@ CHANGES = {
     "rotation": {"rotation": 30.0},
     "jitter": {"jitter": 0.4},
     "erasing": {"erasing": 0.9},
+    "trivial": {"policy": "trivial"},
+    "rand": {"policy": "rand"},
     "all": {"crop": "resized", "flip": True, "rotation": 30.0, "jitter": 0.4, "erasing": 0.5},
 }
 
@@ -95,3 +97,59 @@ def test_a_flip_mirrors_about_half_of_the_images(images):
     kept = [torch.equal(a, b) for a, b in zip(changed, images.repeat(4, 1, 1, 1), strict=True)]
     assert all(one != other for one, other in zip(flipped, kept, strict=True))
     assert 30 < sum(flipped) < 66
+
+
+def gradient(side):
+    """A picture whose pixels tell where they come from: red grows downwards, green to the right."""
+    ramp = torch.linspace(0, 255, side).round().byte()
+    return torch.stack(
+        [ramp[:, None].expand(side, side), ramp.expand(side, side), torch.zeros(side, side).byte()]
+    )
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_larger_source_gives_images_of_the_size_asked_for(name, images):
+    config = AugmentationConfig(**({"crop": "none"} | CHANGES[name]))
+    changed = Augmentation(config, 8)(images, seed=1)
+    assert changed.shape == (24, 3, 8, 8)
+    assert torch.equal(Augmentation(config, 8)(images, seed=1), changed)
+
+
+@pytest.mark.parametrize(
+    "config", [{"crop": "none"}, {"crop": "resized"}, {"crop": "padded"}, {"flip": True}]
+)
+def test_the_same_seed_cuts_the_same_crops_at_every_size(config):
+    pictures = gradient(64).expand(16, -1, -1, -1)
+    large, small = (Augmentation(AugmentationConfig(**config), size)(pictures, seed=1) for size in (32, 16))
+    gap = (reduced(large, 16).float() - small.float()).abs()
+    other = Augmentation(AugmentationConfig(**config), 16)(pictures, seed=2)
+    assert gap.mean() < 1
+    if config != {"crop": "none"}:
+        assert (other.float() - small.float()).abs().mean() > 5
+
+
+def test_a_reduction_has_antialiasing():
+    stripes = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
+    stripes[..., ::2] = 255
+    inner = reduced(stripes, 16)[..., 1:-1]
+    assert ((inner > 100) & (inner < 155)).all()
+
+
+def test_crops_have_the_shares_and_aspects_asked_for():
+    boxes = torch.tensor(resized_boxes(2000, 0.3, 100)).double()
+    top, left, height, width = boxes.unbind(1)
+    assert (boxes >= 0).all()
+    assert (top + height <= 100).all()
+    assert (left + width <= 100).all()
+    share = height * width / 100**2
+    assert 0.28 < share.min() < 0.35
+    assert 0.95 < share.max() <= 1
+    assert abs(share.mean() - 0.65) < 0.02
+    assert (width / height).max() < 1.37
+    assert (height / width).max() < 1.37
+    assert (width / height).max() > 1.25
+
+
+def test_a_rotation_leaves_no_black_corners():
+    white = torch.full((16, 3, 32, 32), 255, dtype=torch.uint8)
+    assert (Augmentation(AugmentationConfig(crop="none", rotation=45.0), 32)(white, seed=1) > 250).all()

@@ -6,11 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from kdsearch.cache import SUMS, making
 from kdsearch.errors import CacheDamagedError
+from kdsearch.outputs import Outputs
 from kdsearch.progress import Silence
+from kdsearch.tables import AugmentationConfig
+from kdsearch.views.augment import Augmentation
 from kdsearch.views.bank import ViewBank
+from kdsearch.views.batches import ViewBatches
+from kdsearch.views.build import ViewBuilder
+from kdsearch.views.mixing import Mixing
 
 
 class Steps(Silence):
@@ -175,3 +182,62 @@ def test_what_a_killed_process_left_half_made_goes_with_the_next_look(builder):
     (half / "images.npy").write_bytes(b"half")
     builder().build(0, Silence())
     assert sorted(path.name for path in making.bank.folder.iterdir()) == [".view-0000.lock", "view-0000"]
+
+
+class Seeing(nn.Module):
+    """Answers with the mean colour of what it sees, and keeps its size."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(3, 5)
+        self.sizes = set()
+
+    def forward(self, images):
+        self.sizes.add(tuple(images.shape[-2:]))
+        return Outputs(images.mean((2, 3)) @ torch.eye(3, 5), images.mean((2, 3)), {})
+
+
+def seen_view(tmp_path, images, mixing=None):
+    teachers = {"own": {"embedding": 3}, "large": {"embedding": 3, "image_size": 16}}
+    bank = ViewBank(folder=tmp_path / "seen", count=1, classes=5, teachers=teachers)
+    networks = {"own": Seeing(), "large": Seeing()}
+    augment = Augmentation(AugmentationConfig(crop="resized", flip=True), 16)
+    builder = ViewBuilder(bank, images, augment, networks, 0, size=8, mixing=mixing)
+    builder.build(0, Silence())
+    return builder, networks
+
+
+def test_each_teacher_sees_the_same_crops_at_its_own_size(tmp_path):
+    pictures = torch.randint(0, 256, (70, 3, 2, 2), dtype=torch.uint8).repeat_interleave(16, 2)
+    builder, networks = seen_view(tmp_path, pictures.repeat_interleave(16, 3))
+    view = builder.bank.view(0)
+    assert view.images.shape == (70, 3, 8, 8)
+    assert (networks["own"].sizes, networks["large"].sizes) == ({(8, 8)}, {(16, 16)})
+    own, large = (view.answers[name].embedding.float() for name in ("own", "large"))
+    assert (own - view.images.float().div(255).mean((2, 3))).abs().max() < 1e-3
+    assert (own - large).abs().max() < 0.01
+    assert builder.gap(0, 20) < 0.01
+
+
+def test_a_mixed_view_says_with_whom_and_how_much(tmp_path):
+    ramp = torch.arange(0, 250, 5, dtype=torch.uint8)
+    builder, _ = seen_view(tmp_path, ramp[:, None, None, None].expand(-1, 3, 32, 32), Mixing(0.5, 0.5))
+    view = builder.bank.view(0)
+    partner, weight = view.mix
+    assert sorted(partner.tolist()) == list(range(50))
+    expected = weight * ramp.float() + (1 - weight) * ramp[partner].float()
+    assert (view.images.float().mean((1, 2, 3)) - expected).abs().max() < 6
+    assert (view.answers["own"].embedding[:, 0].float() * 255 - expected).abs().max() < 6
+    assert builder.gap(0, 20) < 0.01
+
+
+def test_batches_of_a_mixed_view_hand_out_both_labels(tmp_path):
+    ramp = torch.arange(0, 250, 5, dtype=torch.uint8)
+    builder, _ = seen_view(tmp_path, ramp[:, None, None, None].expand(-1, 3, 32, 32), Mixing(1.0, 0.0))
+    batches = ViewBatches(
+        builder.bank, ramp.long(), 10, 0, teachers=["own"], reads=("logits",), wait=lambda number: None
+    )
+    for batch in batches.epoch(0):
+        weight = batch.mixed.weight
+        expected = weight * batch.labels + (1 - weight) * batch.mixed.labels
+        assert (batch.images[:, 0, 4, 4].float() - expected).abs().max() < 1

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from kdsearch.config import Record
+from kdsearch.models.families.convnext import ConvNeXt, ConvNeXtConfig
 from kdsearch.models.families.dwpw import DepthwisePointwise
 from kdsearch.models.families.dwsep import DepthwiseSeparable
 from kdsearch.models.families.fire import Fire, FireConfig
@@ -13,7 +14,9 @@ from kdsearch.models.families.ghost import Ghost, GhostConfig
 from kdsearch.models.families.grouped import Grouped, GroupedConfig
 from kdsearch.models.families.inverted import InvertedResidual, InvertedResidualConfig
 from kdsearch.models.families.kernel import KernelConfig
+from kdsearch.models.families.mixed import Mixed, MixedConfig
 from kdsearch.models.families.plain import Plain
+from kdsearch.models.families.recurrent import Recurrent, RecurrentConfig
 from kdsearch.models.families.shuffle import ShuffleUnit
 from kdsearch.models.families.xception import Xception
 
@@ -29,16 +32,20 @@ class Family(NamedTuple):
     block: type[nn.Module]
     config: type[Record]
     multiple: Callable[[Any], int] = lambda _: 1
+    residual: bool = False  # it has a shortcut of its own, and its paper's form needs no other
 
 
 FAMILIES: dict[str, Family] = {
     "plain": Family(Plain, KernelConfig),
     "dwpw": Family(DepthwisePointwise, KernelConfig),
     "dwsep": Family(DepthwiseSeparable, KernelConfig),
-    "inverted": Family(InvertedResidual, InvertedResidualConfig),
+    "inverted": Family(InvertedResidual, InvertedResidualConfig, residual=True),
     "grouped": Family(Grouped, GroupedConfig, lambda options: options.groups),
     "fire": Family(Fire, FireConfig, lambda _: 2),
-    "shuffle": Family(ShuffleUnit, KernelConfig, lambda _: 2),
-    "xception": Family(Xception, KernelConfig),
+    "shuffle": Family(ShuffleUnit, KernelConfig, lambda _: 2, residual=True),
+    "xception": Family(Xception, KernelConfig, residual=True),
     "ghost": Family(Ghost, GhostConfig),
+    "convnext": Family(ConvNeXt, ConvNeXtConfig, residual=True),
+    "mixed": Family(Mixed, MixedConfig, lambda _: 4, residual=True),
+    "recurrent": Family(Recurrent, RecurrentConfig, residual=True),
 }

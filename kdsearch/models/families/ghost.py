@@ -35,4 +35,4 @@ class Ghost(nn.Module):
 
 
 class GhostConfig(Record):
-    kernel: Annotated[Literal[1, 3, 5], Choices.of(3, 5)] = 3
+    kernel: Annotated[Literal[1, 3, 5, 7], Choices.of(3, 5)] = 3

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from kdsearch.config import Choices, Record
 
-Kernel = Annotated[Literal[3, 5], Choices.of(3, 5)]
+Kernel = Annotated[Literal[3, 5, 7], Choices.of(3, 5)]
 
 
 class KernelConfig(Record):

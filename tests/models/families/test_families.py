@@ -54,7 +54,7 @@ def test_a_block_maps_c_in_to_c_out_and_divides_the_size_rounding_up(block, mult
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_more_channels_never_mean_fewer_parameters(block, options, stride):
-    if options[0] in {"shuffle", "xception"} and stride == 1:
+    if options[0] in {"shuffle", "xception", "convnext", "mixed", "recurrent"} and stride == 1:
         pytest.skip("as many channels out as in need fewer parameters")
 
     def count(c_in, c_out):

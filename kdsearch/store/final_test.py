@@ -1,0 +1,18 @@
+"""What the test split said, which is read once for each student that is delivered."""
+
+from kdsearch.config import Record
+
+
+class FinalTest(Record, extra="ignore"):
+    """What the test images said of a student, when they were read."""
+
+    accuracy: float  # 0 to 1
+    images: int
+    copies: int  # identical to a training image
+    read: str  # the day
+    seeds: tuple[float, ...] = ()  # of a finalist: the accuracies of all its seeds
+
+    @property
+    def mean(self) -> float:
+        """The mean over all seeds; of a student with one seed, its accuracy."""
+        return sum(self.seeds) / len(self.seeds) if self.seeds else self.accuracy
