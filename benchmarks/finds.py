@@ -182,7 +182,7 @@ def outcome(side: str, folder: Path) -> dict[str, Any]:
     os.chdir(folder)
     exported = api.export_best(side, storage=STORAGE, out=folder / "best" / side, force=True)
     study, record = find(side, STORAGE)
-    finalists = decided(study, record)
+    finalists = decided(study)
     assert exported.test is not None, "this data has test images"
     assert finalists is not None, "each side has finalists"
     winner = finalists.winner
