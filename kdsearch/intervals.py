@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
 
 LEVEL = 0.95
 DRAWS = 10_000
@@ -50,6 +49,8 @@ def _bootstrap(values: NDArray[np.float64]) -> Interval:
     mean = values.mean()
     rows, columns = values.mean(axis=1) - mean, values.mean(axis=0) - mean
     if seeds > 1:
+        from scipy.special import ndtri, stdtrit  # noqa: PLC0415  whoever only imports this needs none of it
+
         spread = columns.var()
         rest = (values - mean - rows[:, None] - columns).var() * seeds / (seeds - 1)
         columns *= np.sqrt(max(0.0, 1 - rest / (seeds * spread))) if spread > 0 else 0.0

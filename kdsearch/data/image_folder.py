@@ -39,8 +39,8 @@ class Read(NamedTuple):
 class ImageFolder(Source):
     """Class folders, inside split folders or not, or split folders of CLASS_ID.jpg (Food-11's layout)."""
 
-    def __init__(self, root: Path, config: DataConfig) -> None:
-        self.config, self.window = config, WINDOW
+    def __init__(self, root: Path, config: DataConfig, *, source_bytes: int = SOURCE_BYTES) -> None:
+        self.config, self.window, self.source_bytes = config, WINDOW, source_bytes
         self.layout = layout(root)
         training = listing(self.layout.training, root)
         self.training, self.passed = training.files, {"": self.layout.passed, "training": training.passed}
@@ -64,14 +64,14 @@ class ImageFolder(Source):
         """Pixels a side of what training crops are cut from; None if that is the images' size.
 
         Unless the study gives it: twice the images' size, as far as half of the files have that, and no more
-        than SOURCE_BYTES hold. The same files give the same size on every machine.
+        than `source_bytes` hold. The same files give the same size on every machine.
         """
         size = self.config.image_size or FOLDER_SIZE
         source = self.config.source_size
         if source is None:
             parts = (self.training, self.validation or {})
             files = [path for part in parts for members in part.values() for path in members]
-            most = math.isqrt(SOURCE_BYTES // (3 * len(files)))
+            most = math.isqrt(self.source_bytes // (3 * len(files)))
             source = min(2 * size, most, usual_side(files))
         return source if source > size else None
 

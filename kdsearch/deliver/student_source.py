@@ -49,14 +49,12 @@ def student_source(config: NetworkConfig) -> str:
     """
     net: type[Network]
     blocks: list[type[nn.Module]] = []
-    around: list[type[nn.Module]] = []
+    around: tuple[type[nn.Module], ...] = ()
     if isinstance(config, PublishedConfig):
         net, activation = PublishedNet, PUBLISHED[config.network].activation
     else:
         net, activation = StudentNet, ACTIVATIONS[config.activation]
-        blocks = [FAMILIES[config.family].block]
-        around += [SqueezeExcitation] if config.excitation else []
-        around += [Residual] if config.shortcut != "none" else []
+        blocks, around = [FAMILIES[config.family].block], (SqueezeExcitation, Residual)
     layers = [*(block.__name__ for block in blocks), f"nn.{activation.__name__}"]
     head = f"class {net.__name__}(nn.Module):"
     skeleton = inspect.getsource(net)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from kdsearch.data import image_folder
 from kdsearch.data.decode import at_size, decode
+from kdsearch.data.image_folder import ImageFolder
 from kdsearch.data.image_set import ImageSet, SearchSets
 from kdsearch.data.sources import load_search_sets, load_test_set
 from kdsearch.errors import DataError
@@ -63,9 +63,9 @@ def test_a_source_is_no_larger_than_half_of_the_files(photos):
     assert load_search_sets(larger, 0, SILENCE).train.source is None
 
 
-def test_a_source_is_no_larger_than_memory_allows(photos, monkeypatch):
-    monkeypatch.setattr(image_folder, "SOURCE_BYTES", 17 * 3 * 15 * 15)
-    assert sides(load_search_sets(config(photos), 0, SILENCE)) == [(15, 15)] * 2
+def test_a_source_is_no_larger_than_memory_allows(photos):
+    assert ImageFolder(photos, config(photos)).source_size == 20
+    assert ImageFolder(photos, config(photos), source_bytes=17 * 3 * 15 * 15).source_size == 15
 
 
 def test_a_part_of_a_set_keeps_its_source(tmp_path, draw_images):

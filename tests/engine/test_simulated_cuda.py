@@ -103,8 +103,8 @@ class Weighed(Objective):
     def to(self, device):
         return self
 
-    def forward(self, student, teacher, labels):
-        total, parts = super().forward(student, teacher, labels)
+    def forward(self, student, teacher, labels, mixed=None):
+        total, parts = super().forward(student, teacher, labels, mixed)
         if total.is_cuda:
             total.backward = self.fill
         return total, parts

@@ -1,5 +1,7 @@
 """Networks of timm as teachers; nothing here reaches the hub."""
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -125,8 +127,12 @@ def test_networks_that_do_not_fit_are_refused():
         teacher("timm:inception_v3")
 
 
-def test_a_machine_without_the_hub_is_told_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(TeacherError, match=r"pretrained: cannot download model\.safetensors of timm/"):
-        teacher(origin=IMAGENET)
+def test_a_machine_without_the_hub_is_told_what_to_do(tmp_path):
+    made = f"build_teacher({SMALL!r}, 5, 64, {MEAN}, {STD}, origin={IMAGENET!r})"
+    program = f"from kdsearch.models.teachers import build_teacher; {made}"
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert "TeacherError: " in last
+    assert "pretrained: cannot download model.safetensors of timm/" in last

@@ -15,7 +15,7 @@ from kdsearch.run.protocol import Failed, Job
 from kdsearch.store.facts import trial_facts
 from kdsearch.store.runs import SEARCH, Run
 
-SEARCHES = {"tpe": ("median", 16), "random": ("median", 16)}  # sampler: pruner and target
+SEARCHES = {"tpe": ("median", 24), "random": ("median", 24)}  # sampler: pruner and target
 
 
 def stop_after(steps):
