@@ -29,6 +29,7 @@ from kdsearch.phases import phase
 from kdsearch.phases import search as trial
 from kdsearch.phases.bench import Bench, Prepared
 from kdsearch.phases.samplers import Median
+from kdsearch.phases.suggest import Draw
 from kdsearch.run import worker as loop
 from kdsearch.run.preparing import prepare
 from kdsearch.run.protocol import Channel, Job, Request
@@ -55,12 +56,13 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (optuna.Study, "optimize", "ask"),
     (optuna.Study, "ask", "ask"),
     (phase, "run_trial", "claim and facts"),
-    (trial, "suggest_config", "suggest"),
+    (Draw, "__init__", "suggest"),
+    (Draw, "config", "suggest"),
     (trial, "refuse_duplicate", "duplicates"),
     (Bench, "fitted", "width"),
     (Bench, "training", "student"),
     (trial, "count_parameters", "student"),
-    (trial, "_facts", "student"),
+    (trial, "student_facts", "student"),
     (StudyRecord, "epoch", "record"),
     (Bench, "checkpoint", "checkpoint"),
     (Checkpoint, "save", "checkpoint"),
