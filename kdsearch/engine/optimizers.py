@@ -99,15 +99,15 @@ def _rows(kernel: Tensor, values: Tensor) -> Tensor:
     return values if kernel.is_contiguous() else values.permute(0, 2, 3, 1)
 
 
-def decayed_groups(parameters: Iterable[nn.Parameter], *, decay_norms: bool) -> list[Any]:
-    """The parameters; unless `decay_norms`, those that are no matrix and no kernel have no weight decay.
+def decayed_groups(parameters: Iterable[nn.Parameter], *, decay_norms: bool) -> list[dict[str, Any]]:
+    """One group; unless `decay_norms`, another of what is no matrix and no kernel, without weight decay.
 
     These are biases, norms and learned scales of channels: weight decay only shrinks what they have learned
     (arXiv 1812.01187, section 3.1).
     """
     every = list(parameters)
     if decay_norms:
-        return every
+        return [{"params": every}]
     weights = [each for each in every if each.dim() in (2, 4)]
     others = [each for each in every if each.dim() not in (2, 4)]
     groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]

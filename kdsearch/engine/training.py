@@ -125,8 +125,8 @@ class Training:
     def _optimizer(self, name: str, rate: float, decay: float) -> Optimizer:
         return OPTIMIZERS[name](self._groups(rate), lr=rate, weight_decay=decay)
 
-    def _groups(self, rate: float) -> list[Any]:
-        """The parameters, in groups if these have settings of their own beside the learning rate `rate`."""
+    def _groups(self, rate: float) -> list[dict[str, Any]]:
+        """The parameters in the optimizer's groups, which may have settings of their own beside `rate`."""
         return decayed_groups(self._parameters(), decay_norms=self.config.decay_norms)
 
     def _parameters(self) -> list[nn.Parameter]:

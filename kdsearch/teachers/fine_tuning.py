@@ -23,12 +23,11 @@ class FineTuning(Training):
         self.body = {id(parameter) for parameter in network.body}
         super().__init__(network, *given, **named)
 
-    def _groups(self, rate: float) -> list[Any]:
+    def _groups(self, rate: float) -> list[dict[str, Any]]:
         """The head's groups first: the record shows the rate of the first one."""
-        given = super()._groups(rate)
+        groups = super()._groups(rate)
         if self.body_rate == 1:
-            return given
-        groups = given if isinstance(given[0], dict) else [{"params": given}]
+            return groups
         parts = [self._part(group, rate, in_body) for in_body in (False, True) for group in groups]
         return [part for part in parts if part["params"]]
 
