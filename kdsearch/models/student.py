@@ -124,7 +124,7 @@ class StudentConfig(Record):
 
     family: str
     options: dict[str, int | float | str | bool]
-    width: int = Field(ge=1)
+    width: int | float = Field(ge=1)
     growth: float = Field(gt=0)
     depths: tuple[int, ...] = Field(min_length=1)
     strides: tuple[Literal[1, 2], ...]

@@ -9,7 +9,7 @@ from kdsearch.errors import UsageError
 from kdsearch.models.families import FAMILIES
 from kdsearch.models.measure import count_parameters, macs_of, parameters_of
 from kdsearch.models.student import StudentConfig, build_student, strides_for
-from kdsearch.models.width import solve_width
+from kdsearch.models.width import GRAIN, solve_width
 
 # All but those that need fewer parameters if two widths happen to be equal, as does a shortcut `conv`.
 STEADY = tuple(
@@ -58,7 +58,7 @@ def test_the_solved_student_fits_and_the_next_width_does_not(config, max_params,
         assert parameters_of(config.model_copy(update={"width": 1})) > fraction * max_params - 1
         return
     assert count_parameters(build_student(solved)) == parameters_of(solved) <= fraction * max_params
-    wider = solved.model_copy(update={"width": solved.width + 1})
+    wider = solved.model_copy(update={"width": solved.width + 1 / GRAIN})
     assert parameters_of(wider) > int(fraction * max_params)
     assert solved == config.model_copy(update={"width": solved.width})
 
@@ -89,8 +89,14 @@ def test_a_budget_below_the_smallest_student_names_family_and_count(config, fami
 
 def test_a_budget_that_is_met_exactly_is_used_up(config):
     exact = parameters_of(config)
-    assert solve_width(config.model_copy(update={"width": 1}), exact) == config
-    assert solve_width(config, exact - 1).width == config.width - 1
+    assert parameters_of(solve_width(config.model_copy(update={"width": 1}), exact)) == exact
+    assert solve_width(config, exact - 1).width < config.width
+
+
+def test_a_small_stem_does_not_waste_the_budget(config):
+    """A whole channel more in the stem would be eight in the third stage."""
+    narrow = config.model_copy(update={"depths": (1, 1, 1), "strides": (1, 1, 2, 2), "growth": 2.0})
+    assert parameters_of(solve_width(narrow, 10_000)) > 9_500
 
 
 @settings(max_examples=60, deadline=None)
@@ -104,6 +110,6 @@ def test_the_solved_student_costs_no_more_multiply_adds_than_allowed(config, max
         return
     solved = solve_width(config, 200_000, max_macs=max_macs, image_size=image_size)
     free = solve_width(config, 200_000)
-    wider = solved.model_copy(update={"width": solved.width + 1})
+    wider = solved.model_copy(update={"width": solved.width + 1 / GRAIN})
     assert macs_of(solved, image_size) <= max_macs
     assert solved == free or (solved.width < free.width and macs_of(wider, image_size) > max_macs)

@@ -11,6 +11,7 @@ from optuna.trial import FixedTrial, create_trial
 
 from kdsearch.mirror.study_rows import trial_rows
 from kdsearch.models.student import build_student
+from kdsearch.models.width import GRAIN
 from kdsearch.phases.bench import Bench
 from kdsearch.phases.suggest import Draw, always_sampled, suggest_config
 from kdsearch.store.facts import StudentFacts, TrialFacts, attributes_of
@@ -199,7 +200,7 @@ def test_no_draw_is_over_the_budget_nor_wastes_it(draw, bench, seed):
     trial, config = draw(seed)
     parameters = sum(tensor.numel() for tensor in build_student(config.student).parameters())
     assert parameters <= trial.values["student.fraction"] * bench.study.max_params
-    wider = config.student.model_copy(update={"width": config.student.width + 1})
+    wider = config.student.model_copy(update={"width": config.student.width + 1 / GRAIN})
     assert (
         sum(t.numel() for t in build_student(wider).parameters())
         > trial.values["student.fraction"] * bench.study.max_params
