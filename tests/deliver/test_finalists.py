@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from statistics import fmean
 
 import pytest
 
+from kdsearch.cli.display_network import show_exported
 from kdsearch.deliver.winner import find_winner
 from kdsearch.mirror.study_rows import study_row, trial_rows
 from kdsearch.models.weights import from_bytes
@@ -61,6 +63,21 @@ def test_the_export_says_phase_seed_and_the_mean_over_all_seeds(study):
     assert f"| test, mean of {SEEDS} seeds | {TEST} | {100 * exported.test.mean:.2f} % |" in card
     assert f"| test | {TEST} | {100 * exported.test.accuracy:.2f} % |" in card
     assert exported.test.accuracy in exported.test.seeds
+
+
+def test_mirrored_views_are_asked_of_all_seeds(study, capsys):
+    exported = study.export()
+    test = exported.test
+    assert len(test.mirrored_seeds) == SEEDS
+    assert test.mirrored in test.mirrored_seeds
+    mean = f"{100 * fmean(test.mirrored_seeds):.2f} %"
+    show_exported(exported)
+    of_test = f"test {100 * test.mirrored:.2f} % ({mean} in the mean of {SEEDS} seeds)"
+    assert f"with mirrored views: validation {100 * exported.validation_mirrored:.2f} %, {of_test}\n" in (
+        capsys.readouterr().out
+    )
+    card = (study.folder / "best" / "README.md").read_text()
+    assert f"| test, mean of {SEEDS} seeds, with mirrored views | {TEST} | {mean} |" in card
 
 
 def test_the_test_split_is_read_once_for_all_seeds(study):
