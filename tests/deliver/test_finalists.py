@@ -114,6 +114,7 @@ def test_status_shows_them_and_mlflow_gets_their_tags(study):
     rows = trial_rows(finalists)
     assert [row.run.key for row in rows] == [f"finalists.{place}.0" for place in range(2 * SEEDS)]
     assert [row.candidate for row in rows] == list(study_facts(study.trials).candidates)
+    assert {row.params["finalist"] for row in rows} == {f"trial {row.trial}" for row in table.rows}
     trials = Trials.of(study.trials)
     row = study_row("pets", study_facts(study.trials), trials, winner_of(study.trials, finalists))
     assert row.winner == won.median.run.key
