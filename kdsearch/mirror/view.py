@@ -109,15 +109,11 @@ def address(server: str, experiment: str, identity: str | None) -> str:
 
     With the view of the study that has this identity; without one, MLflow's own charts.
     """
-    return f"{server.rstrip('/')}/{_page(experiment, identity)}"
+    return f"{server.rstrip('/')}/{runs_page(experiment, identity)}"
 
 
-def finalists_page(experiment: str, identity: str) -> str:
-    """The page with the view of the finalists, as a link within MLflow."""
-    return _page(experiment, identity, FINALIST)
-
-
-def _page(experiment: str, identity: str | None, kind: str = TRIAL) -> str:
+def runs_page(experiment: str, identity: str | None, kind: str = TRIAL) -> str:
+    """That page, or the one with the view of another kind of runs, as a link within MLflow."""
     view = f"&viewStateShareKey={_key(identity, kind)}" if identity else ""
     return f"#/experiments/{experiment}/runs?workflowType=machine_learning{view}&compareRunsMode=CHART"
 
