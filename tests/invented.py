@@ -10,17 +10,22 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from kdsearch.epoch import EpochResult
 from kdsearch.run.creating import create_study
 from kdsearch.store import identity
-from kdsearch.store.facts import DataFacts, TeacherFacts, keep
+from kdsearch.store.facts import DataFacts, TeacherFacts, TrialFacts, attributes_of, keep
+from kdsearch.store.finalists import pack
 from kdsearch.store.record import StudyRecord
-from kdsearch.store.runs import SEARCH, Run
+from kdsearch.store.runs import FINALISTS, SEARCH, Candidate, Run
 from kdsearch.store.storage import open_storage
+from kdsearch.store.studies import study_of
+from kdsearch.store.trials import Trials
 from kdsearch.study.file import Study
+from kdsearch.tables import FinalistsConfig
 
 TABLES = {
     "student": {"family": ["plain", "dwsep", "inverted"]},
     "distillation": {"loss": ["ce", "kl", "rkd"]},
     "training": {"epochs": 12},
 }
+FINALISTS_COUNT, SEEDS = 3, 4
 BEGUN = datetime(2026, 1, 1)  # noqa: DTZ001  Optuna's times are local ones without a zone
 SPACE: dict[str, BaseDistribution] = {
     "student.family": CategoricalDistribution(TABLES["student"]["family"]),
@@ -59,8 +64,26 @@ def invent(url: str, trials: int, name: str = "invented") -> optuna.Study:
         for epoch, accuracy in enumerate(curve):
             record.epoch(Run(SEARCH, number, 0), _result(number, epoch, accuracy))
     found.add_trials(made)
+    _add_finalists(found, record, chance)
     record.engine.dispose()
     return found
+
+
+def _add_finalists(study: optuna.Study, record: StudyRecord, chance: random.Random) -> None:
+    """The best trials trained again, in turn with each seed."""
+    best = Trials.of(study).ranked[:FINALISTS_COUNT]
+    wanted = [(trial, seed) for seed in range(SEEDS) for trial in best]
+    places = [Candidate(trial=trial.number, epochs=12, seed=seed) for trial, seed in wanted]
+    keep(study, finalists=FinalistsConfig(count=FINALISTS_COUNT, seeds=SEEDS), candidates=places)
+    own = study_of(study, FINALISTS)
+    for place, (trial, _) in enumerate(wanted):
+        run, accuracy = Run(FINALISTS, place, 0), trial.accuracy - 0.02 * chance.random()
+        student = trial.facts.student
+        facts = TrialFacts.of_run(run, candidate=places[place], student=student, val_loss=1 - accuracy)
+        own.add_trial(create_trial(value=accuracy, user_attrs=attributes_of(facts)))
+        record.put_file(run.correct, pack([True] * 288))
+        for epoch in range(12):
+            record.epoch(run, _result(place, epoch, accuracy * (1 - 0.6 ** (epoch + 1))))
 
 
 def _trial(number: int, chance: random.Random) -> tuple[FrozenTrial, list[float]]:
@@ -81,6 +104,7 @@ def _trial(number: int, chance: random.Random) -> tuple[FrozenTrial, list[float]
         "losses": {} if loss == "ce" else {loss: {}},
         "alpha": params.get("distillation.alpha", 0.0),
         "teacher": "teacher",
+        "training": {"epochs": 12},
     }
     provenance = {"commit": "unknown", "versions": "python==3.11", "device": "cpu", "threads": "1"}
     student = {"config": config, "parameters": size, "macs": macs, "seed": number, **provenance}

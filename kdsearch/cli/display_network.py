@@ -58,8 +58,21 @@ def show_exported(exported: "Exported") -> None:
     lines = [
         f"Study {exported.study}, trial {exported.trial}: {exported.parameters:,} parameters",
         f"validation {percent(exported.validation_accuracy)}, test {test}",
+        *_mirrored(exported),
         *exported.notes,
         *(f"  {path}" for path in exported.paths),
         "Each form was loaded back and gives the outputs of the trained student.",
     ]
     print_lines(console(), *lines, *loading_lines(exported.loading))
+
+
+def _mirrored(exported: "Exported") -> list[str]:
+    """The accuracies with mirrored views, if the study has them."""
+    if exported.validation_mirrored is None:
+        return []
+    line, test = f"with mirrored views: validation {percent(exported.validation_mirrored)}", exported.test
+    if test and test.mirrored is not None and test.mirrored_mean is not None:
+        line += f", test {percent(test.mirrored)}"
+        if test.seeds:
+            line += f" ({percent(test.mirrored_mean)} in the mean of {len(test.seeds)} seeds)"
+    return [line]

@@ -173,7 +173,8 @@ def export_best(
 
     The source is plain PyTorch, and the configuration is JSON. The command loads each form back and compares
     it with the trained student on real images before it puts the files in place. It reads the test split,
-    once for each exported trial. Without STUDY it takes the only study, or the one that ran last.
+    once for each exported trial. If the study flips its training images, it shows the accuracies with
+    mirrored views as well. Without STUDY it takes the only study, or the one that ran last.
 
     \b
     kdsearch export-best

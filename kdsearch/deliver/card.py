@@ -15,6 +15,10 @@ from kdsearch.study.teachers import label
 from kdsearch.study.trial_config import TrialConfig
 
 NAMED = 20  # class names in the card; config.json has all
+MIRRORED = (
+    "With mirrored views the class is that of the largest mean of the probabilities (softmax) of the image "
+    "and of its mirror image: twice the multiply-adds. The files here answer for one image alone.\n\n"
+)
 
 
 class FinalistFacts(Record):
@@ -62,6 +66,7 @@ class CardFacts(Record):
     phase: str = SEARCH  # in which it was trained
     training_seed: int | None = None  # of its initialisation and dropout
     finalist: FinalistFacts | None = None
+    validation_mirrored: float | None = None  # accuracy with mirrored views, as in `test`
     notes: tuple[str, ...] = ()  # what else the reader must know, one sentence each
 
 
@@ -128,10 +133,13 @@ def _accuracy(facts: CardFacts) -> str:
             rows.append(f"| test{seeds} | {facts.test.images:,} | {_percent(facts.test.mean)} |")
     else:
         rows.append("| test | | not read |")
+    rows += _mirrored(facts, seeds)
     for teacher, accuracy in facts.teachers.items():
         which = f"validation, the teacher {escaped(teacher)}"
         rows.append(f"| {which} | {facts.data.validation:,} | {_percent(accuracy)} |")
     text = "## Accuracy\n\n| images | how many | accuracy |\n|---|---:|---:|\n" + "\n".join(rows) + "\n\n"
+    if facts.validation_mirrored is not None:
+        text += MIRRORED
     if facts.finalist:
         text += _seeds(facts.finalist)
     text += (
@@ -142,6 +150,20 @@ def _accuracy(facts: CardFacts) -> str:
         return text + ".\n"
     text += f"; the test images chose nothing and were read on {facts.test.read}"
     return f"{text}. Identical to a training image: {facts.test.copies:,} of the test images.\n"
+
+
+def _mirrored(facts: CardFacts, seeds: str) -> list[str]:
+    """The rows of the accuracies with mirrored views that are known."""
+    test, images = facts.test, facts.data.validation
+    rows = [("validation", images, facts.validation_mirrored)]
+    if test:
+        rows.append(("test", test.images, test.mirrored))
+        rows += [(f"test{seeds}", test.images, test.mirrored_mean)] if seeds else []
+    return [
+        f"| {name}, with mirrored views | {count:,} | {_percent(accuracy)} |"
+        for name, count, accuracy in rows
+        if accuracy is not None
+    ]
 
 
 def _seeds(finalist: FinalistFacts) -> str:

@@ -16,11 +16,12 @@ from kdsearch.config import Record
 from kdsearch.deliver.card import CardFacts, card_facts
 from kdsearch.deliver.forms import CONFIG, FORMS, ExportConfig, check_export, write_forms
 from kdsearch.deliver.winner import Winner, find_winner, same_images, score_once
+from kdsearch.engine.evaluate import mirrored_accuracy
 from kdsearch.errors import ExportError, UsageError
 from kdsearch.files import check_writable
 from kdsearch.mirror.uri import how_to_load
 from kdsearch.models.measure import parameters_of
-from kdsearch.models.student import NetworkConfig, build_student
+from kdsearch.models.student import NetworkConfig, build_student, student_outputs
 from kdsearch.progress import Progress
 from kdsearch.store.facts import study_facts
 from kdsearch.store.final_test import FinalTest
@@ -39,6 +40,7 @@ class Exported(Record):
     paths: tuple[Path, ...]
     parameters: int
     validation_accuracy: float
+    validation_mirrored: float | None = None  # accuracy with mirrored views, as in `test`
     test: FinalTest | None
     notes: tuple[str, ...]
     loading: tuple[str, ...]  # Python that loads the model from MLflow, if it is there
@@ -63,14 +65,18 @@ def export_best(
     found = Found(optuna_study, record)
     final, why = score_once(found, winner, study, sets, progress) if test else (None, "")
     facts = card_facts(optuna_study, winner, study, final, (*notes, why) if why else notes)
-    images = sets.validation.images[:COMPARED]
-    paths = export_student(winner.config, winner.state, facts, images, out, force=force)
+    images, labels = sets.validation.images, sets.validation.labels
+    if study.augmentation.flip:
+        mirrored = mirrored_accuracy(winner.student(), student_outputs, images, labels)
+        facts = facts.model_copy(update={"validation_mirrored": mirrored})
+    paths = export_student(winner.config, winner.state, facts, images[:COMPARED], out, force=force)
     return Exported(
         study=study.name,
         trial=winner.number,
         paths=tuple(paths),
         parameters=facts.parameters,
         validation_accuracy=facts.validation_accuracy,
+        validation_mirrored=facts.validation_mirrored,
         test=final,
         notes=facts.notes,
         loading=how_to_load(optuna_study),

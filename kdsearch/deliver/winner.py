@@ -11,7 +11,7 @@ from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets, load_test_set
 from kdsearch.data.split import count_copies
-from kdsearch.engine.evaluate import evaluate
+from kdsearch.engine.evaluate import evaluate, mirrored_accuracy
 from kdsearch.errors import DataError, NothingFinishedError, StorageError
 from kdsearch.models.student import Network, NetworkConfig, build_student, read_config, student_outputs
 from kdsearch.models.weights import from_bytes
@@ -143,15 +143,18 @@ def score_once(
         images = load_test_set(study.data, study.seed, progress)
     except DataError as error:
         return None, f"The test split was not read: {error}."
-    score = evaluate(winner.student(), student_outputs, images.images, images.labels)
-    seeds = _seeds(found, winner.finalist) if winner.finalist else ()
-    scores = (evaluate(each, student_outputs, images.images, images.labels) for each in seeds)
+    networks = [winner.student(), *(_seeds(found, winner.finalist) if winner.finalist else ())]
+    shown = student_outputs, images.images, images.labels
+    accuracy, *seeds = [evaluate(network, *shown).accuracy for network in networks]
+    mirrored = [mirrored_accuracy(each, *shown) for each in networks] if study.augmentation.flip else []
     final = FinalTest(
-        accuracy=score.accuracy,
+        accuracy=accuracy,
         images=len(images),
         copies=count_copies(images, sets.train),
         read=datetime.now(UTC).date().isoformat(),
-        seeds=tuple(each.accuracy for each in scores),
+        seeds=tuple(seeds),
+        mirrored=mirrored[0] if mirrored else None,
+        mirrored_seeds=tuple(mirrored[1:]),
     )
     keep_final_test(found.study, delivered, final)
     return final, ""

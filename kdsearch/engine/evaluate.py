@@ -52,3 +52,18 @@ def evaluate(network: nn.Module, answer: Answer, images: Tensor, labels: Tensor)
     correct = (logits.argmax(dim=1) == labels).float().mean()
     loss, accuracy = torch.stack([cross_entropy(logits, labels), correct]).tolist()
     return Score(loss, accuracy)
+
+
+@torch.inference_mode()
+def mirrored_accuracy(network: nn.Module, answer: Answer, images: Tensor, labels: Tensor) -> float:
+    """The accuracy with mirrored views: by the mean of an image's and its mirror image's probabilities.
+
+    Arguments as of `evaluate`; 0 to 1.
+    """
+
+    def mirrored(network: nn.Module, batch: Tensor) -> Outputs:
+        return answer(network, batch.flip(-1))
+
+    probabilities = answer_all(network, answer, images).softmax(1)
+    probabilities += answer_all(network, mirrored, images).softmax(1)
+    return (probabilities.argmax(dim=1) == labels).float().mean().item()

@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from kdsearch.mirror.mirrored import NOTE, PARENT, MirroredRun, StudyRuns
 from kdsearch.mirror.runs import (
+    FINALIST,
     KIND_TAG,
     LAYOUT,
     LAYOUT_TAG,
@@ -33,7 +34,7 @@ from kdsearch.mirror.runs import (
 )
 from kdsearch.mirror.store import open_client, version_at
 from kdsearch.mirror.uri import MirrorUnavailableError, reaching, sqlite_file
-from kdsearch.mirror.view import address, note, opens_views, saved_view, study_points, view_tag
+from kdsearch.mirror.view import address, note, opens_views, runs_page, saved_views, study_points
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import TEACHER as TEACHING
 from kdsearch.store.runs import Run
@@ -209,11 +210,13 @@ class Mirror:
         run.settle(status, milliseconds(trial.finished))
 
     def _overview(self, runs: StudyRuns, parent: MirroredRun, trials: Sequence[TrialRow]) -> None:
-        """Metrics and note of the whole study, and the view that compares its trials."""
-        identity, text = runs.study_id, note(self.study, trials)
+        """Metrics and note of the whole study, and the views that compare its trials and its finalists."""
+        identity, finalists = runs.study_id, any(trial.candidate for trial in trials)
+        page = runs_page(runs.experiment, identity, FINALIST) if finalists and self._opens_views else None
+        text = note(self.study, trials, page)
         parent.send(study_points(self.study, trials), {}, {NOTE: text})
-        view = {view_tag(identity): saved_view(self.study.losses, identity)} if self._opens_views else {}
-        runs.describe({NOTE: text} | view)
+        views = saved_views(self.study.losses, identity, finalists=finalists) if self._opens_views else ()
+        runs.describe({NOTE: text, **dict(views)})
 
     def _describe(self, parent: MirroredRun) -> None:
         """The study file and the data sets, last: a server may take metrics and yet refuse files."""

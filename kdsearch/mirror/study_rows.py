@@ -6,7 +6,7 @@ from typing import Any
 
 import tomli_w
 
-from kdsearch.mirror.runs import ALPHA, EPOCHS, FAMILY, LOSS, StudyRow, TrialRow
+from kdsearch.mirror.runs import ALPHA, EPOCHS, FAMILY, FINALIST, LOSS, StudyRow, TrialRow
 from kdsearch.store.facts import StudyFacts
 from kdsearch.store.runs import Run
 from kdsearch.store.trials import StudyTrial, Trials
@@ -32,7 +32,7 @@ def _row(trial: StudyTrial, *, failed: bool) -> TrialRow:
     if student:  # what every trial is compared by, searched or not
         shape = {FAMILY: student.family, LOSS: student.loss, ALPHA: student.alpha}
         if facts.candidate:
-            shape[EPOCHS] = student.epochs
+            shape |= {EPOCHS: student.epochs, FINALIST: f"trial {facts.candidate.trial}"}
     return TrialRow(
         number=trial.number,
         run=run,

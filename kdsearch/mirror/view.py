@@ -1,4 +1,4 @@
-"""A study in MLflow's UI: metrics of the parent run, a note in three lines, a view that compares the trials.
+"""A study in MLflow's UI: metrics of the parent run, a note in three lines, views that compare trials.
 
 MLflow keeps a saved view of an experiment's runs as a tag of the experiment. The form is MLflow's own and not
 documented: a test opens it in a browser, and only versions of MLflow that are known to open it are given it.
@@ -15,6 +15,7 @@ from packaging.version import InvalidVersion, Version
 from kdsearch.mirror.runs import (
     ALPHA,
     FAMILY,
+    FINALIST,
     KIND_TAG,
     LOSS,
     STUDY_TAG,
@@ -58,8 +59,11 @@ def study_points(study: StudyRow, trials: Sequence[TrialRow]) -> Iterator[Point]
             yield Point(name, value, moment, len(ended))
 
 
-def note(study: StudyRow, trials: Sequence[TrialRow]) -> str:
-    """Three lines above the table of runs: the best trial, the teacher, how to read the table."""
+def note(study: StudyRow, trials: Sequence[TrialRow], finalists: str | None = None) -> str:
+    """Three lines above the table of runs: the best trial, the teacher, how to read the table.
+
+    MLflow shows the first one until it is unfolded; that links to the page of the finalists, if there is one.
+    """
     best = best_of(study, trials)
     first = "no trial has finished yet."
     if best:
@@ -75,20 +79,21 @@ def note(study: StudyRow, trials: Sequence[TrialRow]) -> str:
         f"**How to read**: {finished} of {study.target} trials have finished; a run's name says its number, "
         f"family, loss, size and accuracy or end. The view `kdsearch` compares the best {SHOWN_RUNS}."
     )
-    return "\n\n".join([OWN_NOTE + first, f"**Teacher**: {'; '.join(taught) or 'none'}.", read])
+    link = f" [Each seed of the finalists]({finalists})" if finalists else ""
+    return "\n\n".join([OWN_NOTE + first + link, f"**Teacher**: {'; '.join(taught) or 'none'}.", read])
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
-def view_tag(identity: str) -> str:
-    """The experiment's tag that holds the view of the study with this identity."""
-    return f"mlflow.sharedViewState.{_key(identity)}"
+def view_tag(identity: str, kind: str = TRIAL) -> str:
+    """The experiment's tag that holds the view of the study with this identity, of runs of this kind."""
+    return f"mlflow.sharedViewState.{_key(identity, kind)}"
 
 
-def _key(identity: str) -> str:
-    return f"kdsearch-{identity[:8]}"
+def _key(identity: str, kind: str) -> str:
+    return f"kdsearch-{identity[:8]}" + (f"-{kind}" if kind != TRIAL else "")
 
 
 def opens_views(version: str) -> bool:
@@ -104,28 +109,43 @@ def address(server: str, experiment: str, identity: str | None) -> str:
 
     With the view of the study that has this identity; without one, MLflow's own charts.
     """
-    view = f"&viewStateShareKey={_key(identity)}" if identity else ""
-    query = f"workflowType=machine_learning{view}&compareRunsMode=CHART"
-    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs?{query}"
+    return f"{server.rstrip('/')}/{runs_page(experiment, identity)}"
 
 
-def saved_view(losses: Mapping[str, Sequence[str]], identity: str) -> str:
-    """The tag's value: finished trials, best first, with charts that compare them.
+def runs_page(experiment: str, identity: str | None, kind: str = TRIAL) -> str:
+    """That page, or the one with the view of another kind of runs, as a link within MLflow."""
+    view = f"&viewStateShareKey={_key(identity, kind)}" if identity else ""
+    return f"#/experiments/{experiment}/runs?workflowType=machine_learning{view}&compareRunsMode=CHART"
+
+
+def saved_views(
+    losses: Mapping[str, Sequence[str]], identity: str, *, finalists: bool
+) -> Iterator[tuple[str, str]]:
+    """The views as tags: finished trials, best first, and finalists' trainings, with charts of them.
 
     `losses` are the parameters that the study samples for each of its losses, by the loss's name.
     """
-    state = zlib.compress(json.dumps(_state(losses, identity)).encode())
-    envelope = {"name": "kdsearch", "createdAt": 0, "state": f"deflate;{b64encode(state).decode()}"}
-    return json.dumps(envelope)
+    params = *COLUMNS, *(name for names in losses.values() for name in names)
+    yield view_tag(identity), _saved("kdsearch", _state(identity, TRIAL, params, _sections(losses)))
+    if finalists:
+        state = _state(identity, FINALIST, COLUMNS, {"Each seed of the finalists": [_seeds(), _curves()]})
+        groups = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": FINALIST}]}
+        state |= {"groupBy": groups, "useGroupedValuesInCharts": False}
+        yield view_tag(identity, FINALIST), _saved("finalists", state)
 
 
-def _state(losses: Mapping[str, Sequence[str]], identity: str) -> dict[str, Any]:
-    columns = [f"metrics.`{name}`" for name in (ACCURACY, *SIZES)] + [f"params.`{name}`" for name in COLUMNS]
-    columns += [f"params.`{name}`" for names in losses.values() for name in names]
-    sections = _sections(losses)
+def _saved(name: str, state: dict[str, Any]) -> str:
+    packed = b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    return json.dumps({"name": name, "createdAt": 0, "state": f"deflate;{packed}"})
+
+
+def _state(
+    identity: str, kind: str, params: Sequence[str], sections: Mapping[str, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    columns = [f"metrics.`{name}`" for name in (ACCURACY, *SIZES)] + [f"params.`{name}`" for name in params]
     return {
         "searchFilter": (
-            f"attributes.status = 'FINISHED' and tags.`{KIND_TAG}` = '{TRIAL}' "
+            f"attributes.status = 'FINISHED' and tags.`{KIND_TAG}` = '{kind}' "
             f"and tags.`{STUDY_TAG}` = '{identity}'"
         ),
         "orderByKey": f"metrics.`{ACCURACY}`",
@@ -178,6 +198,12 @@ def _parallel(params: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
 def _scatter(size: str) -> dict[str, Any]:
     axes = {name: {"key": key, "type": "METRIC"} for name, key in (("xaxis", size), ("yaxis", ACCURACY))}
     return {"type": "SCATTER", "displayName": f"Accuracy over {size}", **axes}
+
+
+def _seeds() -> dict[str, Any]:
+    """A column of points for each finalist: MLflow has no chart of groups that shows their single runs."""
+    axes = {"xaxis": {"key": FINALIST, "type": "PARAM"}, "yaxis": {"key": ACCURACY, "type": "METRIC"}}
+    return {"type": "SCATTER", **axes}
 
 
 def _curves() -> dict[str, Any]:

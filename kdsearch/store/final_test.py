@@ -1,5 +1,7 @@
 """What the test split said, which is read once for each student that is delivered."""
 
+from statistics import fmean
+
 from kdsearch.config import Record
 
 
@@ -11,8 +13,15 @@ class FinalTest(Record, extra="ignore"):
     copies: int  # identical to a training image
     read: str  # the day
     seeds: tuple[float, ...] = ()  # of a finalist: the accuracies of all its seeds
+    mirrored: float | None = None  # accuracy with mirrored views; None: no flip, or read by an older kdsearch
+    mirrored_seeds: tuple[float, ...] = ()
 
     @property
     def mean(self) -> float:
         """The mean over all seeds; of a student with one seed, its accuracy."""
-        return sum(self.seeds) / len(self.seeds) if self.seeds else self.accuracy
+        return fmean(self.seeds) if self.seeds else self.accuracy
+
+    @property
+    def mirrored_mean(self) -> float | None:
+        """Likewise with mirrored views."""
+        return fmean(self.mirrored_seeds) if self.mirrored_seeds else self.mirrored

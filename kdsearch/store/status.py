@@ -11,6 +11,7 @@ from kdsearch.config import Record
 from kdsearch.progress import Standing
 from kdsearch.store.facts import StudyFacts, study_facts
 from kdsearch.store.finalist_table import FinalistTable, finalist_table
+from kdsearch.store.finalists import trainings_of
 from kdsearch.store.liveness import living, worker_of
 from kdsearch.store.runs import SEARCH
 from kdsearch.store.studies import with_phases
@@ -37,7 +38,7 @@ class Ledger(Record):
     """Numbers of images for which teachers ran, without their own training."""
 
     answered: int  # once for each view and teacher, and live for feature maps, which no view holds
-    in_every_step: int  # had each step of each finished trial asked the trial's teachers
+    in_every_step: int  # had each step of each finished trial asked the trial's teachers, finalists too
 
 
 class Audit(Record):
@@ -200,7 +201,7 @@ def summary(study: optuna.Study, storage: str, hint_losses: Collection[str]) -> 
         best=tuple(best[:SHOWN]),
         best_without_teacher=next((entry for entry in best if entry.loss == "ce"), None),
         best_with_teacher=next((entry for entry in best if entry.loss != "ce"), None),
-        ledger=ledger(facts, trials, hint_losses),
+        ledger=ledger(facts, [trials, trainings_of(study)], hint_losses),
         audit=audit(trials),
         finalists=finalist_table(study),
     )
@@ -226,13 +227,13 @@ def rate_of(finished: Iterable[FrozenTrial]) -> float | None:
     return len(latest) / busy if len(latest) > 1 and busy > 0 else None
 
 
-def ledger(study: StudyFacts, trials: Trials, hint_losses: Collection[str]) -> Ledger:
-    """Of a study's finished trials, and of the views that one machine makes for them.
+def ledger(study: StudyFacts, phases: Iterable[Trials], hint_losses: Collection[str]) -> Ledger:
+    """Of the finished trials of a study's phases, and of the views that one machine makes for them.
 
     `hint_losses` are the losses that read feature maps.
     """
     live = steps = 0
-    for trial in trials.finished:
+    for trial in (trial for trials in phases for trial in trials.finished):
         student, seen = trial.facts.student, study.data.train * trial.epochs
         if student:
             steps += seen * len(student.teachers)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from socket import socket
@@ -21,7 +22,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-from tests.invented import invent
+from tests.invented import FINALISTS_COUNT, SEEDS, invent
 from tests.servers import mlflow_server, wait_until
 
 DRIVER = shutil.which("chromedriver")
@@ -35,6 +36,11 @@ FLAGS = """--headless=new --no-sandbox --disable-gpu --no-first-run --disable-ba
 TRIALS = 180  # more than 100 of them are complete
 SHOWN = 100
 HEADINGS = [f"The best trials, {SHOWN} at most (1)", "Each loss (2)", "Sizes and curves (3)"]
+
+COLUMNS = """
+return [...document.querySelectorAll(".js-plotly-plot")].flatMap(
+    plot => plot.data.filter(trace => trace.mode === "markers").flatMap(trace => trace.x))
+"""
 
 LOG = """
 import sys
@@ -156,6 +162,20 @@ def test_one_address_opens_the_comparison(browser, picture, address, study):
     assert names[0].startswith(f"\N{BLACK STAR} {complete[0].number:03d} ")
     numbers = [int(name.lstrip("\N{BLACK STAR} ")[:3]) for name in names]
     assert numbers == [trial.number for trial in complete[: len(numbers)]]
+
+
+def test_the_note_leads_to_the_seeds_of_the_finalists(browser, picture, address):
+    """A column of points for each finalist, a point for each of its seeds."""
+    browser.get(address)
+    link = By.LINK_TEXT, "Each seed of the finalists"
+    wait_until(lambda: browser.find_elements(*link), "the link in the note")
+    browser.get(browser.find_element(*link).get_attribute("href"))
+    wait_for(browser, "Each seed of the finalists (2)", f" {FINALISTS_COUNT * SEEDS} matching runs")
+    wait_until(lambda: browser.execute_script(COLUMNS), "the points")
+    picture("finalists")
+    columns = Counter(browser.execute_script(COLUMNS))
+    assert sorted(columns.values()) == [SEEDS] * FINALISTS_COUNT
+    assert all(re.fullmatch(r"trial \d+", name) for name in columns)
 
 
 def test_compare_opens_on_accuracy(browser, picture, address, study):

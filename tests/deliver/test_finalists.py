@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from statistics import fmean
 
 import pytest
 
+from kdsearch.cli.display_network import show_exported
 from kdsearch.deliver.winner import find_winner
 from kdsearch.mirror.study_rows import study_row, trial_rows
 from kdsearch.models.weights import from_bytes
@@ -63,6 +65,21 @@ def test_the_export_says_phase_seed_and_the_mean_over_all_seeds(study):
     assert exported.test.accuracy in exported.test.seeds
 
 
+def test_mirrored_views_are_asked_of_all_seeds(study, capsys):
+    exported = study.export()
+    test = exported.test
+    assert len(test.mirrored_seeds) == SEEDS
+    assert test.mirrored in test.mirrored_seeds
+    mean = f"{100 * fmean(test.mirrored_seeds):.2f} %"
+    show_exported(exported)
+    of_test = f"test {100 * test.mirrored:.2f} % ({mean} in the mean of {SEEDS} seeds)"
+    assert f"with mirrored views: validation {100 * exported.validation_mirrored:.2f} %, {of_test}\n" in (
+        capsys.readouterr().out
+    )
+    card = (study.folder / "best" / "README.md").read_text()
+    assert f"| test, mean of {SEEDS} seeds, with mirrored views | {TEST} | {mean} |" in card
+
+
 def test_the_test_split_is_read_once_for_all_seeds(study):
     first = study.export()
     study.remove_test_split()
@@ -97,6 +114,7 @@ def test_status_shows_them_and_mlflow_gets_their_tags(study):
     rows = trial_rows(finalists)
     assert [row.run.key for row in rows] == [f"finalists.{place}.0" for place in range(2 * SEEDS)]
     assert [row.candidate for row in rows] == list(study_facts(study.trials).candidates)
+    assert {row.params["finalist"] for row in rows} == {f"trial {row.trial}" for row in table.rows}
     trials = Trials.of(study.trials)
     row = study_row("pets", study_facts(study.trials), trials, winner_of(study.trials, finalists))
     assert row.winner == won.median.run.key

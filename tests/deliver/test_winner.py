@@ -9,15 +9,21 @@ from optuna.trial import TrialState, create_trial
 
 from kdsearch import api
 from kdsearch.cli import main
-from kdsearch.deliver.winner import judge_best
+from kdsearch.cli.display_network import show_exported
+from kdsearch.data.sources import load_search_sets
+from kdsearch.deliver.winner import find_winner, judge_best
+from kdsearch.engine.evaluate import mirrored_accuracy
 from kdsearch.errors import DataError, NothingFinishedError
+from kdsearch.models.student import student_outputs
 from kdsearch.phases.bench import Bench, Prepared
 from kdsearch.phases.phase import PHASES
+from kdsearch.progress import Silence
 from kdsearch.run.preparing import prepare
 from kdsearch.run.protocol import Channel, Job, Ready, Request
 from kdsearch.run.worker import Worker
-from kdsearch.store.facts import TrialFacts, attributes_of
-from kdsearch.store.identity import open_study, settle_target, stored_study
+from kdsearch.store.facts import TrialFacts, attributes_of, keep_final_test, study_facts
+from kdsearch.store.final_test import FinalTest
+from kdsearch.store.identity import open_study, settle_target, stored_study, study_at
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
 from kdsearch.store.storage import open_storage
@@ -127,6 +133,18 @@ def study(once, pets, tmp_path):
     study.record.engine.dispose()
 
 
+@pytest.fixture
+def said(capsys):
+    """What the terminal shows of an export."""
+
+    def told(exported):
+        capsys.readouterr()
+        show_exported(exported)
+        return capsys.readouterr().out
+
+    return told
+
+
 def test_the_best_student_is_written_with_what_the_test_split_says_of_it(study):
     best = Trials.of(study.trials).best
     exported = study.export()
@@ -140,6 +158,38 @@ def test_the_best_student_is_written_with_what_the_test_split_says_of_it(study):
         best.number,
         exported.parameters,
     )
+
+
+def test_the_accuracy_with_mirrored_views_stands_beside_the_plain_one(study, said):
+    exported = study.export()
+    sets = load_search_sets(study_at(study.trials, str(study.pictures)).data, 0, Silence())
+    student = find_winner(study.trials, study.record).student()
+    expected = mirrored_accuracy(student, student_outputs, sets.validation.images, sets.validation.labels)
+    assert exported.validation_mirrored == expected
+    mirrored = [f"{100 * each:.2f} %" for each in (expected, exported.test.mirrored)]
+    assert f"with mirrored views: validation {mirrored[0]}, test {mirrored[1]}" in said(exported)
+    card = (study.folder / "best" / "README.md").read_text()
+    assert f"| validation, with mirrored views | 15 | {mirrored[0]} |" in card
+    assert f"| test, with mirrored views | {TEST} | {mirrored[1]} |" in card
+    study.remove_test_split()
+    assert study.export(force=True) == exported
+
+
+def test_a_study_that_does_not_flip_has_no_mirrored_views(study, said):
+    kept = study_facts(study.trials).study
+    study.trials.set_user_attr("study", kept | {"augmentation": kept["augmentation"] | {"flip": False}})
+    exported = study.export()
+    assert (exported.validation_mirrored, exported.test.mirrored) == (None, None)
+    for text in (said(exported), (study.folder / "best" / "README.md").read_text()):
+        assert "mirrored" not in text
+
+
+def test_a_test_split_that_an_older_kdsearch_read_is_not_read_again(study, said):
+    final = FinalTest(accuracy=0.5, images=TEST, copies=0, read="2026-11-21")
+    keep_final_test(study.trials, Trials.of(study.trials).best.number, final)
+    exported = study.export()
+    assert exported.test == final
+    assert f"with mirrored views: validation {100 * exported.validation_mirrored:.2f} %\n" in said(exported)
 
 
 def test_the_test_split_is_read_once_and_what_it_said_is_remembered(study, heard):

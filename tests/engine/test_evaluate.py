@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from kdsearch.engine.evaluate import BATCH, answer_all, evaluate
+from kdsearch.engine.evaluate import BATCH, answer_all, evaluate, mirrored_accuracy
 from kdsearch.models.student import StudentConfig, as_input, build_student, student_outputs
 
 
@@ -52,3 +52,16 @@ def test_no_batch_statistic_moves(student):
     assert logits.shape == (4, 5)
     assert not logits.requires_grad
     assert all(torch.equal(tensor, before[name]) for name, tensor in student.state_dict().items())
+
+
+@pytest.mark.parametrize("count", [7, BATCH["cpu"] + 3])
+def test_with_mirrored_views_probabilities_are_averaged(student, count):
+    generator = torch.Generator().manual_seed(count)
+    images = torch.randint(0, 256, (count, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(0, 5, (count,), generator=generator)
+    student.eval()
+    with torch.no_grad():
+        views = [student(as_input(each)).softmax(1) for each in (images, images.flip(3))]
+    expected = (((views[0] + views[1]) / 2).argmax(1) == labels).float().mean().item()
+    assert mirrored_accuracy(student, student_outputs, images, labels) == expected
+    assert mirrored_accuracy(student, student_outputs, images.flip(3), labels) == expected

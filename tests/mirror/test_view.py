@@ -11,6 +11,7 @@ from mlflow.version import VERSION
 
 from kdsearch.mirror.mirror import Mirror
 from kdsearch.mirror.view import opens_views, view_tag
+from kdsearch.store.runs import FINALISTS, Candidate, Run
 
 KNOWN = ["3.17.0", "3.17.2", "3.18.0", "3.18.0rc1", "3.99"]
 UNKNOWN = ["2.22.1", "3.16.9", "4.0.0", "4.0.0.dev0", "4.0.0rc1", "", "<html>no such page</html>"]
@@ -71,3 +72,23 @@ def test_a_server_says_whether_it_gets_the_view(mlflow, study, record, trial, ve
     assert page == f"{uri}/#/experiments/{found.experiment_id}/runs?{asked}"
     assert (view_tag(identity) in found.tags) == known
     assert found.tags["mlflow.note.content"].startswith("**Best**: trial 0, ")
+
+
+def test_finalists_have_a_view_of_their_own_and_the_note_leads_there(local_uri, study, record, trial):
+    study = study.model_copy(update={"name": "finalists", "best": "0.0"})
+    mirror, client, rows = Mirror(local_uri, study, record), MlflowClient(local_uri), [trial(0, "COMPLETE")]
+    tag = view_tag(record.identity(), "finalist")
+
+    def tags_and_first_line():
+        mirror.tick(rows)
+        found = client.get_experiment_by_name(study.name)
+        return found.tags, found.tags["mlflow.note.content"].partition("\n")[0]
+
+    tags, line = tags_and_first_line()
+    assert tag not in tags
+    assert "](" not in line
+    candidate = Candidate(trial=0, epochs=3, seed=0)
+    rows.append(trial(0, "COMPLETE", run=Run(FINALISTS, 0, 0), candidate=candidate))
+    tags, line = tags_and_first_line()
+    assert tag in tags
+    assert f"&viewStateShareKey={tag.rpartition('.')[2]}&compareRunsMode=CHART)" in line

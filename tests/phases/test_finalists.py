@@ -13,6 +13,7 @@ from kdsearch.store.facts import study_facts
 from kdsearch.store.finalists import candidates, decided, finalists_of
 from kdsearch.store.identity import settle_finalists, settle_target
 from kdsearch.store.runs import FINALISTS, Candidate, Run
+from kdsearch.store.status import summary
 from kdsearch.store.storage import open_storage
 from kdsearch.store.studies import study_of
 from kdsearch.store.takeover import Takeover
@@ -156,6 +157,18 @@ def test_a_training_that_diverges_is_one_of_the_finalists(searched, finalize, ur
     (trial,) = Trials.of(own)
     assert (trial.state, trial.facts.mark) == (TrialState.COMPLETE, "diverged")
     assert trial.accuracy < 0.3
+
+
+def test_the_ledger_counts_their_steps_too(create, worker, finalize):
+    finalists = {"count": 1, "seeds": 2, "epochs": 5}
+    study = create(1, finalists=finalists, distillation={"loss": "kl"})
+    made = worker()
+    made.work()
+    images = study_facts(study).data.train
+    assert summary(study, "", ()).ledger.in_every_step == 3 * images
+    own = Trials.of(finalize(study))
+    assert [len(made.bench.record.epochs(trial.run)) for trial in own] == [5, 5]
+    assert summary(study, "", ()).ledger.in_every_step == (3 + 2 * 5) * images
 
 
 def test_a_longer_training_stretches_its_finish(searched):

@@ -31,7 +31,7 @@ def asked():
         student = StudentFacts(config=config, parameters=1, macs=1)
         run = Run(SEARCH, len(trials), 0)
         trials.append(StudyTrial(trial, TrialFacts.of_run(run, student=student)))
-        return ledger(facts, Trials(trials), HINT_LOSSES)
+        return ledger(facts, [Trials(trials)], HINT_LOSSES)
 
     return add
 
