@@ -11,6 +11,7 @@ STORAGE = "sqlite:///kdsearch.db"
 IMAGENET = "imagenet"  # published weights, for the 1,000 classes of ImageNet
 FOLDER = "folder"  # the name of an image set that is a user's own
 FOLDER_SIZE = 128  # pixels a side, unless the study says so
+Fit = Literal["crop", "whole"]  # how a picture becomes a square: its centre, or all of it with another aspect
 
 
 class DataConfig(Record):
@@ -22,6 +23,7 @@ class DataConfig(Record):
     source_size: Annotated[int | None, Field(ge=4)] = None  # training crops are cut from; none: as fits
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the training split, held out
     train_images: Annotated[int | None, Field(ge=2)] = None  # a stratified part of the training split only
+    fit: Fit = "crop"  # of a folder's images
     skip_corrupt: bool = False
     allow_duplicates: bool = False  # between given training and validation splits
 
