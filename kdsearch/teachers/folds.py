@@ -33,7 +33,8 @@ def taught(lesson: Lesson) -> Taught:
     """The teacher from its checkpoint, or trained. Raises TeacherError."""
     if lesson.config.checkpoint is not None:
         return from_checkpoint(lesson)
-    teacher, made = untrained(lesson), [trained_once(part) for part in parts(lesson)]
+    made = [trained_once(part) for part in parts(lesson)]
+    teacher = untrained(lesson)
     if not isinstance(teacher, Folded):
         return made[0]
     for network, part in zip(teacher.networks, made, strict=True):
