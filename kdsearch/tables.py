@@ -11,6 +11,7 @@ STORAGE = "sqlite:///kdsearch.db"
 IMAGENET = "imagenet"  # published weights, for the 1,000 classes of ImageNet
 FOLDER = "folder"  # the name of an image set that is a user's own
 FOLDER_SIZE = 128  # pixels a side, unless the study says so
+Fit = Literal["crop", "whole"]  # how a picture becomes a square: its centre, or all of it with another aspect
 
 
 class DataConfig(Record):
@@ -22,6 +23,7 @@ class DataConfig(Record):
     source_size: Annotated[int | None, Field(ge=4)] = None  # training crops are cut from; none: as fits
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the training split, held out
     train_images: Annotated[int | None, Field(ge=2)] = None  # a stratified part of the training split only
+    fit: Fit = "crop"  # of a folder's images
     skip_corrupt: bool = False
     allow_duplicates: bool = False  # between given training and validation splits
 
@@ -89,6 +91,7 @@ class TeacherConfig(Record):
     model: str = "resnet18"
     image_size: Annotated[int | None, Field(ge=4)] = None  # pixels a side that it sees; none: the student's
     head: tuple[Annotated[int, Field(ge=1)], ...] = ()  # hidden widths of a new one; none: a single layer
+    folds: Annotated[int, Field(ge=0)] = 0  # of the training images, each with a network that lacks it
     checkpoint: str | None = None  # a state dict of that model for these classes
     pretrained: Annotated[bool | str, BeforeValidator(weights_origin)] = False  # its first weights
     body_rate: Annotated[float, Field(gt=0, le=1)] = 1.0  # the body's learning rate, as a share of the head's
@@ -106,10 +109,19 @@ class TeacherConfig(Record):
         """The first weights: `imagenet` for published ones, a file's path, or None for random ones."""
         return (IMAGENET if self.pretrained is True else self.pretrained) or None
 
+    @property
+    def each_fold(self) -> tuple[int | None, ...]:
+        """The fold that each of its networks lacks; None for a single network, which lacks none."""
+        return tuple(range(self.folds)) or (None,)
+
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if self.pretrained and self.checkpoint is not None:
             raise ValueError("pretrained and checkpoint both say what the weights are; give one of them")
+        if self.folds and self.checkpoint is not None:
+            raise ValueError(f"folds = {self.folds} trains networks, and checkpoint is one; give one of them")
+        if self.folds == 1:
+            raise ValueError("folds = 1 leaves no images to train on; give at least 2, or 0 for one network")
         return self
 
 

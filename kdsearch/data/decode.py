@@ -22,6 +22,7 @@ from kdsearch.data.walk import FORMATS
 from kdsearch.errors import DataError, KdsearchError
 from kdsearch.files import open_regular
 from kdsearch.progress import Progress
+from kdsearch.tables import Fit
 
 DECODE_VERSION = 3  # part of the cache's key: raise it when the same file gives other pixels, or other files
 
@@ -37,18 +38,19 @@ class CorruptImageError(KdsearchError):
     exit_code = 2
 
 
-def decode(file: Path | BinaryIO, size: int) -> Tensor:
+def decode(file: Path | BinaryIO, size: int, fit: Fit = "crop") -> Tensor:
     """The image as uint8 C x size x size; C is 1 for gray files, else 3.
 
     It is rotated as its EXIF data say, transparency becomes white, 16 bits are scaled to 8; the result is the
-    centre square, resized with antialiasing (bilinear). Raises CorruptImageError, also for a link that leads
-    nowhere; DataError if the system refuses to read the file, or has no memory for it.
+    centre square, or the whole image as `fit` says, resized with antialiasing (bilinear). Raises
+    CorruptImageError, also for a link that leads nowhere; DataError if the system refuses to read the file,
+    or has no memory for it.
     """
     if not isinstance(file, Path):
-        return decode_open(file, size, getattr(file, "name", "image"))
+        return decode_open(file, size, getattr(file, "name", "image"), fit)
     try:
         with open_regular(file) as opened:
-            return decode_open(opened, size, str(file))
+            return decode_open(opened, size, str(file), fit)
     except OSError as error:
         if file.is_symlink() and error.errno in LEADS_NOWHERE:
             raise CorruptImageError(
@@ -57,13 +59,13 @@ def decode(file: Path | BinaryIO, size: int) -> Tensor:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from error
 
 
-def decode_open(file: BinaryIO, size: int, name: str) -> Tensor:
+def decode_open(file: BinaryIO, size: int, name: str, fit: Fit) -> Tensor:
     """Decodes an open file as `decode` does; errors call it `name`."""
     try:
         with Image.open(file, formats=tuple(FORMATS)) as opened:
             opened.draft(None, (2 * size, 2 * size))  # a large JPEG need not be decoded in full
             check_range(opened)
-            return torch.from_numpy(fitted(opaque(ImageOps.exif_transpose(opened)), size))
+            return torch.from_numpy(fitted(opaque(ImageOps.exif_transpose(opened)), size, fit))
     except MemoryError:
         raise DataError(f"{name}: too little memory for an image of its size; remove it") from None
     except UnidentifiedImageError:
@@ -97,9 +99,10 @@ def opaque(image: Image.Image) -> Image.Image:
     return image.convert(mode)
 
 
-def fitted(image: Image.Image, size: int) -> np.ndarray:
-    """The centre square of an L or RGB image as uint8 C x size x size."""
-    pixels = np.array(ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR))
+def fitted(image: Image.Image, size: int, fit: Fit = "crop") -> np.ndarray:
+    """The centre square of an L or RGB image, or the whole image, as uint8 C x size x size."""
+    resize = ImageOps.fit if fit == "crop" else Image.Image.resize
+    pixels = np.array(resize(image, (size, size), Image.Resampling.BILINEAR))
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy()
 
 
@@ -172,6 +175,7 @@ def decode_all(
     task: str,
     *,
     skip_corrupt: bool,
+    fit: Fit = "crop",
     source_size: int | None = None,
 ) -> Decoded:
     """Decodes in threads, since Pillow releases the interpreter's lock; at `source_size` too, if given.
@@ -183,9 +187,9 @@ def decode_all(
 
     def into_place(index: int) -> int:
         try:
-            image = decode(files[index], size)
+            image = decode(files[index], size, fit)
             if larger is not None and source_size is not None:
-                larger[index] = decode(files[index], source_size)
+                larger[index] = decode(files[index], source_size, fit)
         except CorruptImageError as error:
             if skip_corrupt:
                 return 0

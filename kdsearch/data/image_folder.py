@@ -145,6 +145,7 @@ class ImageFolder(Source):
             progress,
             f"decode {split}",
             skip_corrupt=self.config.skip_corrupt,
+            fit=self.config.fit,
             source_size=None if split == "test" else self.source_size,
         )
         labels = labels[decoded.kept]

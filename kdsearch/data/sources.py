@@ -73,7 +73,8 @@ def load_search_sets(config: DataConfig, seed: int, progress: Progress) -> Searc
 
 def data_entry(config: DataConfig, seed: int, source: Source) -> Path:
     """The cache entry of the two sets, whether it exists or not."""
-    settings = config.model_dump(exclude={"path"})
+    unsaid = {"fit"} if config.fit == "crop" else set()  # the key of an entry made before it could be said
+    settings = config.model_dump(exclude={"path"} | unsaid)
     return entry("data", digest(settings, seed, source.identity(), DECODE_VERSION, VERSION))
 
 

@@ -73,6 +73,21 @@ def hold_out(image_set: ImageSet, fraction: float, seed: int) -> Held:
     return held
 
 
+def folds(image_set: ImageSet, count: int, seed: int) -> Tensor:
+    """The fold of each image, int64 N from 0: stratified, with exact copies of an image in one fold.
+
+    Numbers of different images differ by at most one between folds, for each class and in all.
+    """
+    known: dict[bytes, int] = {}
+    first = [known.setdefault(pixel_hash(image), row) for row, image in enumerate(image_set.images)]
+    different, which = np.unique(first, return_inverse=True)
+    shuffled = np.random.default_rng(seed).permutation(len(different))
+    by_class = shuffled[np.argsort(image_set.labels.numpy()[different[shuffled]], kind="stable")]
+    fold = np.empty_like(by_class)
+    fold[by_class] = np.arange(len(different)) % count
+    return torch.from_numpy(fold[which])
+
+
 def subset(image_set: ImageSet, count: int, seed: int) -> ImageSet:
     """A stratified draw of `count` images. Raises DataError if it is too large, or leaves out a class."""
     labels, most = image_set.labels, len(image_set)

@@ -13,6 +13,7 @@ from kdsearch.store.runs import SEARCH
 from kdsearch.study.file import Study
 from kdsearch.study.teachers import label
 from kdsearch.study.trial_config import TrialConfig
+from kdsearch.tables import Fit
 
 NAMED = 20  # class names in the card; config.json has all
 MIRRORED = (
@@ -65,6 +66,7 @@ class CardFacts(Record):
     commit: str | None
     phase: str = SEARCH  # in which it was trained
     training_seed: int | None = None  # of its initialisation and dropout
+    fit: Fit = "crop"  # how images become squares
     finalist: FinalistFacts | None = None
     validation_mirrored: float | None = None  # accuracy with mirrored views, as in `test`
     notes: tuple[str, ...] = ()  # what else the reader must know, one sentence each
@@ -95,6 +97,7 @@ def card_facts(
         commit=None if trial.commit == "unknown" else trial.commit,
         phase=winner.run.phase,
         training_seed=trial.seed,
+        fit=study.data.fit,
         finalist=FinalistFacts.of(winner.finalists) if winner.finalists else None,
         notes=notes,
     )
@@ -187,9 +190,10 @@ def _points(deviation: float) -> str:
 
 def _input(facts: CardFacts) -> str:
     size = facts.data.image_size
+    side, crop = ("shorter side", "the centre cropped") if facts.fit == "crop" else ("whole image", "no crop")
     return (
-        f"## Input and output\n\nFloat32, N x 3 x {size} x {size}, in 0..1: the shorter side resized to "
-        f"{size} pixels (bilinear, with antialias), the centre cropped, gray repeated to 3 channels. The "
+        f"## Input and output\n\nFloat32, N x 3 x {size} x {size}, in 0..1: the {side} resized to "
+        f"{size} pixels (bilinear, with antialias), {crop}, gray repeated to 3 channels. The "
         "network normalises inside, so do not apply mean and deviation before. `config.json` says the same "
         "for programs.\n\n"
         f"The output is logits, N x {len(facts.data.classes)}, in the order of `classes` in `config.json`.\n"

@@ -19,6 +19,7 @@ from kdsearch.models.measure import parameters_of
 from kdsearch.models.student import Network, NetworkConfig, as_input, build_student
 from kdsearch.models.weights import to_bytes
 from kdsearch.store.runs import SEARCH
+from kdsearch.tables import Fit
 
 CONFIG = "config.json"  # by which an export is known
 FORMS = ("README.md", CONFIG, "student.onnx", "student.py", "student.safetensors")
@@ -26,15 +27,21 @@ TOLERANCE = 1e-4  # of the largest logit, and of 1 if all are smaller; float32 i
 
 
 class Preprocessing(Record):
-    """How an image file becomes a network's input; all but the size is the same for every export."""
+    """How an image file becomes a network's input; the study says the size, and `resize` and `crop`."""
 
     size: int  # height and width
-    resize: Literal["shorter side, bilinear, antialias"] = "shorter side, bilinear, antialias"
-    crop: Literal["centre"] = "centre"
+    resize: Literal["shorter side, bilinear, antialias", "both sides, bilinear, antialias"]
+    crop: Literal["centre", "none"]
     channels: Literal[3] = 3
     gray: Literal["repeated"] = "repeated"
     range: tuple[Literal[0], Literal[1]] = (0, 1)
     normalisation: Literal["inside the network"] = "inside the network"
+
+    @classmethod
+    def of(cls, size: int, fit: Fit) -> "Preprocessing":
+        if fit == "whole":
+            return cls(size=size, resize="both sides, bilinear, antialias", crop="none")
+        return cls(size=size, resize="shorter side, bilinear, antialias", crop="centre")
 
 
 class ExportConfig(Record):
@@ -64,7 +71,7 @@ def describe(config: NetworkConfig, facts: CardFacts) -> ExportConfig:
         classes=facts.data.classes,
         parameters=parameters_of(config),
         macs=facts.macs,
-        input=Preprocessing(size=facts.data.image_size),
+        input=Preprocessing.of(facts.data.image_size, facts.fit),
         student=config,
     )
 

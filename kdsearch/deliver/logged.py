@@ -73,7 +73,9 @@ def _description(winner: Winner, config: ExportConfig, images: int) -> str:
 
 
 def _input(config: ExportConfig) -> str:
+    cropped = config.input.crop == "centre"
     return (
         "N x H x W x 3 or N x 3 x H x W (1 for gray), whole numbers in 0..255 or floats in 0..1, any size; "
-        f"the model resizes the shorter side to {config.input.size} pixels and crops the centre"
+        f"the model resizes {'the shorter side' if cropped else 'both sides'} to {config.input.size} pixels"
+        f"{' and crops the centre' if cropped else ''}"
     )

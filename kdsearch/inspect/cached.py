@@ -103,8 +103,9 @@ def _needs(optuna_study: optuna.Study) -> Iterator[Path]:
             yield entry("unpacked", archive.md5)
     for device in DEVICES:
         yield views_folder(study, images, facts.teachers or {}, torch.device(device))
-        for name in study.teachers:
-            yield entry_of(study, name, images, device)
+        for name, config in study.teachers.items():
+            for fold in config.each_fold:
+                yield entry_of(study, name, images, device, fold)
 
 
 def _size(path: Path) -> int:

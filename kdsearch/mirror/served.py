@@ -28,6 +28,7 @@ class ServedStudent(PythonModel):
         config = json.loads(Path(context.artifacts["config"]).read_text(encoding="utf-8"))
         self.classes: list[str] = config["classes"]
         self.size: int = config["input"]["size"]
+        self.cropped: bool = config["input"]["crop"] == "centre"
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only
         self.session = onnxruntime.InferenceSession(
@@ -51,8 +52,8 @@ class ServedStudent(PythonModel):
         return table
 
     def _logits(self, pixels: np.ndarray) -> np.ndarray:
-        images = np.stack([fitted(image, self.size) for image in pixels]).astype(np.float32) / 255
-        logits: np.ndarray = self.session.run(["logits"], {"images": images})[0]
+        images = np.stack([fitted(image, self.size, self.cropped) for image in pixels])
+        logits: np.ndarray = self.session.run(["logits"], {"images": images.astype(np.float32) / 255})[0]
         return logits
 
 
@@ -84,10 +85,11 @@ def pixels_of(given: Any) -> np.ndarray:
     return (steps.transpose(0, 2, 3, 1) if channels_first else steps).astype(np.uint8)
 
 
-def fitted(pixels: np.ndarray, size: int) -> np.ndarray:
-    """The centre square of a uint8 H x W x C image, resized with antialiasing: uint8 3 x `size` x `size`."""
+def fitted(pixels: np.ndarray, size: int, cropped: bool) -> np.ndarray:
+    """The centre square of a uint8 H x W x C image, or all of it, antialiased: uint8 3 x `size` squared."""
     image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).convert("RGB")
-    return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    resize = ImageOps.fit if cropped else Image.Image.resize
+    return np.asarray(resize(image, (size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from kdsearch.study.distillation import Distillation, check_student_layers, loss
 from kdsearch.study.first import read_first
 from kdsearch.study.shipped import shipped
 from kdsearch.study.space import Place, Space, check_keys, read_record, read_space
-from kdsearch.study.teachers import check_listed, read_teachers
+from kdsearch.study.teachers import check_folds, check_listed, read_teachers
 from kdsearch.tables import (
     AugmentationConfig,
     BudgetConfig,
@@ -125,6 +125,7 @@ class Study:
         for name, space in self.losses.items():
             check_student_layers(Place(file, f"losses.{name}"), space, layers)
         check_listed(file, self.distillation.possible("teacher"), list(self.teachers), self.hint_losses)
+        check_folds(file, self.teachers, [name for name in self.losses if LOSSES[name].reads != {"logits"}])
 
     @property
     def hint_losses(self) -> tuple[str, ...]:

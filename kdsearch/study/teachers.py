@@ -54,6 +54,20 @@ def read_teachers(file: str, common: TeacherConfig, tables: Mapping[str, Any]) -
     }
 
 
+def check_folds(file: str, teachers: Mapping[str, TeacherConfig], losses: Sequence[str]) -> None:
+    """Raises StudyFileError if `losses`, which read more than logits, would learn from several networks.
+
+    Logits of different networks speak of the same classes. Embeddings and feature maps of each have axes of
+    their own, so that those of two images cannot be compared, nor learned by one regressor.
+    """
+    for name, config in teachers.items():
+        if config.folds and losses:
+            raise Place(file, place_of(name)).error(
+                f"folds = {config.folds}: {losses[0]} reads embeddings or feature maps, which cannot be "
+                f"compared between networks; drop {losses[0]} from distillation.loss, or leave folds out"
+            )
+
+
 def check_listed(file: str, chosen: Sequence[str], known: Sequence[str], hints: Sequence[str]) -> None:
     """Raises StudyFileError if the trials' teachers are not those of the study.
 

@@ -23,18 +23,10 @@ from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import open_existing
 from kdsearch.study.file import Study, load_study
 from kdsearch.study.teachers import label, place_of
+from kdsearch.teachers.folds import parts, taught, untrained
 from kdsearch.teachers.ready import check_teachers, checked
 from kdsearch.teachers.stored import weights_file
-from kdsearch.teachers.taught import (
-    FACTS,
-    Lesson,
-    Taught,
-    cache_entry,
-    from_checkpoint,
-    read_entry,
-    scored,
-    taught,
-)
+from kdsearch.teachers.taught import FACTS, Lesson, Taught, cache_entry, from_checkpoint, scored
 
 SUFFIX = ".safetensors"
 Values = Mapping[str, Any]  # of a study file, replaced on the command line, by table.key
@@ -121,6 +113,11 @@ def train_teachers(
     names = [_one_of(study, name)] if name or target else list(study.teachers)
     if target:
         target.check()
+        if folds := study.teachers[names[0]].folds:
+            raise UsageError(
+                f"--out {target.path}: the teacher has folds = {folds} networks, and a checkpoint is one; "
+                "leave out --out, or folds"
+            )
     lessons = _lessons(study, names, progress)
     check_teachers(study, lessons[0].sets, lessons[0].device, progress, names)
     made = [(lesson, taught(lesson)) for lesson in lessons]
@@ -135,7 +132,7 @@ def import_teacher(
     name = _one_of(study, name)
     open_weights(file).close()  # so that a wrong name is said before images are read
     target.check()
-    own = {"checkpoint": str(file.absolute()), "pretrained": False}
+    own = {"checkpoint": str(file.absolute()), "pretrained": False, "folds": 0}
     study = study.replace(place_of(name), {**study.teachers[name].model_dump(), **own})
     (lesson,) = _lessons(study, [name], progress)
     checked(lesson)
@@ -199,7 +196,7 @@ def _scored(lesson: Lesson, asked: str) -> TeacherReport:
     if lesson.config.checkpoint is not None:
         return _report(lesson, from_checkpoint(lesson))
     weights, origin = _trained_weights(lesson, asked)
-    teacher = lesson.network()
+    teacher = untrained(lesson)
     load_weights(teacher, from_bytes(weights), origin)
     return TeacherReport(
         name=label(lesson.name, lesson.config.model),
@@ -212,16 +209,20 @@ def _scored(lesson: Lesson, asked: str) -> TeacherReport:
 
 def _trained_weights(lesson: Lesson, asked: str) -> tuple[bytes, str]:
     """The weights of a trained teacher, and their origin. Raises TeacherError."""
-    path = cache_entry(lesson)
-    with locked(path):
-        if sound(path, lesson.progress.say):
-            return read_entry(path).weights, "trained, from the cache"
+    if all(_is_cached(part) for part in parts(lesson)):
+        return taught(lesson).weights, "trained, from the cache"
     if weights := _stored_weights(lesson):
         return weights, f"kept with study {lesson.study.name!r}"
     raise TeacherError(
         f"the teacher {label(lesson.name, lesson.config.model)} of {asked} has not been trained yet; "
         f"'kdsearch teacher train {asked}' does that"
     )
+
+
+def _is_cached(lesson: Lesson) -> bool:
+    path = cache_entry(lesson)
+    with locked(path):
+        return sound(path, lesson.progress.say)
 
 
 def _stored_weights(lesson: Lesson) -> bytes | None:

@@ -9,6 +9,7 @@ import torch
 from kdsearch.data.image_set import SearchSets
 from kdsearch.errors import IdentityError, TeacherError
 from kdsearch.files import expanded
+from kdsearch.models.folded import Folded
 from kdsearch.models.measure import count_parameters
 from kdsearch.models.teachers import Teacher
 from kdsearch.models.weights import to_bytes
@@ -19,14 +20,15 @@ from kdsearch.store.runs import TEACHER, Run
 from kdsearch.study.distillation import check_layers
 from kdsearch.study.file import Study
 from kdsearch.study.teachers import label, place_of
+from kdsearch.teachers.folds import check_folds, parts, taught, untrained
 from kdsearch.teachers.stored import fill_teacher, weights_file
-from kdsearch.teachers.taught import Lesson, Taught, cache_entry, read_checkpoint, sha256, taught
+from kdsearch.teachers.taught import Lesson, Taught, cache_entry, read_checkpoint, sha256
 
 
 class Ready(NamedTuple):
     """A trained teacher and its facts."""
 
-    network: Teacher
+    network: Teacher | Folded
     facts: TeacherFacts
 
 
@@ -42,6 +44,7 @@ def check_teachers(
     for name in names or needed(study):
         lesson = Lesson(study, name, sets, device, progress)
         embeddings.append(checked(lesson).shapes.embedding)
+        check_folds(lesson)
         own, source = lesson.config.image_size, lesson.sets.train.pixels.shape[-1]
         if own is not None and own > source:
             progress.say(
@@ -50,7 +53,7 @@ def check_teachers(
             )
         if lesson.config.checkpoint is not None:
             read_checkpoint(lesson)
-        elif lesson.config.origin and not cache_entry(lesson).exists():
+        elif lesson.config.origin and not all(cache_entry(part).exists() for part in parts(lesson)):
             lesson.network(lesson.config.origin)
     return embeddings
 
@@ -70,15 +73,13 @@ def prepare_teachers(
     weights that do not fit, and IdentityError for a checkpoint that is not the study's.
     """
     lessons = [Lesson(study, name, sets, device, progress) for name in needed(study)]
-    networks = [checked(lesson) for lesson in lessons]
-    return {
-        lesson.name: _prepared(lesson, network, record)
-        for lesson, network in zip(lessons, networks, strict=True)
-    }
+    for lesson in lessons:
+        checked(lesson)
+    return {lesson.name: _prepared(lesson, record) for lesson in lessons}
 
 
 def checked(lesson: Lesson) -> Teacher:
-    """The untrained teacher.
+    """The untrained network.
 
     Raises TeacherError if students may be larger, or ask for hints it lacks, or see larger images.
     """
@@ -114,7 +115,7 @@ def check_size(lesson: Lesson) -> None:
         )
 
 
-def _prepared(lesson: Lesson, teacher: Teacher, record: StudyRecord) -> Ready:
+def _prepared(lesson: Lesson, record: StudyRecord) -> Ready:
     """Stores the teacher and reads it back: another machine may have been first."""
     name, checkpoint = lesson.name, lesson.config.checkpoint
     stored = record.file(weights_file(name))
@@ -122,6 +123,7 @@ def _prepared(lesson: Lesson, teacher: Teacher, record: StudyRecord) -> Ready:
         _store(record, lesson, taught(lesson))
     elif checkpoint and os.access(expanded(checkpoint), os.F_OK):
         _check_same(lesson, stored)
+    teacher = untrained(lesson)
     weights = fill_teacher(record, name, teacher, lesson.device)
     facts = record.file(_facts_file(name, sha256(weights)))
     assert facts is not None, "facts are written before weights"

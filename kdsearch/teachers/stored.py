@@ -1,11 +1,11 @@
 """The study's teachers in the record."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdsearch.device import autocast
 from kdsearch.models.student import as_input
-from kdsearch.models.teachers import Teacher, build_teacher
+from kdsearch.models.teachers import build_teacher
 from kdsearch.models.weights import from_bytes, load_weights
 from kdsearch.outputs import Outputs
 from kdsearch.store.record import StudyRecord
@@ -17,7 +17,7 @@ def weights_file(name: str) -> str:
     return f"{name}.safetensors"
 
 
-def fill_teacher(record: StudyRecord, name: str, teacher: Teacher, device: torch.device) -> bytes:
+def fill_teacher(record: StudyRecord, name: str, teacher: nn.Module, device: torch.device) -> bytes:
     """Gives `teacher` the weights stored for `name` and freezes it, on `device`; returns them."""
     weights = record.file(weights_file(name))
     assert weights is not None, "a study's teachers are stored before anything asks for them"

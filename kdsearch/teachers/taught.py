@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from kdsearch.cache import check, digest, entry, locked, making, sound
-from kdsearch.data.image_set import SearchSets
+from kdsearch.data.image_set import ImageSet, SearchSets
+from kdsearch.data.split import folds
 from kdsearch.device import CPU, autocast, has_bfloat16, placed, seeded
 from kdsearch.distill.objective import Objective
 from kdsearch.engine.evaluate import Score, evaluate
@@ -52,6 +53,7 @@ class Lesson(NamedTuple):
     sets: SearchSets
     device: torch.device
     progress: Progress
+    fold: int | None = None  # of the training images, that this network must not see
 
     @property
     def config(self) -> TeacherConfig:
@@ -59,11 +61,28 @@ class Lesson(NamedTuple):
 
     @property
     def task(self) -> str:
-        return "teacher" if self.name == ONLY else f"teacher {self.name}"
+        task = "teacher" if self.name == ONLY else f"teacher {self.name}"
+        return f"{task}{self.which}"
+
+    @property
+    def which(self) -> str:
+        """Names the fold after the teacher's name, or after what is said of it."""
+        return "" if self.fold is None else f", fold {self.fold + 1} of {self.config.folds}"
 
     @property
     def seed(self) -> int:
-        return teacher_seed(self.study, self.name)
+        seed = teacher_seed(self.study, self.name)
+        return seed if self.fold is None else derived_seed(seed, "fold", self.fold)
+
+    @property
+    def train(self) -> ImageSet:
+        """The images that the network is trained on."""
+        whole = self.sets.train
+        return whole if self.fold is None else whole.select((self.split() != self.fold).nonzero().flatten())
+
+    def split(self) -> Tensor:
+        """The fold of each training image: the same for all teachers with as many folds."""
+        return folds(self.sets.train, self.config.folds, derived_seed(self.study.seed, "folds"))
 
     @property
     def image_size(self) -> int:
@@ -97,11 +116,6 @@ def answer(teacher: nn.Module, images: Tensor) -> Outputs:
     return outputs
 
 
-def taught(lesson: Lesson) -> Taught:
-    """The teacher from its checkpoint, or trained. Raises TeacherError."""
-    return from_checkpoint(lesson) if lesson.config.checkpoint is not None else trained_once(lesson)
-
-
 def read_checkpoint(lesson: Lesson) -> Teacher:
     """The teacher from its file: torchvision's own state dict, or one that kdsearch wrote."""
     path = expanded(lesson.config.checkpoint or "")
@@ -119,23 +133,25 @@ def from_checkpoint(lesson: Lesson) -> Taught:
         raise TeacherError(
             f"{lesson.config.checkpoint}: outputs for the validation images are not finite; give another file"
         )
-    return _taught(lesson, teacher, Path(lesson.config.checkpoint or "").name, score.accuracy)
+    return with_facts(lesson, teacher, Path(lesson.config.checkpoint or "").name, score.accuracy)
 
 
-def scored(lesson: Lesson, teacher: Teacher, *, bfloat16: bool = False) -> Score:
+def scored(lesson: Lesson, teacher: nn.Module, *, bfloat16: bool = False) -> Score:
     with autocast(CPU, bfloat16=bfloat16):
         return evaluate(teacher.to(lesson.device), answer, *lesson.validation())
 
 
 def cache_entry(lesson: Lesson) -> Path:
-    """The cache entry of the trained teacher, whether it exists or not."""
-    return entry_of(lesson.study, lesson.name, lesson.sets.fingerprint, lesson.device.type)
+    """The cache entry of the trained network, whether it exists or not."""
+    return entry_of(lesson.study, lesson.name, lesson.sets.fingerprint, lesson.device.type, lesson.fold)
 
 
-def entry_of(study: Study, name: str, images: str, device: str) -> Path:
-    """The cache entry of a teacher that was trained on images of this fingerprint, on this kind of device."""
+def entry_of(study: Study, name: str, images: str, device: str, fold: int | None) -> Path:
+    """The cache entry of a network that was trained on images of this fingerprint, on this kind of device."""
     config = study.teachers[name]
-    settings = config.model_dump(exclude={"checkpoint", "allow_smaller"})
+    settings = config.model_dump(exclude={"checkpoint", "allow_smaller", "folds"})
+    if fold is not None:
+        settings["fold"] = fold, config.folds
     if config.origin and config.origin != IMAGENET:
         settings["pretrained"] = _content(expanded(config.origin))
     augmentation = study.augmentation.model_dump(), Augmentation.VERSION
@@ -161,7 +177,7 @@ def read_entry(path: Path) -> Taught:
 
 
 def trained_once(lesson: Lesson) -> Taught:
-    """The teacher from the cache, if it was trained there on the same data, else trained now.
+    """The network from the cache, if it was trained there on the same data, else trained now.
 
     Raises KdsearchError before the training if the disk has no room for it.
     """
@@ -195,13 +211,14 @@ def _train(lesson: Lesson) -> Taught:
         rate = f"learning_rate = {config.learning_rate:g}"
         raise TeacherError(f"[{place_of(lesson.name)}]: training diverged at {rate}; lower it")
     teacher.load_state_dict(weights)
-    origin = f"trained from {_source(config)}" if config.origin else "trained"
-    return _taught(lesson, teacher, origin, best.val_accuracy, tuple(training.results))
+    return with_facts(lesson, teacher, origin_of(lesson), best.val_accuracy, tuple(training.results))
 
 
-def _source(config: TeacherConfig) -> str:
-    library = "timm" if is_timm(config.model) else "torchvision"
-    return f"{library}'s weights" if config.origin == IMAGENET else Path(config.origin or "").name
+def origin_of(lesson: Lesson) -> str:
+    """The origin of a teacher that was trained."""
+    config, library = lesson.config, "timm" if is_timm(lesson.config.model) else "torchvision"
+    source = f"{library}'s weights" if config.origin == IMAGENET else Path(config.origin or "").name
+    return (f"trained from {source}" if config.origin else "trained") + lesson.which
 
 
 def _training(lesson: Lesson, teacher: Teacher) -> Training:
@@ -214,7 +231,7 @@ def _training(lesson: Lesson, teacher: Teacher) -> Training:
         label_smoothing=settings.label_smoothing,
         ema_epochs=0.0,
     )
-    train = lesson.sets.train
+    train = lesson.train
     images, labels = placed(train.pixels, lesson.device), train.labels.to(lesson.device)
     augment = Augmentation(lesson.study.augmentation, lesson.image_size)
     mixing = mixing_of(lesson.study.augmentation)
@@ -232,9 +249,9 @@ def _training(lesson: Lesson, teacher: Teacher) -> Training:
     )
 
 
-def _taught(
+def with_facts(
     lesson: Lesson,
-    teacher: Teacher,
+    teacher: nn.Module,
     origin: str,
     accuracy: float,
     curve: tuple[EpochResult, ...] = (),

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from math import prod
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from kdsearch.data.scratch import blank
 from kdsearch.device import autocast
 from kdsearch.errors import TeacherError, UsageError
 from kdsearch.files import cache_root
+from kdsearch.models.folded import Folded
 from kdsearch.models.student import as_input
 from kdsearch.outputs import Outputs
 from kdsearch.progress import Progress
@@ -59,7 +61,8 @@ class ViewBuilder:
 
     `images` are N x C x S x S. `augment` makes them as large as the largest teacher sees them; from that the
     other teachers' images are reduced, and the view's to `size` pixels a side (left out: not reduced). With
-    `mixing` each image is mixed with its partner, another one of the whole set, before teachers answer.
+    `mixing` each image is mixed with its partner, another one of the whole set, before teachers answer; with
+    one of its own fold, if they are Folded.
     """
 
     def __init__(
@@ -112,7 +115,7 @@ class ViewBuilder:
         gaps = [0.0]
         for name in self.teachers:
             stored = view.answers[name].logits[rows[picked]].float()
-            again = self._asked(name, seen).logits.cpu().float()
+            again = self._asked(name, seen, rows[picked]).logits.cpu().float()
             gaps.append(float((again - stored).abs().max() / stored.abs().max().clamp_min(1)))
         return max(gaps)
 
@@ -133,7 +136,7 @@ class ViewBuilder:
                 mix.partner[where], mix.weight[where] = mixed
             images[where] = reduced(pixels, self.size)
             for name in self.teachers:
-                for field, numbers in self._asked(name, pixels)._asdict().items():
+                for field, numbers in self._asked(name, pixels, rows)._asdict().items():
                     _check_finite(numbers, f"teacher {name!r}: its {field} for {task}")
                     columns[name, field].write(where, numbers.cpu().float())
             progress.step(task, where.stop, len(self.images))
@@ -147,23 +150,47 @@ class ViewBuilder:
         pixels = self._pixels(rows, "view", number, chunk)
         if self.mixing is None:
             return pixels, None
-        order = torch.Generator().manual_seed(derived_seed(self.seed, "partners", number))
-        partners = torch.randperm(len(self.images), generator=order)[rows]
+        partners = self._partners(number)[rows]
         others = self._pixels(partners, "partners", number, chunk)
         pixels, weight = self.mixing(pixels, others, derived_seed(self.seed, "mix", number, chunk))
         return pixels, Mix(partners, weight)
 
+    def _partners(self, number: int) -> Tensor:
+        """A permutation of the images' rows that stays inside the folds."""
+        order = torch.Generator().manual_seed(derived_seed(self.seed, "partners", number))
+        drawn = torch.randperm(len(self.images), generator=order)
+        partners = torch.empty_like(drawn)
+        partners[self._folds.argsort(stable=True)] = drawn[self._folds[drawn].argsort(stable=True)]
+        return partners
+
+    @cached_property
+    def _folds(self) -> Tensor:
+        """Equal for two images if no teacher has them in different folds."""
+        folds = torch.zeros(len(self.images), dtype=torch.int64)
+        for teacher in self.teachers.values():
+            if isinstance(teacher, Folded):
+                folds = folds * len(teacher.networks) + teacher.fold.cpu()
+        return folds
+
     def _pixels(self, rows: Tensor, *of: object) -> Tensor:
         return self.augment(self.images[rows], derived_seed(self.seed, *of)).cpu()
 
-    def _asked(self, name: str, pixels: Tensor) -> Answers:
-        """The teacher's outputs for augmented images, at its own size and in its own precision."""
+    def _asked(self, name: str, pixels: Tensor, rows: Tensor) -> Answers:
+        """The teacher's outputs for augmented images, at its own size and in its own precision.
+
+        Those of a Folded one are of the networks that have not seen these rows.
+        """
         teacher, own = self.teachers[name].eval(), self.bank.teachers[name]
         shown = reduced(pixels, own.image_size or self.size)
         device = next(teacher.parameters()).device
         most = max(1, self.pixels // shown[0, 0].numel())
         with autocast(device, bfloat16=own.bfloat16):
-            parts: list[Outputs] = [teacher(as_input(part.to(device))) for part in torch.split(shown, most)]
+            parts: list[Outputs] = [
+                teacher.held_out(as_input(part.to(device)), of)
+                if isinstance(teacher, Folded)
+                else teacher(as_input(part.to(device)))
+                for part, of in zip(torch.split(shown, most), torch.split(rows, most), strict=True)
+            ]
         return Answers(
             torch.cat([part.logits for part in parts]), torch.cat([part.embedding for part in parts])
         )

@@ -95,6 +95,18 @@ def test_of_several_teachers_each_is_trained_and_one_is_named_for_a_file():
     ]
 
 
+def test_one_of_several_folds_is_trained_and_scored_as_a_whole_and_is_no_file():
+    folds = "--set", "teacher.folds=2"
+    line = refused("train", "mine.toml", "-q", "--out", "t.safetensors", *folds)
+    assert line.startswith("Error: --out t.safetensors: the teacher has folds = 2 networks")
+    assert "has not been trained yet" in refused("evaluate", "mine.toml", "-q", *folds)
+    trained = told("train", "mine.toml", "-q", *folds)
+    assert "3,056,212 parameters (trained, the mean of 2 folds' networks)" in trained
+    scored = told("evaluate", "mine.toml", "-q", *folds)
+    assert scored == trained.replace("(trained, the mean of 2 folds' networks)", "(trained, from the cache)")
+    assert "(trained, fold 1 of 2)" in told("list")
+
+
 def test_a_teacher_that_is_nowhere_is_not_trained_in_passing():
     line = refused("evaluate", "mine.toml", "-q")
     assert line == (

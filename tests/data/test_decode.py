@@ -102,6 +102,15 @@ def test_the_centre_square_is_kept():
         assert decode(stored(Image.fromarray(pixels), "PNG"), 10).unique().tolist() == [200]
 
 
+def test_or_the_whole_image():
+    thirds = np.repeat(np.array([0, 200, 100], np.uint8), 40)[None].repeat(30, 0)
+    for pixels in (thirds, thirds.T.copy()):
+        decoded = decode(stored(Image.fromarray(pixels), "PNG"), 30, "whole")
+        assert decoded.shape == (1, 30, 30)
+        line = decoded[0, 15] if pixels is thirds else decoded[0, :, 15]
+        assert line[[2, 14, 27]].tolist() == [0, 200, 100]
+
+
 def test_shrinking_averages_instead_of_picking():
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
     decoded = decode(stored(Image.fromarray(stripes), "PNG"), 8)

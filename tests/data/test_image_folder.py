@@ -1,5 +1,6 @@
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -19,6 +20,24 @@ def test_a_food11_folder_gives_its_three_splits(food, progress):
     assert (sets.train.images.shape, sets.validation.images.shape) == ((33, 3, 16, 16), (22, 3, 16, 16))
     assert sets.train.labels.tolist() == [number for number in range(11) for _ in range(3)]
     assert load_test_set(config(food), 0, progress).labels.tolist() == list(range(11))
+
+
+def test_a_study_may_keep_the_whole_images(tmp_path, progress):
+    """Of every split, at the size of the source too: the left third of each picture is black."""
+    pixels = np.zeros((40, 120, 3), np.uint8)
+    pixels[:, 40:] = 100
+    for split in ("training", "validation", "test"):
+        for kind in ("cat", "dog"):
+            path = tmp_path / "pets" / split / kind / "0.png"
+            path.parent.mkdir(parents=True)
+            pixels[:, 40:] += 10  # no two are the same image
+            Image.fromarray(pixels).save(path)
+    for fit, black in (("crop", False), ("whole", True)):
+        asked = config(tmp_path / "pets", fit=fit, source_size=32)
+        sets = load_search_sets(asked, 0, progress)
+        test = load_test_set(asked, 0, progress)
+        for images in (sets.train.images, sets.train.pixels, sets.validation.images, test.images):
+            assert bool((images[..., 5:-5, 2] < 10).all()) is black
 
 
 def test_a_search_opens_no_test_image(food, progress):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdsearch.data.image_set import ImageSet
-from kdsearch.data.split import count_copies, draw, hold_out, quotas, subset
+from kdsearch.data.split import count_copies, draw, folds, hold_out, quotas, subset
 from kdsearch.errors import DataError
 
 
@@ -37,6 +37,21 @@ def test_the_seed_alone_decides_the_draw():
     labels = image_set([40, 40]).labels
     assert torch.equal(draw(labels, 20, 7)[0], draw(labels, 20, 7)[0])
     assert not torch.equal(draw(labels, 20, 7)[0], draw(labels, 20, 8)[0])
+
+
+@given(
+    st.lists(st.integers(4, 40), min_size=1, max_size=6), st.integers(2, 4), st.integers(0, 2**32), st.data()
+)
+def test_folds_are_stratified_and_hold_exact_copies_together(sizes, count, seed, data):
+    images = image_set(sizes)
+    copied = torch.tensor(data.draw(st.lists(st.integers(0, sum(sizes) - 1), max_size=20)), dtype=torch.int64)
+    fold = folds(images.select(torch.cat([torch.arange(sum(sizes)), copied])), count, seed)
+    assert fold[sum(sizes) :].equal(fold[copied])
+    once = fold[: sum(sizes)]
+    for members in (once, *(once[images.labels == label] for label in range(len(sizes)))):
+        counts = torch.bincount(members, minlength=count)
+        assert counts.max() - counts.min() <= 1
+    assert folds(images, count, seed).equal(once)
 
 
 def test_the_share_held_out_is_rounded_up():

@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from kdsearch.deliver.card import model_card
 from kdsearch.deliver.export import UNFINISHED, check_folder, export_student
-from kdsearch.deliver.forms import FORMS, ExportConfig, check_export
+from kdsearch.deliver.forms import FORMS, ExportConfig, check_export, describe
 from kdsearch.deliver.onnx import run_onnx
 from kdsearch.deliver.student_source import run_source
 from kdsearch.errors import ExportError, UsageError
@@ -50,6 +51,20 @@ def test_the_config_says_what_an_image_must_become(exported):
     assert described.classes == exported.trained.facts.data.classes
     assert described.parameters == sum(each.numel() for each in exported.trained.student.parameters())
     assert (described.input.size, described.input.range, described.input.channels) == (8, (0, 1), 3)
+
+
+@pytest.mark.parametrize(
+    ("fit", "resize", "crop", "said"),
+    [
+        ("crop", "shorter side, bilinear, antialias", "centre", "the shorter side resized to 8 pixels"),
+        ("whole", "both sides, bilinear, antialias", "none", "the whole image resized to 8 pixels"),
+    ],
+)
+def test_config_and_card_say_how_an_image_becomes_a_square(exported, fit, resize, crop, said):
+    facts = exported.trained.facts.model_copy(update={"fit": fit})
+    described = describe(exported.trained.config, facts).input
+    assert (described.resize, described.crop) == (resize, crop)
+    assert said in model_card(facts)
 
 
 @pytest.mark.parametrize("name", ["head.bias", "stem.1.running_mean", "mean"])

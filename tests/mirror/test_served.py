@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from PIL import Image
 from kdsearch.data.decode import fitted as fitted_by_training
 from kdsearch.data.decode import opaque
 from kdsearch.mirror.served import fitted, pixels_of, softmax
+from kdsearch.tables import Fit
 
 RANDOM = np.random.default_rng(0)
 COLOUR = RANDOM.integers(0, 256, (4, 6, 5, 3), np.uint8)
@@ -75,11 +78,12 @@ def test_anything_else_is_refused_in_one_line(given, said):
 
 @pytest.mark.parametrize("shape", [(8, 8), (40, 25), (9, 64), (7, 5), (1, 30)])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_an_image_is_fitted_as_training_fits_a_file(shape, channels):
+@pytest.mark.parametrize("fit", get_args(Fit))
+def test_an_image_is_fitted_as_training_fits_a_file(shape, channels, fit):
     pixels = RANDOM.integers(0, 256, (*shape, channels), np.uint8)
     image = Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels)
-    expected = np.broadcast_to(fitted_by_training(opaque(image), 8), (3, 8, 8))
-    np.testing.assert_array_equal(fitted(pixels, 8), expected)
+    expected = np.broadcast_to(fitted_by_training(opaque(image), 8, fit), (3, 8, 8))
+    np.testing.assert_array_equal(fitted(pixels, 8, fit == "crop"), expected)
 
 
 def test_probabilities_of_large_logits_sum_to_one():
