@@ -24,8 +24,13 @@ CONTEXT = multiprocessing.get_context("spawn")
 ORPHANED_SECONDS = 120.0  # what a child whose supervisor died has to save its work
 # For glibc, in bytes: what a training step frees stays mapped for the next one. As glibc comes, a large
 # buffer goes back to the system when it is freed, and the next step waits for cleared pages. What is kept is
-# given back between trials (`engine.lean.give_memory_back`).
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+# given back between trials (`engine.lean.give_memory_back`). And for OpenMP: a thread that waits for another
+# one sleeps. By default it spins, which starves that other one where workers, or other users, have the cores.
+ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "OMP_WAIT_POLICY": "passive",
+}
 
 
 class Child:
@@ -41,7 +46,7 @@ class Child:
         self.process: BaseProcess = CONTEXT.Process(target=_enter, args=(target, theirs, inbox), daemon=True)
         with without(signal.SIGHUP):
             resource_tracker.ensure_running()  # starting it unblocks SIGINT, which a child would inherit
-            with without(signal.SIGINT), by_default(ALLOCATOR):
+            with without(signal.SIGINT), by_default(ENVIRONMENT):
                 self.process.start()
         theirs.close()
         inbox.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kdsearch.run.child import ALLOCATOR, Child
+from kdsearch.run.child import ENVIRONMENT, Child
 from tests.servers import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ def tell_own_mappings(connection):
 
 
 def tell_environment(connection):
-    connection.send(tuple(os.environ.get(name) for name in ALLOCATOR))
+    connection.send(tuple(os.environ.get(name) for name in ENVIRONMENT))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator's settings are glibc's")
@@ -64,10 +64,10 @@ def test_a_child_keeps_large_buffers_mapped_for_the_next_step():
     assert told(f"{__name__}:tell_own_mappings") == [0]
 
 
-def test_what_the_user_says_of_the_allocator_stays(monkeypatch):
-    first, *others = ALLOCATOR
+def test_what_the_user_says_stays(monkeypatch):
+    first, *others = ENVIRONMENT
     monkeypatch.setenv(first, "131072")
-    assert told(f"{__name__}:tell_environment") == [("131072", *(ALLOCATOR[name] for name in others))]
+    assert told(f"{__name__}:tell_environment") == [("131072", *(ENVIRONMENT[name] for name in others))]
     assert not set(others) & set(os.environ)
 
 
