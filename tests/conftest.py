@@ -15,7 +15,7 @@ from kdsearch.cache import making
 from kdsearch.progress import Silence
 from kdsearch.views.bank import ViewBank
 
-pytest_plugins = ["tests.databases", "tests.small_study"]
+pytest_plugins = ["tests.colours", "tests.databases", "tests.small_study"]
 hypothesis.settings.register_profile("kdsearch", deadline=None)
 hypothesis.settings.load_profile("kdsearch")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kdsearch.api.inspection import cache, clear_cache, show, views
 from kdsearch.api.mirror import sync, ui
+from kdsearch.api.predictions import predict
 from kdsearch.api.studies import (
     create,
     delete,
@@ -24,6 +25,7 @@ from kdsearch.tables import STORAGE
 
 if TYPE_CHECKING:
     from kdsearch.deliver.export import Exported
+    from kdsearch.deliver.predict import Predicted
     from kdsearch.deliver.winner import Trained
     from kdsearch.inspect.cached import CachedEntry, CacheReport
     from kdsearch.inspect.network import NetworkTable

@@ -6,6 +6,7 @@ import click
 
 from kdsearch.cli.inspection import cache, show, views
 from kdsearch.cli.mirror import sync, ui
+from kdsearch.cli.predict import predict
 from kdsearch.cli.studies import delete, export_best, finalize, init, run, status, studies, train, worker
 from kdsearch.cli.teacher import teacher
 from kdsearch.errors import KdsearchError
@@ -35,11 +36,12 @@ def main() -> None:
     kdsearch status                   show how far the study is
     kdsearch show 12                  print the layers of the student that trial 12 trained
     kdsearch export-best              write the best student: weights, source, ONNX, model card
+    kdsearch predict --help           how to classify images with it
     kdsearch ui                       compare the trials in MLflow
     """
 
 
 STUDIES = (run, finalize, train, worker, init, status, studies, delete, export_best)
-OTHERS = (sync, ui, show, views, cache, teacher)
+OTHERS = (predict, sync, ui, show, views, cache, teacher)
 for _command in (*STUDIES, *OTHERS):
     main.add_command(_command)

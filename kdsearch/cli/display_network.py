@@ -7,7 +7,7 @@ from rich.table import Table
 from kdsearch.cli.display import cell, console, loading_lines, percent, print_lines
 
 if TYPE_CHECKING:
-    from kdsearch.api import Exported, NetworkTable, Trained
+    from kdsearch.api import Exported, NetworkTable, Predicted, Trained
 
 
 def show_network(network: "NetworkTable") -> None:
@@ -76,3 +76,20 @@ def _mirrored(exported: "Exported") -> list[str]:
         if test.seeds:
             line += f" ({percent(test.mirrored_mean)} in the mean of {len(test.seeds)} seeds)"
     return [line]
+
+
+def show_predicted(predicted: "Predicted") -> None:
+    """On standard error if the table is on standard output."""
+    lines = [
+        f"{predicted.images:,} images, by the student of study {predicted.study}, trial {predicted.trial}"
+    ]
+    if predicted.mirrored:
+        lines.append(
+            "with mirrored views: the class is that of the largest mean of the probabilities of an image and "
+            "of its mirror image"
+        )
+    if predicted.unreadable:
+        lines.append(f"{predicted.unreadable:,} of them could not be read; their rows say so")
+    if predicted.out:
+        lines.append(f"  {predicted.out}")
+    print_lines(console(stderr=predicted.out is None), *lines)

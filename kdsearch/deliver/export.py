@@ -14,7 +14,8 @@ from torch import Tensor
 from kdsearch.cache import digest, entry, locked
 from kdsearch.config import Record
 from kdsearch.deliver.card import CardFacts, card_facts
-from kdsearch.deliver.forms import CONFIG, FORMS, ExportConfig, check_export, write_forms
+from kdsearch.deliver.described import CONFIG
+from kdsearch.deliver.forms import FORMS, ExportConfig, check_export, write_forms
 from kdsearch.deliver.winner import Winner, find_winner, same_images, score_once
 from kdsearch.engine.evaluate import mirrored_accuracy
 from kdsearch.errors import ExportError, UsageError

@@ -2,59 +2,31 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kdsearch.config import Record
 from kdsearch.deliver.card import CardFacts, model_card
+from kdsearch.deliver.described import CONFIG, Described, Preprocessing
 from kdsearch.deliver.onnx import export_onnx, run_onnx
+from kdsearch.deliver.onnx_runtime import ONNX, Answer
 from kdsearch.deliver.student_source import run_source, student_source
 from kdsearch.errors import ExportError
 from kdsearch.models.measure import parameters_of
 from kdsearch.models.student import Network, NetworkConfig, as_input, build_student
 from kdsearch.models.weights import to_bytes
-from kdsearch.store.runs import SEARCH
-from kdsearch.tables import Fit
 
-CONFIG = "config.json"  # by which an export is known
-FORMS = ("README.md", CONFIG, "student.onnx", "student.py", "student.safetensors")
+FORMS = ("README.md", CONFIG, ONNX, "student.py", "student.safetensors")
 TOLERANCE = 1e-4  # of the largest logit, and of 1 if all are smaller; float32 in another order is at 1e-6
 
 
-class Preprocessing(Record):
-    """How an image file becomes a network's input; the study says the size, and `resize` and `crop`."""
-
-    size: int  # height and width
-    resize: Literal["shorter side, bilinear, antialias", "both sides, bilinear, antialias"]
-    crop: Literal["centre", "none"]
-    channels: Literal[3] = 3
-    gray: Literal["repeated"] = "repeated"
-    range: tuple[Literal[0], Literal[1]] = (0, 1)
-    normalisation: Literal["inside the network"] = "inside the network"
-
-    @classmethod
-    def of(cls, size: int, fit: Fit) -> "Preprocessing":
-        if fit == "whole":
-            return cls(size=size, resize="both sides, bilinear, antialias", crop="none")
-        return cls(size=size, resize="shorter side, bilinear, antialias", crop="centre")
-
-
-class ExportConfig(Record):
+class ExportConfig(Described):
     """The content of `config.json`."""
 
-    study: str
-    trial: int
-    phase: str = SEARCH  # in which the weights were trained
-    seed: int | None = None  # of their initialisation and dropout
-    classes: tuple[str, ...]
-    parameters: int
-    macs: int
-    input: Preprocessing
     student: NetworkConfig
 
     def write(self, folder: Path) -> None:
@@ -82,7 +54,7 @@ def write_forms(student: Network, config: NetworkConfig, facts: CardFacts, folde
     (folder / "student.py").write_text(student_source(config), encoding="utf-8")
     describe(config, facts).write(folder)
     (folder / "README.md").write_text(model_card(facts), encoding="utf-8")
-    export_onnx(student, facts.data.image_size, folder / "student.onnx")
+    export_onnx(student, facts.data.image_size, folder / ONNX)
 
 
 def check_export(folder: Path, student: Network, images: Tensor) -> None:
@@ -97,7 +69,7 @@ def check_export(folder: Path, student: Network, images: Tensor) -> None:
     allowed = TOLERANCE * max(1.0, expected.abs().max().item())
     forms = {
         "config.json with student.safetensors": partial(_run_weights, folder),
-        "student.onnx": partial(run_onnx, folder / "student.onnx"),
+        ONNX: partial(run_onnx, folder / ONNX),
         "student.py with student.safetensors": partial(run_source, folder),
     }
     for form, run in forms.items():
@@ -110,7 +82,8 @@ def check_export(folder: Path, student: Network, images: Tensor) -> None:
             )
 
 
-def _run_weights(folder: Path, images: Tensor) -> Tensor:
+def open_torch(folder: Path) -> Answer:
+    """The network of `config.json` with `student.safetensors`, on the CPU. Raises ExportError."""
     try:
         config = ExportConfig.model_validate_json((folder / CONFIG).read_bytes()).student
         student = build_student(config)
@@ -118,6 +91,15 @@ def _run_weights(folder: Path, images: Tensor) -> Tensor:
     except (OSError, ValidationError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ExportError(f"config.json with student.safetensors does not load: {reason}") from error
-    with torch.inference_mode():
-        logits: Tensor = student.eval()(images)
-    return logits
+    student.eval()
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            logits: np.ndarray = student(torch.from_numpy(images)).numpy()
+            return logits
+
+    return answer
+
+
+def _run_weights(folder: Path, images: Tensor) -> Tensor:
+    return torch.from_numpy(open_torch(folder)(images.numpy()))

@@ -3,24 +3,13 @@
 from pathlib import Path
 
 import onnx
-import onnxruntime
 import torch
-from onnxruntime.capi import onnxruntime_pybind11_state as failures
 from torch import Tensor
 
-from kdsearch.errors import ExportError
+from kdsearch.deliver.onnx_runtime import open_onnx
 from kdsearch.models.student import Network
 
 OPSET = 18  # the one torch's exporter is written for; others are converted from it
-FAILURES = (
-    failures.Fail,
-    failures.InvalidArgument,
-    failures.InvalidGraph,
-    failures.InvalidProtobuf,
-    failures.NoSuchFile,
-    failures.NotImplemented,
-    failures.RuntimeException,
-)
 
 
 def export_onnx(student: Network, image_size: int, path: Path) -> None:
@@ -49,14 +38,7 @@ def run_onnx(path: Path, images: Tensor) -> Tensor:
 
     Raises ExportError if ONNX Runtime cannot load the file or run it.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only: a good run shows no library's log line
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        (logits,) = session.run(["logits"], {"images": images.contiguous().numpy(force=True)})
-    except FAILURES as error:
-        raise ExportError(f"{path.name} does not run: {' '.join(str(error).split())}") from error
-    return torch.from_numpy(logits)
+    return torch.from_numpy(open_onnx(path)(images.contiguous().numpy(force=True)))
 
 
 def _anonymous(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -146,7 +146,9 @@ def test_a_file_is_read_as_one_of_the_named_formats_alone(tmp_path):
     for kind in ("EPS", "TGA", "ICO"):  # the first would go through Ghostscript
         path = tmp_path / f"{kind}.png"
         Image.fromarray(RED_LEFT).save(path, kind)
-        with pytest.raises(CorruptImageError, match=r"it is none of JPEG, PNG, .*AVIF\); remove it"):
+        with pytest.raises(
+            CorruptImageError, match=r"it is none of JPEG, PNG, .*AVIF\); repair or remove it"
+        ):
             decode(path, 8)
 
 
@@ -225,7 +227,7 @@ def test_a_signal_ends_the_decoding_at_the_images_it_is_at(tmp_path, progress, a
 def test_where_no_thread_can_be_started_it_is_said():
     script = """
 import os, resource
-from kdsearch.data.decode import in_threads
+from kdsearch.data.threads import in_threads
 from kdsearch.errors import DataError
 os.setuid(54321)
 limit = len(os.listdir("/proc/self/task")) + 1  # these, and the one that runs the pool

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from kdsearch.data.decode import fitted as fitted_by_training
-from kdsearch.data.decode import opaque
+from kdsearch.data.pixels import fitted as fitted_by_training
+from kdsearch.data.pixels import opaque
 from kdsearch.mirror.served import fitted, pixels_of, softmax
 from kdsearch.tables import Fit
 
