@@ -80,16 +80,15 @@ def _mirrored(exported: "Exported") -> list[str]:
 
 def show_predicted(predicted: "Predicted") -> None:
     """On standard error if the table is on standard output."""
-    lines = [
-        f"{predicted.images:,} images, by the student of study {predicted.study}, trial {predicted.trial}"
-    ]
+    read = predicted.images - predicted.unreadable
+    lines = [f"Study {predicted.study}, trial {predicted.trial}: images predicted: {read:,}"]
+    if predicted.unreadable:
+        lines[0] += f", unreadable: {predicted.unreadable:,} (their rows say so)"
     if predicted.mirrored:
         lines.append(
             "with mirrored views: the class is that of the largest mean of the probabilities of an image and "
             "of its mirror image"
         )
-    if predicted.unreadable:
-        lines.append(f"{predicted.unreadable:,} of them could not be read; their rows say so")
     if predicted.out:
         lines.append(f"  {predicted.out}")
     print_lines(console(stderr=predicted.out is None), *lines)

@@ -59,11 +59,10 @@ class AnyStudent(Described):
 def read_config(folder: Path) -> Described:
     """The description of the export in a folder. Raises UsageError if it is none, or of another version."""
     path = folder / CONFIG
-    if not path.exists():
-        fault = f"holds no {CONFIG}" if folder.is_dir() else "is no folder"
-        raise UsageError(f"{folder}: {fault}; name an export, as 'kdsearch export-best' makes one")
     try:
         return AnyStudent.model_validate_json(read_text(path, UsageError))
+    except UsageError as error:
+        raise UsageError(f"{error}; name an export, as 'kdsearch export-best' makes one") from None
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise UsageError(

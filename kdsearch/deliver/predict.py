@@ -4,6 +4,7 @@ Loads no torch.
 """
 
 import re
+import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
@@ -91,6 +92,7 @@ def predict(
                 unreadable += 1
                 progress.say(each.fault)
             write(index, each.file.relative_to(root), each.shares)
+        stream.flush()
     return Predicted(
         study=student.described.study,
         trial=student.described.trial,
@@ -104,11 +106,13 @@ def predict(
 def find_images(images: Path, progress: Progress) -> tuple[list[Path], Path]:
     """The file, or all images in the folder and below it in natural order; and the folder.
 
-    Raises DataError if there are none.
+    Raises DataError if there are none, or they may not be read.
     """
-    if not images.is_dir():
-        if not images.exists():
-            raise DataError(f"{images}: no such file or folder")
+    try:
+        is_file = not stat.S_ISDIR(images.stat().st_mode)
+    except OSError as error:
+        raise DataError(f"{images}: cannot be read ({error.strerror})") from None
+    if is_file:
         return [images], images.parent
     found = images_below(images, ancestors(*images.resolve().parents))
     if found.passed:

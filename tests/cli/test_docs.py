@@ -150,7 +150,7 @@ def test_each_command_of_the_docs_exists_with_its_options(words):
     command = COMMANDS.get(" ".join(words[:2]), COMMANDS.get(words[0]))
     if command:
         known = {option for parameter in command.params for option in parameter.opts}
-        given = {word.partition("=")[0] for word in words[1:] if word.startswith("-")}
+        given = {word.partition("=")[0] for word in words[1:] if word.startswith("-") and word != "-"}
         assert given <= known | {"--help", "-h"}
 
 

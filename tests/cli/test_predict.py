@@ -51,7 +51,7 @@ def test_each_image_has_a_row_in_natural_order(colours, images, tmp_path):
     assert (tmp_path / "new" / "out.csv").read_bytes() == b"Id,Category\n2,1\n3,2\n10,0\n"
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["out.csv"]
     assert done.stdout.splitlines() == [
-        "3 images, by the student of study colours, trial 3",
+        "Study colours, trial 3: images predicted: 3",
         f"  {tmp_path / 'new' / 'out.csv'}",
     ]
 
@@ -106,7 +106,7 @@ def test_an_unreadable_file_has_a_row_and_stops_nothing(colours, images):
     assert table[1][2] == ""
     assert "1.png: not a readable image" in done.stderr
     assert "4.png: a link that leads nowhere" in done.stderr
-    assert "2 of them could not be read; their rows say so" in done.stderr
+    assert "predicted: 3, unreadable: 2 (their rows say so)" in done.stderr
 
 
 def test_what_is_no_image_is_left_out_and_said(colours, images):
@@ -146,8 +146,10 @@ def test_an_out_that_cannot_be_written_is_said_before_anything_is_read(colours, 
 
 
 def test_a_folder_that_is_no_export_is_named(colours, images, tmp_path):
-    assert f"{images}: holds no config.json; name an export" in refused(images, images, "-")
-    assert f"{tmp_path / 'gone'}: is no folder" in refused(tmp_path / "gone", images, "-")
+    for folder in (images, tmp_path / "gone", colours / "config.json"):
+        line = refused(folder, images, "-")
+        assert f"{folder / 'config.json'}: cannot be read: " in line
+        assert line.endswith("; name an export, as 'kdsearch export-best' makes one")
     (colours / "student.onnx").unlink()
     assert "student.onnx: no such file; export again" in refused(colours, images, "-")
     assert "does not load" in refused(colours, images, "-", "--with", "torch")
@@ -188,7 +190,7 @@ def test_damaged_files_of_an_export_are_errors(colours, images):
 
 
 def test_images_that_are_not_there_or_cannot_be_told_apart_are_errors(colours, images, tmp_path, paint):
-    assert "no such file or folder" in refused(colours, tmp_path / "gone", "-")
+    assert "gone: cannot be read (No such file or directory)" in refused(colours, tmp_path / "gone", "-")
     (tmp_path / "empty").mkdir()
     assert "no images in this folder" in refused(colours, tmp_path / "empty", "-")
     assert "--top 4: the export has 3 classes" in refused(colours, images, "-", "--top", "4")
