@@ -21,120 +21,54 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from paired import Kept, machine
+from paired import Kept, interval, machine
+from rows import INVERTED, LITE0, OF_A_TEACHER, QUICK, ROWS, WINNER, Row
+
+from kdsearch.distill import LOSSES
+from kdsearch.models.families import FAMILIES
 
 RESULTS = Path(__file__).parent / "results" / "finds"
 LIMIT_SECONDS = 7_200
 STORAGE = "sqlite:///kdsearch.db"
 STOPPED = 128 + signal.SIGTERM
 
-LITE0 = "lite0.safetensors"  # made by lite0.py, in the row's folder
-
-# Plain networks: one shape, one recipe, labels alone. `finalists` trains each with several seeds.
-PLAIN = {
-    "run.trials": 1,
-    "search.pruner": "none",
-    "distillation.loss": "ce",
-    "training.learning_rate": 1e-2,
-    "training.weight_decay": 1e-2,
-    "student.stages": 4,
-    "student.depth_1": 1,
-    "student.depth_2": 2,
-    "student.depth_3": 2,
-    "student.depth_4": 2,
-    "student.growth": 1.6,
-    "student.stem_stride": 2,
-    "student.full_stages": 1,
-    "student.smallest_map": 4,
-    "student.shortcut": "none",
-    "student.excitation": False,
-    "student.fraction": 1.0,
-}
-SEPARABLE = {**PLAIN, "student.family": "dwsep", "families.dwsep.kernel": 3}
-INVERTED = {
-    **PLAIN,
-    "student.family": "inverted",
-    "families.inverted.kernel": 3,
-    "families.inverted.expansion": 4,
-    "families.inverted.squeeze": True,
-}
-
-
-class Row(NamedTuple):
-    """One row of the table: the sides by name, and the test accuracy that the search is to reach."""
-
-    what: str
-    study: str
-    common: dict[str, Any]  # settings of all sides
-    sides: dict[str, dict[str, Any]]
-    reach: float
-    stretch: float
-
-
-FOOD = {
-    "data.path": "food101-10_128.tar",
-    "data.image_size": 64,
-    "training.epochs": 30,
-    "finalists.count": 3,
-    "finalists.seeds": 3,
-}
-ROWS = {
-    "food": Row(
-        "food101-10, 64 px, a teacher trained on it from scratch, 40 trials",
-        "food11",
-        FOOD,
-        {"search": {"run.trials": 40}, "separable": SEPARABLE, "inverted": INVERTED},
-        reach=0.66,
-        stretch=0.70,
-    ),
-    "food-lite0": Row(
-        "food101-10, students at 64 px, a pretrained EfficientNet-lite0 at 128 px, 40 trials",
-        "food11",
-        {
-            **FOOD,
-            "teacher.model": "timm:tf_efficientnet_lite0",
-            "teacher.pretrained": LITE0,
-            "teacher.image_size": 128,
-            "teacher.epochs": 8,
-            "teacher.learning_rate": 1e-3,
-            "teacher.body_rate": 0.3,
-        },
-        {"search": {"run.trials": 40}, "separable": SEPARABLE, "inverted": INVERTED},
-        reach=0.70,
-        stretch=0.74,
-    ),
-    "digits": Row(
-        "digits, 100 trials, empty caches",
-        "digits",
-        {},
-        {"search": {"run.trials": 100}},
-        reach=0.985,
-        stretch=0.99,
-    ),
-}
-QUICK = {
-    "data.train_images": 200,
-    "training.epochs": 3,
-    "views.count": 2,
-    "teacher.model": "mobilenet_v3_small",
-    "teacher.epochs": 1,
-    "run.trials": 2,
-    "finalists.count": 1,
-    "finalists.seeds": 2,
-}
-
 
 def settings_of(row: Row, side: str, folder: Path, *, quick: bool) -> dict[str, Any]:
     values = {**row.common, **row.sides[side]}
+    if winner := values.pop(WINNER, None):
+        values = {**found(winner, quick=quick), **values}
+        if values["distillation.loss"] == "ce":
+            values = {key: value for key, value in values.items() if not key.startswith(OF_A_TEACHER)}
     if quick:  # with a small teacher of its own
         values = {key: value for key, value in values.items() if not key.startswith("teacher.")} | QUICK
+        values["run.trials"] = min(2, values["run.trials"])
     if "data.path" in values:
         values["data.path"] = str(unpacked(folder, values["data.path"]))
     if values.get("teacher.pretrained") == LITE0:
         values["teacher.pretrained"] = str(written(folder / LITE0))
     return values
+
+
+def found(winner: str, *, quick: bool) -> dict[str, Any]:
+    """The settings of a study that has nothing but the winner of a row's side."""
+    if quick:
+        return {**INVERTED, "distillation.loss": "kl"}
+    row, side = winner.split()
+    path = RESULTS / f"{row}.json"
+    if not path.exists():
+        raise SystemExit(f"{path} is not there: run {row} first")
+    parts = json.loads(path.read_text())["parts"]
+    return {setting(name): value for name, value in parts[side]["params"].items()}
+
+
+def setting(name: str) -> str:
+    """The key in a study file of a parameter in Optuna."""
+    table = name.partition(".")[0]
+    kinds = {"families": FAMILIES, "losses": LOSSES}
+    nested = next((kind for kind, known in kinds.items() if table in known), None)
+    return f"{nested}.{name}" if nested else name
 
 
 def unpacked(folder: Path, file: str) -> Path:
@@ -186,12 +120,16 @@ def outcome(side: str, folder: Path) -> dict[str, Any]:
     assert exported.test is not None, "this data has test images"
     assert finalists is not None, "each side has finalists"
     winner = finalists.winner
+    trial = study.trials[exported.trial]
+    active = winner.student.active or trial.params
+    params = {name: value for name, value in trial.params.items() if name in active}
     curves = [record.epochs(training.run) for training in winner.runs if training.run]
     return {
         "trial": exported.trial,
         "parameters": exported.parameters,
         "macs": winner.student.macs,
         "config": winner.student.config,
+        "params": params,
         "validation": round(winner.mean, 5),
         "interval": [round(end, 5) for end in winner.interval[1:]],
         "equal": [each.trial for each in finalists.equal],
@@ -232,7 +170,9 @@ def run_row(name: str, folder: Path, *, quick: bool) -> None:
 
 
 def show(row: Row, parts: Mapping[str, Any]) -> None:
-    print(f"{row.what}: to reach {row.reach:.1%}, stretch {row.stretch:.1%}")
+    over = " over each other side" if row.over_others else ""
+    print(f"{row.what}: to reach {row.reach:.1%}{over}, stretch {row.stretch:.1%}")
+    first = next(iter(parts.values()), None)
     for side, part in parts.items():
         low, high = part["interval"]
         print(
@@ -240,6 +180,9 @@ def show(row: Row, parts: Mapping[str, Any]) -> None:
             f"test {part['test']:.2%}, {part['parameters']:,} parameters, "
             f"{part['macs'] / 1e6:.1f} M multiply-adds, {part['seconds']:,} s"
         )
+        if row.over_others and part is not first and first:
+            pairs = zip(first["test_seeds"], part["test_seeds"], strict=True)
+            print(f"  {'':10} test, points below: {interval([a - b for a, b in pairs]).told(100)}")
 
 
 def main() -> None:
