@@ -215,7 +215,9 @@ def replay(job: tuple[Scale, Sequence[dict[str, Any]], int]) -> dict[str, float]
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     surrogate, ways = Surrogate(recorded), arms(scale.epochs)
     found, seconds = search(surrogate, ways.pop(RANDOM), seed, scale.trials, np.inf)
-    others = {name: search(surrogate, arm, seed, MOST * scale.trials, seconds)[0] for name, arm in ways.items()}
+    others = {
+        name: search(surrogate, arm, seed, MOST * scale.trials, seconds)[0] for name, arm in ways.items()
+    }
     return {RANDOM: found, **others}
 
 
