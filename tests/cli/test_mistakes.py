@@ -175,7 +175,9 @@ def test_all_commands_that_take_a_storage_take_it_from_the_environment():
         for parameter in command.params
         if parameter.name == "storage"
     }
-    assert takes == dict.fromkeys(main.commands.keys() - {"studies", "teacher"}, "KDSEARCH_STORAGE")
+    assert takes == dict.fromkeys(
+        main.commands.keys() - {"predict", "studies", "teacher"}, "KDSEARCH_STORAGE"
+    )
 
 
 def test_nothing_finished_is_nothing_to_export(untrained, tmp_path):

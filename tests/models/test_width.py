@@ -49,7 +49,7 @@ def configs(draw, families=tuple(FAMILIES), any_shortcut=True):
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(config=configs(), max_params=st.integers(5_000, 200_000), fraction=st.floats(0.5, 1))
 def test_the_solved_student_fits_and_the_next_width_does_not(config, max_params, fraction):
     try:

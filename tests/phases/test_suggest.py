@@ -194,7 +194,7 @@ def test_the_same_seed_draws_the_same(draw):
 
 
 # The fixtures hold nothing that a draw changes.
-@settings(max_examples=300, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_no_draw_is_over_the_budget_nor_wastes_it(draw, bench, seed):
     trial, config = draw(seed)

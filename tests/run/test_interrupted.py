@@ -29,7 +29,10 @@ def test_the_same_seed_gives_the_same_trials_and_an_interruption_changes_nothing
     create, worker, outcome, curves, sampler
 ):
     pruner, target = SEARCHES[sampler]
-    tables = {"search": {"sampler": sampler, "pruner": pruner}, "training": {"epochs": 6}}
+    tables = {
+        "search": {"sampler": sampler, "pruner": pruner},
+        "training": {"epochs": 6, "learning_rate": 2e-2},
+    }
     study = create(target, **tables)
     worker().work()
     undisturbed = outcome(study)
