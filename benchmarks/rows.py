@@ -68,6 +68,7 @@ FROM_LITE0 = {
     "teacher.learning_rate": 1e-3,
     "teacher.body_rate": 0.3,
 }
+SEARCHED = {"search": {"run.trials": 40}, "separable": SEPARABLE, "inverted": INVERTED}
 ONE_TRIAL = {"run.trials": 1, "search.pruner": "none", "finalists.count": 1}
 FOUND = {**ONE_TRIAL, WINNER: "food-lite0 search"}
 ROWS = {
@@ -75,7 +76,7 @@ ROWS = {
         "food101-10, 64 px, a teacher trained on it from scratch, 40 trials",
         "food11",
         FOOD,
-        {"search": {"run.trials": 40}, "separable": SEPARABLE, "inverted": INVERTED},
+        SEARCHED,
         reach=0.66,
         stretch=0.70,
     ),
@@ -83,7 +84,7 @@ ROWS = {
         "food101-10, students at 64 px, a pretrained EfficientNet-lite0 at 128 px, 40 trials",
         "food11",
         FROM_LITE0,
-        {"search": {"run.trials": 40}, "separable": SEPARABLE, "inverted": INVERTED},
+        SEARCHED,
         reach=0.70,
         stretch=0.74,
     ),

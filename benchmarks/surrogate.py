@@ -44,6 +44,7 @@ from kdsearch.phases.suggest import Draw
 from kdsearch.run.child import quiet
 from kdsearch.store.identity import stored_study
 from kdsearch.store.runs import SEARCH, Run
+from kdsearch.study.file import load_study
 
 RESULTS = Path(__file__).parent / "results" / "surrogate.json"
 LIMIT_SECONDS = 7_200
@@ -158,8 +159,6 @@ def _forest() -> ExtraTreesRegressor:
 
 def _space() -> dict[str, BaseDistribution]:
     """Every parameter of the recorded study, as Optuna samples it."""
-    from kdsearch.study.file import load_study  # noqa: PLC0415
-
     trial = optuna.create_study(sampler=RandomSampler(0)).ask()
     Draw(trial, load_study(food.STUDY, settings(WHOLE) | {"data.path": "."}))
     return trial.distributions

@@ -3,9 +3,11 @@
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 
 from platformdirs import user_cache_path, user_state_path
 
@@ -58,6 +60,22 @@ def check_writable(folder: Path, cure: str) -> None:
             file.write(b"kdsearch")
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written to ({error.strerror}); {cure}") from None
+
+
+@contextmanager
+def replacing(path: Path, command: str, cure: str) -> Iterator[Path]:
+    """Where to write what becomes the file `path` at the end, if all went well.
+
+    It is in the same folder, under a name with `command`. Raises KdsearchError with the system's reason and
+    `cure` if it cannot be written.
+    """
+    try:
+        with TemporaryDirectory(prefix=f".kdsearch-{command}.", dir=path.parent) as folder:
+            whole = Path(folder, "whole")
+            yield whole
+            whole.replace(path)
+    except OSError as error:
+        raise KdsearchError(f"--out {path}: cannot be written ({error.strerror}); {cure}") from error
 
 
 def open_regular(path: Path) -> BufferedReader:

@@ -4,14 +4,13 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal, TextIO
 
 import numpy as np
 
 from kdsearch.config import Record
-from kdsearch.errors import DataError, KdsearchError, UsageError
-from kdsearch.files import check_writable
+from kdsearch.errors import DataError, UsageError
+from kdsearch.files import check_writable, replacing
 
 UNREADABLE = "unreadable"  # in place of a class
 
@@ -91,13 +90,8 @@ def check_out(out: Path, *, force: bool) -> Path:
 @contextmanager
 def written_at_once(out: Path) -> Iterator[TextIO]:
     """A file that is put in place at the end, if all went well. Raises KdsearchError if it cannot be."""
-    try:
-        with TemporaryDirectory(prefix=".kdsearch-predict.", dir=out.parent) as folder:
-            whole = Path(folder, "predictions")
-            with whole.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-                yield stream
-            whole.replace(out)
-    except OSError as error:
-        raise KdsearchError(
-            f"--out {out}: cannot be written ({error.strerror}); free some disk, or name another file"
-        ) from error
+    with (
+        replacing(out, "predict", "free some disk, or name another file") as whole,
+        whole.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
+    ):
+        yield stream

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
+from scipy.special import softmax
 
 from kdsearch.config import Record
 from kdsearch.data.pixels import CorruptImageError, pixels_of
@@ -137,9 +138,9 @@ def predictions(
     for start in range(0, len(files), BATCH):
         batch = files[start : start + BATCH]
         images, faults = read(batch, student.described.input)
-        shares = softmax(student.answer(images))
+        shares = shares_of(student, images)
         if mirrored:
-            shares = (shares + softmax(student.answer(np.ascontiguousarray(images[..., ::-1])))) / 2
+            shares = (shares + shares_of(student, np.ascontiguousarray(images[..., ::-1]))) / 2
         for index, file in enumerate(batch):
             fault = faults.get(index, "")
             yield Prediction(file, None if fault else shares[index], fault)
@@ -164,8 +165,7 @@ def read(files: Sequence[Path], wanted: Preprocessing) -> tuple[np.ndarray, dict
     return pixels.astype(np.float32) / 255, faults
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities, float64 N x C."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    shares: np.ndarray = powers / powers.sum(1, keepdims=True)
+def shares_of(student: Student, images: np.ndarray) -> np.ndarray:
+    """The classes' probabilities, float64 N x C."""
+    shares: np.ndarray = softmax(student.answer(images).astype(np.float64), axis=1)
     return shares

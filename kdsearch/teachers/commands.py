@@ -3,15 +3,14 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from kdsearch.cache import check, locked, sound
 from kdsearch.config import Record
 from kdsearch.data.sources import load_search_sets
 from kdsearch.device import choose_device
-from kdsearch.errors import CacheDamagedError, IdentityError, KdsearchError, TeacherError, UsageError
-from kdsearch.files import cache_root, check_writable
+from kdsearch.errors import CacheDamagedError, IdentityError, TeacherError, UsageError
+from kdsearch.files import cache_root, check_writable, replacing
 from kdsearch.models.measure import count_parameters
 from kdsearch.models.pretrained import offered
 from kdsearch.models.timm_nets import timm_names
@@ -88,16 +87,9 @@ class Target(NamedTuple):
     def write(self, content: bytes) -> Path:
         """Writes the file at once or not at all; returns its full path. Raises as `check`; KdsearchError."""
         self.check()  # again, since a training lies in between
-        try:
-            with TemporaryDirectory(prefix=".kdsearch-teacher.", dir=self.path.parent) as folder:
-                whole = Path(folder, "weights")
-                whole.write_bytes(content)
-                whole.replace(self.path)
-        except OSError as error:
-            raise KdsearchError(
-                f"--out {self.path}: cannot be written ({error.strerror}); free some disk and give the "
-                "command again: a teacher that was trained is in the cache"
-            ) from error
+        cure = "free some disk and give the command again: a teacher that was trained is in the cache"
+        with replacing(self.path, "teacher", cure) as whole:
+            whole.write_bytes(content)
         return self.path.resolve()
 
 
