@@ -132,6 +132,34 @@ class PublishedResult(Record):
     result: str = ""
 
 
+Form = Literal["safetensors", "source", "onnx", "pt2"]  # of an export
+
+
+class Wanted(Record):
+    """What an export holds: a trial's student, or the best within limits; as it is: the study's winner."""
+
+    trial: int | None = None
+    max_params: int | None = None
+    max_macs: int | None = None
+    forms: tuple[Form, ...] = ()  # none: all
+
+    def admits(self, trial: int, parameters: int, macs: int) -> bool:
+        return (
+            self.trial in (None, trial)
+            and (self.max_params is None or parameters <= self.max_params)
+            and (self.max_macs is None or macs <= self.max_macs)
+        )
+
+    @property
+    def limits(self) -> str:
+        """The limits in words; empty if there are none."""
+        limits = {"parameters": self.max_params, "multiply-adds": self.max_macs}
+        return " and ".join(f"at most {most:,} {what}" for what, most in limits.items() if most is not None)
+
+
+ANY = Wanted()
+
+
 class SearchConfig(Record):
     """How Optuna chooses and stops trials."""
 

@@ -21,7 +21,7 @@ from kdsearch.api.studies import (
     train,
 )
 from kdsearch.api.teachers import evaluate_teachers, import_teacher, list_teachers, train_teachers
-from kdsearch.tables import STORAGE
+from kdsearch.tables import STORAGE, Form, Wanted
 
 if TYPE_CHECKING:
     from kdsearch.deliver.export import Exported

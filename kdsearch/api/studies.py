@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kdsearch.api.mirror import LOG_PROCESS, open_mirror
 from kdsearch.progress import Progress, Silence, Watch
 from kdsearch.run.protocol import Request
-from kdsearch.tables import STORAGE
+from kdsearch.tables import ANY, STORAGE, Wanted
 
 if TYPE_CHECKING:
     from kdsearch.deliver.export import Exported
@@ -122,14 +122,16 @@ def export_best(
     *,
     storage: str = STORAGE,
     out: Path | None = None,
+    wanted: Wanted = ANY,
     force: bool = False,
     test: bool = True,
     data: str | None = None,
     progress: Progress | None = None,
 ) -> "Exported":
-    """Writes the best student so far to `out` (`best/STUDY`) in all forms, each loaded back and compared.
+    """Writes the best student so far to `out` (`best/STUDY`), each form loaded back and compared.
 
-    Raises NothingFinishedError, ExportError, and UsageError if `out` holds files that may not be replaced.
+    Raises NothingFinishedError, ExportError, and UsageError if no trial is as wanted, or if `out` holds files
+    that may not be replaced.
     """
     from kdsearch.deliver import export
     from kdsearch.errors import UsageError
@@ -140,7 +142,16 @@ def export_best(
     folder = out or Path("best", found.study_name)
     if out is None and study_name_fault(found.study_name):  # of an earlier version; '..' was allowed
         raise UsageError(f"study {found.study_name!r}: no folder can have its name; name a folder with --out")
-    return export.export_best(found, record, folder, progress or Silence(), force=force, test=test, data=data)
+    return export.export_best(
+        found,
+        record,
+        folder,
+        progress or Silence(),
+        wanted=wanted,
+        force=force,
+        test=test,
+        data=data,
+    )
 
 
 def shipped_studies() -> "list[ShippedStudy]":

@@ -154,6 +154,18 @@ def status(study: str | None, as_json: bool, storage: str) -> None:
 @click.command()
 @click.argument("study", required=False)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to; if left out: best/STUDY.")
+@click.option(
+    "--form",
+    "forms",
+    type=click.Choice(["safetensors", "source", "onnx", "pt2"]),
+    multiple=True,
+    help="Only this form; may be given several times. source brings its weights, safetensors.",
+)
+@click.option("--trial", type=click.IntRange(0), help="Number of the trial to export, instead of the best.")
+@click.option("--max-params", type=click.IntRange(1), help="Export the best with so many parameters at most.")
+@click.option(
+    "--max-macs", type=click.IntRange(1), help="Export the best with so many multiply-adds an image at most."
+)
 @click.option("--force", is_flag=True, help="Replace the files of an export in that folder.")
 @click.option("--no-test", "test", flag_value=False, default=True, help="Do not read the test split.")
 @data
@@ -162,28 +174,31 @@ def status(study: str | None, as_json: bool, storage: str) -> None:
 def export_best(
     study: str | None,
     *,
-    out: Path | None,
-    force: bool,
-    test: bool,
-    data: str | None,
-    storage: str,
+    forms: tuple["api.Form", ...],
+    trial: int | None,
+    max_params: int | None,
+    max_macs: int | None,
     quiet: bool,
+    **given: Any,
 ) -> None:
     """Export the best student: weights, source, ONNX, model card.
 
-    The source is plain PyTorch, and the configuration is JSON. The command loads each form back and compares
-    it with the trained student on real images before it puts the files in place. It reads the test split,
-    once for each exported trial. If the study flips its training images, it shows the accuracies with
-    mirrored views as well. Without STUDY it takes the only study, or the one that ran last.
+    The forms: safetensors; source, plain PyTorch; onnx; pt2, a program of torch.export. The configuration is
+    JSON; the card has the accuracies, each class's too, and how long an image takes here. The command loads
+    each form back and compares it with the trained student on real images before it puts the files in place.
+    It reads the test split, once for each exported trial. If the study flips its training images, it shows
+    the accuracies with mirrored views as well. Without STUDY it takes the only study, or the one that ran
+    last.
 
     \b
     kdsearch export-best
     kdsearch export-best digits --out winner --force
+    kdsearch export-best food11 --max-params 30000 --form onnx
+    kdsearch export-best food11 --trial 12 --out trial-12
     """
+    wanted = api.Wanted(trial=trial, max_params=max_params, max_macs=max_macs, forms=forms)
     with watching(quiet) as watch:
-        exported = api.export_best(
-            study, storage=storage, out=out, force=force, test=test, data=data, progress=watch
-        )
+        exported = api.export_best(study, wanted=wanted, progress=watch, **given)
     show_exported(exported)
 
 

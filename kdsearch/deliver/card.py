@@ -1,9 +1,14 @@
 """The model card: the README.md of an export."""
 
+from collections.abc import Collection, Sequence
+
 import optuna
+from pydantic import Field
 
 from kdsearch.config import Record
-from kdsearch.deliver.student_source import LOADING
+from kdsearch.deliver.classes import class_section
+from kdsearch.deliver.latency import Latency
+from kdsearch.deliver.loading import loading
 from kdsearch.deliver.winner import Winner
 from kdsearch.names import escaped
 from kdsearch.store.facts import DataFacts, study_facts
@@ -69,7 +74,22 @@ class CardFacts(Record):
     fit: Fit = "crop"  # how images become squares
     finalist: FinalistFacts | None = None
     validation_mirrored: float | None = None  # accuracy with mirrored views, as in `test`
+    # 95 % intervals, as in `test`
+    validation_intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    validation_confusion: tuple[tuple[int, ...], ...] = ()  # as in `test`
+    limits: str = ""  # within which this is the best
+    is_chosen: bool = False  # whether the user named the trial
     notes: tuple[str, ...] = ()  # what else the reader must know, one sentence each
+
+    @property
+    def confusion_of(self) -> str:
+        """The images that `confusion` is about: those of the test split if it was read."""
+        return "test" if self.test and self.test.confusion else "validation"
+
+    @property
+    def confusion(self) -> tuple[tuple[int, ...], ...]:
+        known = self.test.confusion if self.test else ()
+        return known or self.validation_confusion
 
 
 def card_facts(
@@ -99,14 +119,20 @@ def card_facts(
         training_seed=trial.seed,
         fit=study.data.fit,
         finalist=FinalistFacts.of(winner.finalists) if winner.finalists else None,
+        limits=winner.wanted.limits,
+        is_chosen=winner.wanted.trial is not None,
         notes=notes,
     )
 
 
-def model_card(facts: CardFacts) -> str:
-    """The card as Markdown; its code runs in the folder of the export."""
-    parts = (_head(facts), _accuracy(facts), _input(facts), _loading(facts), _origin(facts))
-    return "\n".join(parts)
+def model_card(facts: CardFacts, forms: Collection[str], latencies: Sequence[Latency] = ()) -> str:
+    """The card as Markdown; its code, for each of these forms, runs in the folder of the export."""
+    parts = [_head(facts), _accuracy(facts)]
+    if facts.confusion:
+        parts.append(class_section(facts.confusion, facts.data.classes, facts.confusion_of))
+    if latencies:
+        parts.append(_latency(latencies))
+    return "\n".join([*parts, _input(facts), loading(forms, facts.data.image_size), _origin(facts)])
 
 
 def _head(facts: CardFacts) -> str:
@@ -114,7 +140,11 @@ def _head(facts: CardFacts) -> str:
     classes, size = facts.data.classes, facts.data.image_size
     named = f"{len(classes)} classes ({escaped(class_names(classes))})"
     chosen = f"the best of {facts.trials:,} finished trials"
-    if facts.finalist:
+    if facts.limits:
+        chosen = f"the best with {facts.limits} of {facts.trials:,} finished trials"
+    elif facts.is_chosen:
+        chosen = f"one of {facts.trials:,} finished trials, which was chosen by its number,"
+    elif facts.finalist:
         chosen = f"the winner of {facts.finalist.finalists:,} finalists from {facts.trials:,} finished trials"
     return (
         f"# {escaped(facts.study)}: a student of {facts.parameters:,} parameters\n\n"
@@ -126,26 +156,45 @@ def _head(facts: CardFacts) -> str:
 
 
 def _accuracy(facts: CardFacts) -> str:
-    seeds = f", mean of {facts.finalist.seeds} seeds" if facts.finalist else ""
-    rows = [f"| validation | {facts.data.validation:,} | {_percent(facts.validation_accuracy)} |"]
-    if facts.finalist:
-        rows.append(f"| validation{seeds} | {facts.data.validation:,} | {_percent(facts.finalist.mean)} |")
-    if facts.test:
-        rows.append(f"| test | {facts.test.images:,} | {_percent(facts.test.accuracy)} |")
-        if seeds:
-            rows.append(f"| test{seeds} | {facts.test.images:,} | {_percent(facts.test.mean)} |")
+    validation, test, finalist = facts.data.validation, facts.test, facts.finalist
+    seeds = f", mean of {finalist.seeds} seeds" if finalist else ""
+    own, of_test = facts.validation_intervals, test.intervals if test else {}
+    rows = [_row("validation", validation, facts.validation_accuracy, own.get("accuracy"))]
+    if finalist:
+        rows.append(_row(f"validation{seeds}", validation, finalist.mean, finalist.interval))
+    if test:
+        rows.append(_row("test", test.images, test.accuracy, of_test.get("accuracy")))
+        rows += [_row(f"test{seeds}", test.images, test.mean, of_test.get("mean"))] if seeds else []
     else:
-        rows.append("| test | | not read |")
-    rows += _mirrored(facts, seeds)
+        rows.append("| test | | not read | |")
+    views = ", with mirrored views"
+    rows.append(_row(f"validation{views}", validation, facts.validation_mirrored, own.get("mirrored")))
+    if test:
+        rows.append(_row(f"test{views}", test.images, test.mirrored, of_test.get("mirrored")))
+        mean = test.mirrored_mean if seeds else None
+        rows.append(_row(f"test{seeds}{views}", test.images, mean, of_test.get("mirrored_mean")))
     for teacher, accuracy in facts.teachers.items():
-        which = f"validation, the teacher {escaped(teacher)}"
-        rows.append(f"| {which} | {facts.data.validation:,} | {_percent(accuracy)} |")
-    text = "## Accuracy\n\n| images | how many | accuracy |\n|---|---:|---:|\n" + "\n".join(rows) + "\n\n"
+        rows.append(_row(f"validation, the teacher {escaped(teacher)}", validation, accuracy, None))
+    table = "\n".join(filter(None, rows))
+    head = "| images | how many | accuracy | 95 % interval |\n|---|---:|---:|---|"
+    text = f"## Accuracy\n\n{head}\n{table}\n\n"
     if facts.validation_mirrored is not None:
         text += MIRRORED
-    if facts.finalist:
-        text += _seeds(facts.finalist)
-    text += (
+    if finalist:
+        text += _seeds(finalist)
+    return text + _caution(facts)
+
+
+def _row(images: str, count: int, accuracy: float | None, interval: tuple[float, float] | None) -> str:
+    """A row of the accuracies; empty if this one is not known."""
+    if accuracy is None:
+        return ""
+    span = f"{_percent(interval[0])} to {_percent(interval[1])}" if interval else ""
+    return f"| {images} | {count:,} | {_percent(accuracy)} | {span} |"
+
+
+def _caution(facts: CardFacts) -> str:
+    text = (
         f"One validation image counts {100 / facts.data.validation:.2f} points. The validation images "
         "chose among the trials, so the accuracy on them is too optimistic"
     )
@@ -155,18 +204,16 @@ def _accuracy(facts: CardFacts) -> str:
     return f"{text}. Identical to a training image: {facts.test.copies:,} of the test images.\n"
 
 
-def _mirrored(facts: CardFacts, seeds: str) -> list[str]:
-    """The rows of the accuracies with mirrored views that are known."""
-    test, images = facts.test, facts.data.validation
-    rows = [("validation", images, facts.validation_mirrored)]
-    if test:
-        rows.append(("test", test.images, test.mirrored))
-        rows += [(f"test{seeds}", test.images, test.mirrored_mean)] if seeds else []
-    return [
-        f"| {name}, with mirrored views | {count:,} | {_percent(accuracy)} |"
-        for name, count, accuracy in rows
-        if accuracy is not None
-    ]
+def _latency(latencies: Sequence[Latency]) -> str:
+    rows = "".join(
+        f"| {escaped(each.where)} | {each.batch} | {each.milliseconds:.2f} | "
+        f"{1000 * each.batch / each.milliseconds:,.0f} |\n"
+        for each in latencies
+    )
+    return (
+        "## Speed\n\nThe median on the machine that made this export; others differ.\n\n"
+        f"| where | images in a batch | ms for a batch | images/s |\n|---|---:|---:|---:|\n{rows}"
+    )
 
 
 def _seeds(finalist: FinalistFacts) -> str:
@@ -197,24 +244,6 @@ def _input(facts: CardFacts) -> str:
         "network normalises inside, so do not apply mean and deviation before. `config.json` says the same "
         "for programs.\n\n"
         f"The output is logits, N x {len(facts.data.classes)}, in the order of `classes` in `config.json`.\n"
-    )
-
-
-def _loading(facts: CardFacts) -> str:
-    shape = f"4, 3, {facts.data.image_size}, {facts.data.image_size}"
-    torch_code = (
-        f"import torch\n{LOADING}\nimages = torch.rand({shape})  # yours here\n"
-        "with torch.inference_mode():\n    print(student(images).argmax(1))\n"
-    )
-    onnx_code = (
-        'import numpy as np\nimport onnxruntime\n\nsession = onnxruntime.InferenceSession("student.onnx")\n'
-        f"images = np.random.rand({shape}).astype(np.float32)  # yours here\n"
-        '(logits,) = session.run(["logits"], {"images": images})\nprint(logits.argmax(1))\n'
-    )
-    return (
-        "## How to load it\n\nIn this folder, with PyTorch and safetensors (`student.py` itself imports "
-        f"torch alone):\n\n```python\n{torch_code}```\n\n"
-        f"With ONNX Runtime, without PyTorch:\n\n```python\n{onnx_code}```\n"
     )
 
 

@@ -1,10 +1,13 @@
 """Exports the best student to a folder: all its forms, or none and nothing lost."""
 
 import shutil
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import numpy as np
 import optuna
 from optuna.trial import TrialState
 from pydantic import ValidationError
@@ -13,13 +16,15 @@ from torch import Tensor
 
 from kdsearch.cache import digest, entry, locked
 from kdsearch.config import Record
+from kdsearch.data.image_set import SearchSets
 from kdsearch.deliver.card import CardFacts, card_facts
 from kdsearch.deliver.described import CONFIG
-from kdsearch.deliver.forms import FORMS, ExportConfig, check_export, write_forms
+from kdsearch.deliver.forms import FILES, FORMS, ExportConfig, check_export, write_forms
 from kdsearch.deliver.winner import Winner, find_winner, same_images, score_once
-from kdsearch.engine.evaluate import mirrored_accuracy
+from kdsearch.engine.evaluate import confusion, named_right, named_right_mirrored
 from kdsearch.errors import ExportError, UsageError
 from kdsearch.files import check_writable
+from kdsearch.intervals import accuracy_interval
 from kdsearch.mirror.uri import how_to_load
 from kdsearch.models.measure import parameters_of
 from kdsearch.models.student import NetworkConfig, build_student, student_outputs
@@ -30,6 +35,7 @@ from kdsearch.store.finalists import has_finalists
 from kdsearch.store.identity import study_at
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.studies import Found
+from kdsearch.tables import Wanted
 
 UNFINISHED = ".kdsearch-export."  # how the folders begin in which exports are made
 COMPARED = 64  # validation images on which each exported form must answer as the student does
@@ -53,12 +59,16 @@ def export_best(
     out: Path,
     progress: Progress,
     *,
+    wanted: Wanted,
     force: bool,
     test: bool,
     data: str | None,
 ) -> Exported:
-    """Exports the best trial so far to the folder `out`; `test` reads the test split, once for each trial."""
-    winner = find_winner(optuna_study, record)
+    """Exports what is wanted to the folder `out`.
+
+    `test` reads the test split, once for each trial.
+    """
+    winner = find_winner(optuna_study, record, wanted)
     check_folder(out, force=force)  # before the test split is read
     study = study_at(optuna_study, data)
     sets = same_images(optuna_study, study, progress)
@@ -66,11 +76,10 @@ def export_best(
     found = Found(optuna_study, record)
     final, why = score_once(found, winner, study, sets, progress) if test else (None, "")
     facts = card_facts(optuna_study, winner, study, final, (*notes, why) if why else notes)
-    images, labels = sets.validation.images, sets.validation.labels
-    if study.augmentation.flip:
-        mirrored = mirrored_accuracy(winner.student(), student_outputs, images, labels)
-        facts = facts.model_copy(update={"validation_mirrored": mirrored})
-    paths = export_student(winner.config, winner.state, facts, images[:COMPARED], out, force=force)
+    facts = facts.model_copy(update=_of_validation(winner, sets, mirrored=study.augmentation.flip))
+    images = sets.validation.images[:COMPARED]
+    forms = wanted.forms or tuple(FORMS)
+    paths = export_student(winner.config, winner.state, facts, images, out, forms=forms, force=force)
     return Exported(
         study=study.name,
         trial=winner.number,
@@ -84,9 +93,24 @@ def export_best(
     )
 
 
+def _of_validation(winner: Winner, sets: SearchSets, *, mirrored: bool) -> dict[str, Any]:
+    """The card's facts that only the validation images know."""
+    shown = winner.student(), student_outputs, sets.validation.images, sets.validation.labels
+    rights = {"accuracy": np.array([named_right(*shown)])}
+    if mirrored:
+        rights["mirrored"] = np.array([named_right_mirrored(*shown)])
+    return {
+        "validation_mirrored": rights["mirrored"].mean() if mirrored else None,
+        "validation_intervals": {name: accuracy_interval(bits)[1:] for name, bits in rights.items()},
+        "validation_confusion": tuple(map(tuple, confusion(*shown).tolist())),
+    }
+
+
 def _search_notes(optuna_study: optuna.Study, winner: Winner) -> tuple[str, ...]:
     facts, trials = study_facts(optuna_study), winner.trials
     target, finished = facts.target, len(trials.finished)
+    if winner.wanted.trial is not None:
+        return ()
     if finished < target:
         state = "still running" if trials.in_state(TrialState.RUNNING) else "not finished"
         best = f"the best of {finished} of {target} trials so far"
@@ -106,9 +130,10 @@ def export_student(
     images: Tensor,
     out: Path,
     *,
+    forms: Collection[str] = FORMS,
     force: bool = False,
 ) -> list[Path]:
-    """Writes all forms of a trained student to the folder `out`; returns their paths.
+    """Writes these forms of a trained student to the folder `out`; returns the paths.
 
     `images` are real ones, uint8 N x C x H x W, on which each form must give the student's logits. `force`
     replaces the files of an earlier export and no others. Raises as `check_folder`, and ExportError if a form
@@ -129,14 +154,15 @@ def export_student(
             with TemporaryDirectory(prefix=f"{UNFINISHED}{key}.", dir=beside) as temporary:
                 folder = Path(temporary, "forms")
                 folder.mkdir()  # TemporaryDirectory's own could be read by nobody else
-                write_forms(student, config, facts, folder)
-                check_export(folder, student, images)
+                write_forms(student, config, facts, folder, forms)
+                check_export(folder, student, images, forms)
+                names = sorted(path.name for path in folder.iterdir())
                 _put(folder, out)
         except (OSError, SafetensorError) as error:  # the latter has the system's reason in its text
             raise _unwritten(error, out) from error
         for unfinished in beside.glob(f"{UNFINISHED}{key}.*"):  # of processes that died: we hold the lock
             shutil.rmtree(unfinished, ignore_errors=True)
-    return [out / name for name in FORMS]
+    return [out / name for name in names]
 
 
 def check_folder(out: Path, *, force: bool) -> None:
@@ -147,7 +173,7 @@ def check_folder(out: Path, *, force: bool) -> None:
     there = [path for path in out.iterdir() if not path.name.startswith(UNFINISHED)] if out.is_dir() else []
     if there and not force:
         raise UsageError(f"{out} is not empty; --force replaces an export there, --out names another folder")
-    own = [path.name for path in there if path.name in FORMS]
+    own = [path.name for path in there if path.name in FILES]
     if own and not _is_export(out):
         raise UsageError(
             f"{out} holds {min(own)}, which no export of kdsearch wrote; --out names another folder"
@@ -166,17 +192,18 @@ def _is_export(folder: Path) -> bool:
 
 
 def _put(folder: Path, out: Path) -> None:
-    """Moves the forms to their place: first removes the old configuration, last adds the new one.
+    """Moves the files to their place: first removes an earlier export's, last adds the new configuration.
 
     So an interrupted export has no configuration, and no program takes parts of two exports for one.
     """
     if not out.is_dir():
         folder.rename(out)
         return
-    if (out / CONFIG).exists():
-        (out / CONFIG).replace(folder.parent / CONFIG)
-    for name in sorted(FORMS, key=lambda name: name == CONFIG):
-        (folder / name).replace(out / name)
+    for name in sorted(FILES, key=lambda name: name != CONFIG):
+        if (out / name).exists():
+            (out / name).replace(folder.parent / name)
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == CONFIG):
+        path.replace(out / path.name)
 
 
 def _unwritten(error: OSError | SafetensorError, out: Path) -> ExportError:

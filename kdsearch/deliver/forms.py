@@ -1,5 +1,6 @@
 """The forms of an export: writes them, and loads each back to compare it with the student."""
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -11,16 +12,23 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kdsearch.deliver.card import CardFacts, model_card
+from kdsearch.deliver.classes import MATRIX, draw_confusion
 from kdsearch.deliver.described import CONFIG, Described, Preprocessing
+from kdsearch.deliver.latency import measured
 from kdsearch.deliver.onnx import export_onnx, run_onnx
 from kdsearch.deliver.onnx_runtime import ONNX, Answer
+from kdsearch.deliver.program import PROGRAM, export_program, run_program
 from kdsearch.deliver.student_source import run_source, student_source
 from kdsearch.errors import ExportError
 from kdsearch.models.measure import parameters_of
 from kdsearch.models.student import Network, NetworkConfig, as_input, build_student
 from kdsearch.models.weights import to_bytes
 
-FORMS = ("README.md", CONFIG, ONNX, "student.py", "student.safetensors")
+WEIGHTS = "student.safetensors"
+SOURCE = "student.py"
+FORMS = {"safetensors": (WEIGHTS,), "source": (SOURCE, WEIGHTS), "onnx": (ONNX,), "pt2": (PROGRAM,)}
+CARD = "README.md"
+FILES = (CARD, CONFIG, MATRIX, ONNX, PROGRAM, SOURCE, WEIGHTS)  # all that an export may have
 TOLERANCE = 1e-4  # of the largest logit, and of 1 if all are smaller; float32 in another order is at 1e-6
 
 
@@ -48,17 +56,28 @@ def describe(config: NetworkConfig, facts: CardFacts) -> ExportConfig:
     )
 
 
-def write_forms(student: Network, config: NetworkConfig, facts: CardFacts, folder: Path) -> None:
-    """Writes all FORMS of a trained student to the folder."""
-    (folder / "student.safetensors").write_bytes(to_bytes(student.state_dict()))
-    (folder / "student.py").write_text(student_source(config), encoding="utf-8")
+def write_forms(
+    student: Network, config: NetworkConfig, facts: CardFacts, folder: Path, forms: Collection[str]
+) -> None:
+    """Writes some of FORMS of a trained student to the folder, with the card and `config.json`."""
+    files, size = {file for form in forms for file in FORMS[form]}, facts.data.image_size
+    if WEIGHTS in files:
+        (folder / WEIGHTS).write_bytes(to_bytes(student.state_dict()))
+    if SOURCE in files:
+        (folder / SOURCE).write_text(student_source(config), encoding="utf-8")
+    if ONNX in files:
+        export_onnx(student, size, folder / ONNX)
+    if PROGRAM in files:
+        export_program(student, size, folder / PROGRAM)
+    if facts.confusion:
+        draw_confusion(facts.confusion, facts.data.classes, f"{facts.confusion_of} images", folder / MATRIX)
     describe(config, facts).write(folder)
-    (folder / "README.md").write_text(model_card(facts), encoding="utf-8")
-    export_onnx(student, facts.data.image_size, folder / ONNX)
+    latencies = measured(student, folder / ONNX if ONNX in files else None, size)
+    (folder / CARD).write_text(model_card(facts, forms, latencies), encoding="utf-8")
 
 
-def check_export(folder: Path, student: Network, images: Tensor) -> None:
-    """Loads each form of an export back and compares its logits with the student's.
+def check_export(folder: Path, student: Network, images: Tensor, forms: Collection[str] = FORMS) -> None:
+    """Loads each of these forms of an export back and compares its logits with the student's.
 
     `images` are uint8 N x C x H x W, the student is in eval mode and on the CPU. Raises ExportError, naming
     the form, if it cannot be loaded or its logits differ by more than TOLERANCE.
@@ -67,12 +86,13 @@ def check_export(folder: Path, student: Network, images: Tensor) -> None:
     with torch.inference_mode():
         expected = student(asked)
     allowed = TOLERANCE * max(1.0, expected.abs().max().item())
-    forms = {
-        "config.json with student.safetensors": partial(_run_weights, folder),
-        ONNX: partial(run_onnx, folder / ONNX),
-        "student.py with student.safetensors": partial(run_source, folder),
+    runs = {
+        "safetensors": ("config.json with student.safetensors", partial(_run_weights, folder)),
+        "source": ("student.py with student.safetensors", partial(run_source, folder)),
+        "onnx": (ONNX, partial(run_onnx, folder / ONNX)),
+        "pt2": (PROGRAM, partial(run_program, folder / PROGRAM)),
     }
-    for form, run in forms.items():
+    for form, run in (runs[form] for form in forms):
         answer = run(asked)
         gap = (answer - expected).abs().max().item() if answer.shape == expected.shape else float("inf")
         if not gap <= allowed:  # so that NaN is an error too
@@ -87,7 +107,7 @@ def open_torch(folder: Path) -> Answer:
     try:
         config = ExportConfig.model_validate_json((folder / CONFIG).read_bytes()).student
         student = build_student(config)
-        student.load_state_dict(load_file(folder / "student.safetensors"))
+        student.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValidationError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ExportError(f"config.json with student.safetensors does not load: {reason}") from error

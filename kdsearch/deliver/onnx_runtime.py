@@ -23,12 +23,13 @@ FAILURES = (
 Answer = Callable[[np.ndarray], np.ndarray]  # logits N x C of float32 N x 3 x H x W in 0..1
 
 
-def open_onnx(path: Path) -> Answer:
-    """The network of an `.onnx` file, on the CPU.
+def open_onnx(path: Path, *, threads: int = 0) -> Answer:
+    """The network of an `.onnx` file, on so many threads of the CPU; 0: as ONNX Runtime chooses.
 
     Raises ExportError if ONNX Runtime cannot load the file; so does the answer if it cannot run it.
     """
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors only: a good run shows no library's log line
 
     def answer(images: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import numpy as np
 import optuna
 from torch import Tensor
 
@@ -11,8 +12,9 @@ from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
 from kdsearch.data.sources import load_search_sets, load_test_set
 from kdsearch.data.split import count_copies
-from kdsearch.engine.evaluate import evaluate, mirrored_accuracy
-from kdsearch.errors import DataError, NothingFinishedError, StorageError
+from kdsearch.engine.evaluate import confusion, named_right, named_right_mirrored
+from kdsearch.errors import DataError, NothingFinishedError, StorageError, UsageError
+from kdsearch.intervals import accuracy_interval
 from kdsearch.models.student import Network, NetworkConfig, build_student, read_config, student_outputs
 from kdsearch.models.weights import from_bytes
 from kdsearch.progress import Progress
@@ -25,11 +27,11 @@ from kdsearch.store.runs import Run
 from kdsearch.store.studies import Found
 from kdsearch.store.trials import Trials
 from kdsearch.study.file import Study
-from kdsearch.tables import PublishedResult
+from kdsearch.tables import ANY, PublishedResult, Wanted
 
 
 class Winner(NamedTuple):
-    """The best trial so far, or the winning finalist, and its weights."""
+    """The best trial so far, or the winning finalist, or the one that was chosen; and its weights."""
 
     number: int  # of its trial of the search
     run: Run
@@ -40,6 +42,7 @@ class Winner(NamedTuple):
     state: dict[str, Tensor]
     trials: Trials  # the study's when it was the best of them
     finalists: Finalists | None = None  # among which it won, if they are trained
+    wanted: Wanted = ANY
 
     @property
     def finalist(self) -> Finalist | None:
@@ -53,25 +56,61 @@ class Winner(NamedTuple):
         return student.eval()
 
 
-def find_winner(study: optuna.Study, record: StudyRecord) -> Winner:
-    """Raises NothingFinishedError before the first complete trial, StorageError if weights are gone."""
+def find_winner(study: optuna.Study, record: StudyRecord, wanted: Wanted = ANY) -> Winner:
+    """The best finalist that is wanted, else the best trial of the search that is wanted.
+
+    Raises UsageError if it admits no complete trial, NothingFinishedError before the first one, and
+    StorageError if weights are gone.
+    """
     trials, finalists = Trials.of(study), decided(study)
-    searched = trials[finalists.winner.trial] if finalists else trials.best
+
+    def admits(number: int, student: StudentFacts) -> bool:
+        return wanted.admits(number, student.parameters, student.macs)
+
+    finalists = finalists.among(admits) if finalists else None
+    admitted = (
+        trial for trial in trials.ranked if trial.facts.student and admits(trial.number, trial.facts.student)
+    )
+    searched = trials[finalists.winner.trial] if finalists else next(admitted, None)
     if searched is None:
-        raise NothingFinishedError(
-            f"study {study.study_name!r} has no finished trial to export yet; 'kdsearch run' trains some"
-        )
+        raise _none_admitted(study, trials, wanted)
     trained = finalists.winner.median if finalists else searched
     facts, run = trained.facts.student, trained.run
     weights = record.file(run.weights) if run else None
     if weights is None or run is None or facts is None:
         raise _gone(study, searched.number)
     config, state, params = read_config(facts.network), from_bytes(weights), searched.params
-    return Winner(searched.number, run, trained.accuracy, facts, params, config, state, trials, finalists)
+    return Winner(
+        searched.number, run, trained.accuracy, facts, params, config, state, trials, finalists, wanted
+    )
+
+
+def _none_admitted(study: optuna.Study, trials: Trials, wanted: Wanted) -> NothingFinishedError | UsageError:
+    name = f"study {study.study_name!r}"
+    if not trials.ranked:
+        return NothingFinishedError(f"{name} has no finished trial to export yet; 'kdsearch run' trains some")
+    if wanted.trial is None:
+        students = [trial.facts.student for trial in trials.ranked if trial.facts.student]
+        least = min(students, key=lambda student: (student.macs, student.parameters))
+        if wanted.max_params is not None:
+            least = min(students, key=lambda student: (student.parameters, student.macs))
+        has = f"{least.parameters:,} parameters and {least.macs:,} multiply-adds"
+        return UsageError(f"{name} has no complete trial with {wanted.limits}; the smallest has {has}")
+    if wanted.trial >= len(trials):
+        last = len(trials) - 1
+        return UsageError(f"{name} has no trial {wanted.trial}: they are numbered from 0 to {last}")
+    trial, called = trials[wanted.trial], f"{name}: trial {wanted.trial}"
+    if not trial.is_complete:
+        state = trial.state.name.lower()
+        return UsageError(f"{called} is {state}; only a complete one has a trained student")
+    return UsageError(f"{called} is larger: wanted are {wanted.limits}")
 
 
 def _gone(study: optuna.Study, trial: int) -> StorageError:
-    return StorageError(f"study {study.study_name!r}: the weights of trial {trial} are not in the database")
+    return StorageError(
+        f"study {study.study_name!r}: the weights of trial {trial} are not in the database, which has those "
+        f"of the best trials; 'kdsearch replay {trial} {study.study_name} --keep' trains it again"
+    )
 
 
 class Trained(Record):
@@ -145,16 +184,25 @@ def score_once(
         return None, f"The test split was not read: {error}."
     networks = [winner.student(), *(_seeds(found, winner.finalist) if winner.finalist else ())]
     shown = student_outputs, images.images, images.labels
-    accuracy, *seeds = [evaluate(network, *shown).accuracy for network in networks]
-    mirrored = [mirrored_accuracy(each, *shown) for each in networks] if study.augmentation.flip else []
+    plain = np.array([named_right(network, *shown) for network in networks])
+    flips = study.augmentation.flip
+    mirrored = np.array([named_right_mirrored(each, *shown) for each in networks]) if flips else plain[:0]
+    rights = {
+        "accuracy": plain[:1],
+        "mean": plain[1:],
+        "mirrored": mirrored[:1],
+        "mirrored_mean": mirrored[1:],
+    }
     final = FinalTest(
-        accuracy=accuracy,
+        accuracy=plain[0].mean(),
         images=len(images),
         copies=count_copies(images, sets.train),
         read=datetime.now(UTC).date().isoformat(),
-        seeds=tuple(seeds),
-        mirrored=mirrored[0] if mirrored else None,
-        mirrored_seeds=tuple(mirrored[1:]),
+        seeds=tuple(plain[1:].mean(axis=1)),
+        mirrored=mirrored[0].mean() if flips else None,
+        mirrored_seeds=tuple(mirrored[1:].mean(axis=1)),
+        intervals={name: accuracy_interval(bits)[1:] for name, bits in rights.items() if len(bits)},
+        confusion=tuple(map(tuple, confusion(networks[0], *shown).tolist())),
     )
     keep_final_test(found.study, delivered, final)
     return final, ""

@@ -41,8 +41,31 @@ def answer_all(network: nn.Module, answer: Answer, images: Tensor) -> Tensor:
 
 def named_right(network: nn.Module, answer: Answer, images: Tensor, labels: Tensor) -> list[bool]:
     """Which of the images `evaluate` counts as right."""
-    right: list[bool] = (answer_all(network, answer, images).argmax(dim=1) == labels).tolist()
+    return _equal(answer_all(network, answer, images), labels)
+
+
+@torch.inference_mode()
+def named_right_mirrored(network: nn.Module, answer: Answer, images: Tensor, labels: Tensor) -> list[bool]:
+    """Which images are right by the mean of an image's and its mirror image's probabilities."""
+
+    def mirrored(network: nn.Module, batch: Tensor) -> Outputs:
+        return answer(network, batch.flip(-1))
+
+    probabilities = answer_all(network, answer, images).softmax(1)
+    return _equal(probabilities + answer_all(network, mirrored, images).softmax(1), labels)
+
+
+def _equal(scores: Tensor, labels: Tensor) -> list[bool]:
+    right: list[bool] = (scores.argmax(dim=1) == labels).tolist()
     return right
+
+
+def confusion(network: nn.Module, answer: Answer, images: Tensor, labels: Tensor) -> Tensor:
+    """Counts of images, classes x classes: a row for each true class, a column for each predicted one."""
+    predicted = answer_all(network, answer, images)
+    classes = predicted.shape[1]
+    cells = labels * classes + predicted.argmax(dim=1)
+    return torch.bincount(cells, minlength=classes**2).reshape(classes, classes)
 
 
 @torch.inference_mode()
@@ -52,18 +75,3 @@ def evaluate(network: nn.Module, answer: Answer, images: Tensor, labels: Tensor)
     correct = (logits.argmax(dim=1) == labels).float().mean()
     loss, accuracy = torch.stack([cross_entropy(logits, labels), correct]).tolist()
     return Score(loss, accuracy)
-
-
-@torch.inference_mode()
-def mirrored_accuracy(network: nn.Module, answer: Answer, images: Tensor, labels: Tensor) -> float:
-    """The accuracy with mirrored views: by the mean of an image's and its mirror image's probabilities.
-
-    Arguments as of `evaluate`; 0 to 1.
-    """
-
-    def mirrored(network: nn.Module, batch: Tensor) -> Outputs:
-        return answer(network, batch.flip(-1))
-
-    probabilities = answer_all(network, answer, images).softmax(1)
-    probabilities += answer_all(network, mirrored, images).softmax(1)
-    return (probabilities.argmax(dim=1) == labels).float().mean().item()

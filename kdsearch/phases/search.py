@@ -28,7 +28,7 @@ from kdsearch.study.trial_config import TrialConfig
 from kdsearch.teachers.doubts import outdone
 from kdsearch.views.batches import derived_seed
 
-KEPT = 10  # trials whose last weights the study's database has: any machine can export them
+KEPT = 10  # trials whose last weights the study's database has, beside those of the front
 
 
 def run_trial(trial: Trial, bench: Bench, target: int, before: Trials) -> float:
@@ -163,18 +163,20 @@ class Stopping:
 
 
 def keep_weights(trial: Trial, record: StudyRecord, run: Run, training: Training, before: Trials) -> None:
-    """Stores the weights before the result, if they are among the best; drops those that are no longer.
+    """Stores the weights before the result, if they are among the best of all, or the best of their size.
 
-    `before` are the study's trials at some earlier moment.
+    Drops those that are no longer. `before` are the study's trials at some earlier moment.
     """
     trials = Trials.of(trial.study, before)
-    best = trials.ranked[:KEPT]
     own = -training.last.val_accuracy, training.last.val_loss, count_parameters(training.final)
-    if len(best) == KEPT and best[-1].rank <= own:
+    best, front = trials.ranked[:KEPT], trials.front
+    if len(best) == KEPT and own < best[-1].rank:
+        best.pop()
+    if len(best) == KEPT and any(each.rank[-1] <= own[-1] and each.rank <= own for each in front):
         return
     record.put_file(run.weights, to_bytes(training.final.state_dict()), replace=True)
     rivals = trials.in_state(TrialState.RUNNING)  # they may have written theirs already
-    kept = {run.weights, *(each.run.weights for each in (*best[: KEPT - 1], *rivals) if each.run)}
+    kept = {run.weights, *(each.run.weights for each in (*best, *front, *rivals) if each.run)}
     for name in record.files():
         if run.has_weights(name) and name not in kept:
             record.delete_file(name)

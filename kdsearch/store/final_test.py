@@ -2,6 +2,8 @@
 
 from statistics import fmean
 
+from pydantic import Field
+
 from kdsearch.config import Record
 
 
@@ -15,6 +17,9 @@ class FinalTest(Record, extra="ignore"):
     seeds: tuple[float, ...] = ()  # of a finalist: the accuracies of all its seeds
     mirrored: float | None = None  # accuracy with mirrored views; None: no flip, or read by an older kdsearch
     mirrored_seeds: tuple[float, ...] = ()
+    # 95 % intervals, of the fields and properties of these names
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    confusion: tuple[tuple[int, ...], ...] = ()  # images: a row for each true class; (): older kdsearch
 
     @property
     def mean(self) -> float:

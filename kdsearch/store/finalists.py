@@ -1,7 +1,7 @@
 """The finalists of a study: which are to be trained, what their trainings say, and which one wins."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
@@ -114,6 +114,11 @@ class Finalists:
     def __init__(self, config: FinalistsConfig, finalists: Sequence[Finalist], *, is_complete: bool) -> None:
         self.config, self.is_complete = config, is_complete
         self.ranked = sorted(finalists, key=lambda finalist: finalist.rank)
+
+    def among(self, admits: Callable[[int, StudentFacts], bool]) -> "Finalists | None":
+        """Those whose trial and student are admitted; None if there are none."""
+        some = [each for each in self.ranked if admits(each.trial, each.student)]
+        return Finalists(self.config, some, is_complete=self.is_complete) if some else None
 
     @cached_property
     def behind(self) -> dict[tuple[int, int], Interval]:

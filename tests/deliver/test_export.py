@@ -4,6 +4,8 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import onnx
 import pytest
@@ -12,8 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from kdsearch.deliver.card import model_card
 from kdsearch.deliver.export import UNFINISHED, check_folder, export_student
-from kdsearch.deliver.forms import FORMS, ExportConfig, check_export, describe
+from kdsearch.deliver.forms import FILES, FORMS, ExportConfig, check_export, describe
 from kdsearch.deliver.onnx import run_onnx
+from kdsearch.deliver.program import run_program
 from kdsearch.deliver.student_source import run_source
 from kdsearch.errors import ExportError, UsageError
 from kdsearch.models.student import as_input, build_student
@@ -32,8 +35,8 @@ def contents(folder):
 
 
 def test_every_form_answers_as_the_student_does(exported):
-    assert exported.paths == [exported.folder / name for name in FORMS]
-    assert sorted(contents(exported.folder)) == sorted(FORMS)
+    assert exported.paths == [exported.folder / name for name in FILES]
+    assert sorted(contents(exported.folder)) == sorted(FILES)
     images = as_input(exported.trained.images)
     restored = ExportConfig.model_validate_json((exported.folder / "config.json").read_text())
     student = build_student(restored.student)
@@ -41,7 +44,12 @@ def test_every_form_answers_as_the_student_does(exported):
     with torch.inference_mode():
         expected = exported.trained.student(images)
         assert torch.equal(student.eval()(images), expected)
-    for answer in (run_source(exported.folder, images), run_onnx(exported.folder / "student.onnx", images)):
+    answers = (
+        run_source(exported.folder, images),
+        run_onnx(exported.folder / "student.onnx", images),
+        run_program(exported.folder / "student.pt2", images),
+    )
+    for answer in answers:
         torch.testing.assert_close(answer, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -64,7 +72,7 @@ def test_config_and_card_say_how_an_image_becomes_a_square(exported, fit, resize
     facts = exported.trained.facts.model_copy(update={"fit": fit})
     described = describe(exported.trained.config, facts).input
     assert (described.resize, described.crop) == (resize, crop)
-    assert said in model_card(facts)
+    assert said in model_card(facts, FORMS)
 
 
 @pytest.mark.parametrize("name", ["head.bias", "stem.1.running_mean", "mean"])
@@ -92,7 +100,7 @@ def test_a_changed_source_is_an_error(exported, copied):
         check_export(copied, exported.trained.student, exported.trained.images)
 
 
-@pytest.mark.parametrize("name", ["student.safetensors", "config.json", "student.onnx"])
+@pytest.mark.parametrize("name", ["student.safetensors", "config.json", "student.onnx", "student.pt2"])
 def test_a_file_that_was_cut_off_is_an_error_of_one_line(exported, copied, name):
     path = copied / name
     path.write_bytes(path.read_bytes()[:-100])
@@ -130,7 +138,18 @@ def test_force_replaces_an_export_and_nothing_else(exported, copied):
     (copied / "student.py").write_text("old")
     config, student, facts, images = exported.trained
     export_student(config, student.state_dict(), facts, images, copied, force=True)
-    assert contents(copied) == contents(exported.folder) | {"notes.txt": b"mine"}
+    made, before = contents(copied), contents(exported.folder)
+    for parts in (made, before):  # what differs from one export to the next
+        parts["README.md"] = re.sub(rb"(?s)## Speed.*?## Input", b"", parts["README.md"])
+        del parts["student.pt2"]  # its archive has a serial number
+    assert made == before | {"notes.txt": b"mine"}
+
+
+def test_a_program_names_no_file_of_the_machine_that_made_it(exported):
+    with zipfile.ZipFile(exported.folder / "student.pt2") as archive:
+        content = b"".join(archive.read(each) for each in archive.infolist())
+    assert not re.search(rb"/[\w./-]*kdsearch[\w./-]*\.py", content)
+    assert str(Path.home()).encode() not in content
 
 
 @pytest.mark.parametrize("config", [None, "{}", "[tool]", "not JSON"])
@@ -209,7 +228,7 @@ def test_of_two_exports_into_one_folder_at_once_the_second_is_refused(start, tmp
     told = [process.stderr.read() for process in racing]
     assert sorted(process.wait() for process in racing) == [0, 1], told
     assert "is not empty; --force replaces" in "".join(told)
-    assert sorted(contents(tmp_path / "here" / "best")) == sorted(FORMS)
+    assert sorted(contents(tmp_path / "here" / "best")) == sorted(FILES)
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["best"]
 
 
@@ -224,7 +243,7 @@ def test_an_export_that_died_is_made_again_and_leaves_nothing(exported, start, c
     (unfinished,) = copied.glob(f"{UNFINISHED}*")
     (copied / "config.json").replace(unfinished / "config.json")  # as if it had died in the middle of moving
     assert start(copied, "--force").communicate()[1] == ""
-    assert sorted(path.name for path in copied.iterdir()) == sorted(FORMS)
+    assert sorted(path.name for path in copied.iterdir()) == sorted(FILES)
 
 
 @pytest.mark.slow

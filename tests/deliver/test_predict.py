@@ -1,6 +1,7 @@
 """Predictions are those of the trained student, in a memory that does not grow with the files."""
 
 import shutil
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from kdsearch.deliver.described import read_config
 from kdsearch.deliver.onnx_runtime import open_onnx
 from kdsearch.deliver.predict import BATCH, Student, natural, predictions
 from kdsearch.deliver.winner import find_winner
-from kdsearch.engine.evaluate import answer_all, mirrored_accuracy
+from kdsearch.engine.evaluate import answer_all, named_right_mirrored
 from kdsearch.errors import KdsearchError
 from kdsearch.models.student import student_outputs
 from kdsearch.progress import Silence
@@ -50,7 +51,7 @@ def test_validation_images_are_classified_as_the_study_recorded(winner, data, tm
         torch.testing.assert_close(shares.float(), logits.softmax(1), rtol=0, atol=2e-6)
         assert (found == labels).float().mean().item() == pytest.approx(winner.accuracy)
     found, _ = predicted(mirrored=True)
-    mirrored = mirrored_accuracy(winner.student(), student_outputs, images, labels)
+    mirrored = fmean(named_right_mirrored(winner.student(), student_outputs, images, labels))
     assert (found == labels).float().mean().item() == pytest.approx(mirrored)
 
 

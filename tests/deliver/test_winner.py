@@ -1,19 +1,23 @@
 """The best trial of a small search among pictures in a folder: exported, and judged by the test split."""
 
 import json
+import re
 import shutil
+from statistics import fmean
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from optuna.trial import TrialState, create_trial
+from PIL import Image
 
 from kdsearch import api
 from kdsearch.cli import main
 from kdsearch.cli.display_network import show_exported
 from kdsearch.data.sources import load_search_sets
 from kdsearch.deliver.winner import find_winner, judge_best
-from kdsearch.engine.evaluate import mirrored_accuracy
-from kdsearch.errors import DataError, NothingFinishedError
+from kdsearch.engine.evaluate import named_right_mirrored
+from kdsearch.errors import DataError, NothingFinishedError, StorageError, UsageError
 from kdsearch.models.student import student_outputs
 from kdsearch.phases.bench import Bench, Prepared
 from kdsearch.phases.phase import PHASES
@@ -30,7 +34,7 @@ from kdsearch.store.storage import open_storage
 from kdsearch.store.studies import find, study_of
 from kdsearch.store.takeover import Takeover
 from kdsearch.store.trials import Trials
-from kdsearch.tables import PublishedResult
+from kdsearch.tables import PublishedResult, Wanted
 
 TRIALS, TEST = 2, 12
 SETTINGS = {
@@ -164,7 +168,8 @@ def test_the_accuracy_with_mirrored_views_stands_beside_the_plain_one(study, sai
     exported = study.export()
     sets = load_search_sets(study_at(study.trials, str(study.pictures)).data, 0, Silence())
     student = find_winner(study.trials, study.record).student()
-    expected = mirrored_accuracy(student, student_outputs, sets.validation.images, sets.validation.labels)
+    shown = student_outputs, sets.validation.images, sets.validation.labels
+    expected = fmean(named_right_mirrored(student, *shown))
     assert exported.validation_mirrored == expected
     mirrored = [f"{100 * each:.2f} %" for each in (expected, exported.test.mirrored)]
     assert f"with mirrored views: validation {mirrored[0]}, test {mirrored[1]}" in said(exported)
@@ -173,6 +178,73 @@ def test_the_accuracy_with_mirrored_views_stands_beside_the_plain_one(study, sai
     assert f"| test, with mirrored views | {TEST} | {mirrored[1]} |" in card
     study.remove_test_split()
     assert study.export(force=True) == exported
+
+
+def test_another_trial_than_the_winner_can_be_exported(study):
+    other = Trials.of(study.trials).ranked[-1]
+    exported = study.export("other", wanted=Wanted(trial=other.number))
+    assert (exported.trial, exported.validation_accuracy) == (other.number, other.accuracy)
+    card = (study.folder / "other" / "README.md").read_text()
+    assert f"one of {TRIALS} finished trials, which was chosen by its number" in card
+
+
+def test_limits_choose_the_best_that_meets_them(study):
+    by_size = sorted(Trials.of(study.trials).ranked, key=lambda trial: trial.facts.student.parameters)
+    least = by_size[0].facts.student
+    limits = {"max_params": least.parameters, "max_macs": max(t.facts.student.macs for t in by_size)}
+    exported = study.export("small", wanted=Wanted(**limits))
+    best = min((t for t in by_size if t.facts.student.parameters == least.parameters), key=lambda t: t.rank)
+    assert (exported.trial, exported.parameters) == (best.number, least.parameters)
+    words = f"the best with at most {least.parameters:,} parameters and at most {limits['max_macs']:,} "
+    assert words in (study.folder / "small" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (Wanted(trial=7), "has no trial 7: they are numbered from 0 to 1"),
+        (Wanted(max_params=10), "no complete trial with at most 10 parameters; the smallest has "),
+        (Wanted(trial=0, max_macs=9), "trial 0 is larger: wanted are at most 9 multiply-adds"),
+    ],
+)
+def test_a_trial_that_is_not_there_is_one_line_and_nothing_is_written(study, wanted, told):
+    with pytest.raises(UsageError, match=told):
+        study.export(wanted=wanted)
+    assert not (study.folder / "best").exists()
+
+
+def test_weights_that_are_gone_name_the_command_that_makes_them(study):
+    other = Trials.of(study.trials).ranked[-1]
+    study.record.delete_file(other.run.weights)
+    with pytest.raises(StorageError, match=f"'kdsearch replay {other.number} pets --keep' trains it again"):
+        study.export(wanted=Wanted(trial=other.number))
+
+
+def test_some_forms_replace_all_of_an_earlier_export(study):
+    study.export()
+    study.export(force=True, wanted=Wanted(forms=("onnx",)))
+    names = {path.name for path in (study.folder / "best").iterdir()}
+    assert names == {"README.md", "config.json", "confusion.png", "student.onnx"}
+    card = (study.folder / "best" / "README.md").read_text()
+    assert card.count("```python") == 1
+    assert "onnxruntime" in card
+
+
+def test_the_card_has_each_class_and_the_intervals(study):
+    exported = study.export()
+    test, card = exported.test, (study.folder / "best" / "README.md").read_text()
+    counts = np.array(test.confusion)
+    assert (counts.sum(), np.trace(counts) / TEST) == (TEST, pytest.approx(test.accuracy))
+    for name, row, right in zip("01", counts, np.diag(counts), strict=True):
+        assert f"| {name} | {row.sum()} | {100 * right / row.sum():.1f} % |" in card
+    low, high = test.intervals["accuracy"]
+    assert low < test.accuracy < high or test.accuracy in (0, 1)
+    assert (
+        f"| test | {TEST} | {100 * test.accuracy:.2f} % | {100 * low:.2f} % to {100 * high:.2f} % |" in card
+    )
+    assert re.search(r"\| ONNX Runtime, one thread .* \| 32 \| \d+\.\d\d \| [\d,]+ \|", card)
+    with Image.open(study.folder / "best" / "confusion.png") as picture:
+        assert min(picture.size) > 200
 
 
 def test_a_study_that_does_not_flip_has_no_mirrored_views(study, said):

@@ -1,8 +1,9 @@
 import pytest
 import torch
+from sklearn.metrics import confusion_matrix
 from torch.nn.functional import cross_entropy
 
-from kdsearch.engine.evaluate import BATCH, answer_all, evaluate, mirrored_accuracy
+from kdsearch.engine.evaluate import BATCH, answer_all, confusion, evaluate, named_right_mirrored
 from kdsearch.models.student import StudentConfig, as_input, build_student, student_outputs
 
 
@@ -62,6 +63,14 @@ def test_with_mirrored_views_probabilities_are_averaged(student, count):
     student.eval()
     with torch.no_grad():
         views = [student(as_input(each)).softmax(1) for each in (images, images.flip(3))]
-    expected = (((views[0] + views[1]) / 2).argmax(1) == labels).float().mean().item()
-    assert mirrored_accuracy(student, student_outputs, images, labels) == expected
-    assert mirrored_accuracy(student, student_outputs, images.flip(3), labels) == expected
+    expected = (((views[0] + views[1]) / 2).argmax(1) == labels).tolist()
+    assert named_right_mirrored(student, student_outputs, images, labels) == expected
+    assert named_right_mirrored(student, student_outputs, images.flip(3), labels) == expected
+
+
+def test_the_confusion_matrix_is_scikit_learns(student):
+    images = torch.randint(0, 256, (150, 3, 8, 8), dtype=torch.uint8)
+    labels = torch.arange(150) % 4  # the last class has no image
+    predicted = answer_all(student, student_outputs, images).argmax(1)
+    expected = confusion_matrix(labels, predicted, labels=range(5))
+    assert confusion(student, student_outputs, images, labels).tolist() == expected.tolist()

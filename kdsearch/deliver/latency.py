@@ -1,0 +1,60 @@
+"""How long a student takes, measured where it is exported."""
+
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import torch
+
+from kdsearch.deliver.onnx_runtime import open_onnx
+from kdsearch.device import describe
+from kdsearch.models.student import Network
+
+BATCHES = (1, 32)
+SECONDS = 0.1  # that each median is taken over
+
+
+class Latency(NamedTuple):
+    """Milliseconds for a batch, the median."""
+
+    where: str
+    batch: int
+    milliseconds: float
+
+
+@torch.inference_mode()
+def measured(student: Network, onnx: Path | None, image_size: int) -> list[Latency]:
+    """The student on one thread of this CPU, by torch and by ONNX Runtime, and on a GPU if there is one."""
+    rows: list[Latency] = []
+    cpu, threads = f"one thread of this CPU ({platform.machine()})", torch.get_num_threads()
+    torch.set_num_threads(1)
+    for images in (torch.rand(batch, 3, image_size, image_size) for batch in BATCHES):
+        if onnx:
+            answer, array = open_onnx(onnx, threads=1), images.numpy()
+            rows.append(Latency(f"ONNX Runtime, {cpu}", len(images), _milliseconds(lambda: answer(array))))
+        rows.append(Latency(f"PyTorch, {cpu}", len(images), _milliseconds(lambda: student(images))))
+    torch.set_num_threads(threads)
+    return [*rows, *_on_gpu(student, image_size)] if torch.cuda.is_available() else rows
+
+
+def _on_gpu(student: Network, image_size: int) -> list[Latency]:
+    gpu = torch.device("cuda")
+    there, rows = student.to(gpu), []
+    for images in (torch.rand(batch, 3, image_size, image_size, device=gpu) for batch in BATCHES):
+        taken = _milliseconds(lambda: (there(images), torch.cuda.synchronize()))
+        rows.append(Latency(f"PyTorch, {describe(gpu)}", len(images), taken))
+    student.cpu()
+    return rows
+
+
+def _milliseconds(run: Callable[[], object]) -> float:
+    run()  # the first one prepares what the others use
+    times: list[float] = []
+    while sum(times) < SECONDS:
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return 1000 * median(times)
