@@ -65,7 +65,7 @@ class CacheDamagedError(KdsearchError):
 
 
 class NothingFinishedError(KdsearchError):
-    """The study has no finished trial that could be exported."""
+    """The study has no finished trial that could be exported or shown."""
 
 
 class ExportError(KdsearchError):

@@ -49,25 +49,43 @@ def _root(variable: str) -> Path:
         ) from None
 
 
-def check_writable(folder: Path, cure: str) -> None:
-    """Makes `folder` if it does not exist, and writes a file there to test it.
+def check_writable(folder: Path, cure: str, *, make: bool = True) -> None:
+    """Writes a file to `folder` to test it; with `make` makes it first if it does not exist.
 
     Raises UsageError with the system's reason and `cure`, before a later step needs the folder.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder) as file:
             file.write(b"kdsearch")
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written to ({error.strerror}); {cure}") from None
 
 
+def check_out(out: Path, option: str, *, force: bool, make_folder: bool) -> Path:
+    """The full path of the file that `option` names, once one was written to its folder as a test.
+
+    `force` allows a file that exists, `make_folder` a folder that does not. Raises UsageError.
+    """
+    try:
+        out = out.resolve()
+        if out.exists() and not out.is_file():
+            raise UsageError(f"{option} {out}: is no ordinary file; name another")
+        if out.exists() and not force:
+            raise UsageError(f"{option} {out}: exists already; --force replaces it, or name another file")
+    except OSError as error:
+        raise UsageError(f"{option} {out}: cannot be written ({error.strerror}); name another file") from None
+    check_writable(out.parent, f"let {option} name a file in another folder", make=make_folder)
+    return out
+
+
 @contextmanager
-def replacing(path: Path, command: str, cure: str) -> Iterator[Path]:
+def replacing(path: Path, command: str, cure: str, *, option: str = "--out") -> Iterator[Path]:
     """Where to write what becomes the file `path` at the end, if all went well.
 
-    It is in the same folder, under a name with `command`. Raises KdsearchError with the system's reason and
-    `cure` if it cannot be written.
+    It is in the same folder, under a name with `command`. Raises KdsearchError with `option`, which named the
+    file, the system's reason and `cure` if it cannot be written.
     """
     try:
         with TemporaryDirectory(prefix=f".kdsearch-{command}.", dir=path.parent) as folder:
@@ -75,7 +93,7 @@ def replacing(path: Path, command: str, cure: str) -> Iterator[Path]:
             yield whole
             whole.replace(path)
     except OSError as error:
-        raise KdsearchError(f"--out {path}: cannot be written ({error.strerror}); {cure}") from error
+        raise KdsearchError(f"{option} {path}: cannot be written ({error.strerror}); {cure}") from error
 
 
 def open_regular(path: Path) -> BufferedReader:

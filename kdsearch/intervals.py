@@ -1,5 +1,6 @@
-"""The one place that makes intervals: 95 %, by a bootstrap over seeds and images."""
+"""The one place that makes intervals of 95 %: by a bootstrap over seeds and images, or of counts alone."""
 
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,33 @@ def difference_interval(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Int
     """
     seeds = min(len(one), len(other))
     return _bootstrap(one[:seeds].astype(np.float64) - other[:seeds])
+
+
+def share_interval(share: float, images: int) -> Interval:
+    """The accuracy of one training for new images, where only its `share` of so many `images` is known.
+
+    The score interval of a binomial proportion (Wilson, J. Am. Stat. Assoc. 22, 1927), from 0 to 1; it does
+    not lie evenly around the share.
+    """
+    from scipy.stats import binomtest  # noqa: PLC0415  as in _bootstrap
+
+    found = binomtest(round(share * images), images).proportion_ci(LEVEL, method="wilson")
+    return Interval(share, float(found.low), float(found.high))
+
+
+def unpaired_difference_interval(one: float, other: float, images: int) -> Interval:
+    """How much more accurate `one` is than `other`, where only their shares of the same `images` are known.
+
+    The normal interval of the difference of two independent proportions, with one right and one wrong image
+    added to each so that it holds near 0 and 1 too (Agresti and Caffo, Am. Stat. 54, 2000). What is hard for
+    one network is hard for the other: pairing the images, as `difference_interval` does, would make it
+    narrower, so it is careful in calling a difference real.
+    """
+    from scipy.special import ndtri  # noqa: PLC0415  as in _bootstrap
+
+    first, second = ((share * images + 1) / (images + 2) for share in (one, other))
+    half = ndtri(TAIL) * sqrt((first * (1 - first) + second * (1 - second)) / (images + 2))
+    return Interval(one - other, float(first - second - half), float(first - second + half))
 
 
 def _bootstrap(values: NDArray[np.float64]) -> Interval:

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from kdsearch.intervals import accuracy_interval, difference_interval
+from kdsearch.intervals import (
+    accuracy_interval,
+    difference_interval,
+    share_interval,
+    unpaired_difference_interval,
+)
 
 
 def simulated(random, seeds, images, *, hard, between=0.3):
@@ -65,3 +70,29 @@ def test_equal_networks_have_no_difference_and_extra_seeds_are_left_out():
 def test_the_same_answers_give_the_same_interval():
     correct = np.random.default_rng(3).random((3, 50)) < 0.8
     assert accuracy_interval(correct) == accuracy_interval(correct.copy())
+
+
+def test_of_counts_alone_a_difference_at_the_edge_holds_its_level():
+    """Between two shares near 1 the plain normal interval would hold the truth too seldom."""
+    random, images = np.random.default_rng(0), 288
+    rights = random.binomial(images, [0.995, 0.985], (400, 2)) / images
+    found = [unpaired_difference_interval(one, other, images) for one, other in rights]
+    assert np.mean([each.low <= 0.01 <= each.high for each in found]) >= 0.93
+    assert unpaired_difference_interval(1.0, 1.0, images).holds_zero
+
+
+def test_pairs_make_the_interval_of_a_difference_narrower():
+    random = np.random.default_rng(5)
+    hard = random.normal(1, 3, 2000)
+    one, other = (simulated(random, 1, 2000, hard=hard, between=0.05) for _ in range(2))
+    paired = difference_interval(one, other)
+    unpaired = unpaired_difference_interval(float(one.mean()), float(other.mean()), 2000)
+    assert unpaired.mean == pytest.approx(paired.mean)
+    assert unpaired.high - unpaired.low > 1.2 * (paired.high - paired.low)
+
+
+@pytest.mark.parametrize(("right", "images"), [(0, 5), (5, 5), (287, 288), (190, 288)])
+def test_the_interval_of_a_share_lies_in_0_to_1_around_it(right, images):
+    found = share_interval(right / images, images)
+    assert 0 <= found.low <= found.mean == right / images <= found.high <= 1
+    assert found.high - found.low > 0

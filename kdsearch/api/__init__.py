@@ -6,7 +6,7 @@ of it.
 
 from typing import TYPE_CHECKING
 
-from kdsearch.api.inspection import cache, clear_cache, show, views
+from kdsearch.api.inspection import cache, clear_cache, front, show, views
 from kdsearch.api.mirror import sync, ui
 from kdsearch.api.predictions import predict
 from kdsearch.api.studies import (
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kdsearch.deliver.predict import Predicted
     from kdsearch.deliver.winner import Trained
     from kdsearch.inspect.cached import CachedEntry, CacheReport
+    from kdsearch.inspect.front import Front, FrontRow
     from kdsearch.inspect.network import NetworkTable
     from kdsearch.inspect.views import ViewsReport
     from kdsearch.store.finalist_table import FinalistRow, FinalistTable

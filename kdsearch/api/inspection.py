@@ -1,14 +1,46 @@
-"""Look at a network, at the views of a study, at this machine's cache."""
+"""Look at a study's front, at a network, at the views of a study, at this machine's cache."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from kdsearch.progress import Progress, Silence
 from kdsearch.tables import STORAGE
 
 if TYPE_CHECKING:
     from kdsearch.inspect.cached import CachedEntry, CacheReport
+    from kdsearch.inspect.front import Front
     from kdsearch.inspect.network import NetworkTable
     from kdsearch.inspect.views import ViewsReport
+
+
+def front(
+    study: str | None = None,
+    *,
+    by: Literal["parameters", "macs"] = "parameters",
+    csv: Path | None = None,
+    png: Path | None = None,
+    force: bool = False,
+    storage: str = STORAGE,
+) -> "Front":
+    """The complete trials of a study, and which are on its front of accuracy over size.
+
+    `csv` and `png` are files to write: all these trials as a table, and a picture; `force` replaces files
+    that exist. Raises UsageError, StorageError and NothingFinishedError before a file is written,
+    KdsearchError if one cannot be written then.
+    """
+    from kdsearch.inspect.front import front_of
+    from kdsearch.inspect.front_table import check_files, write_table
+    from kdsearch.store.studies import find
+
+    csv, png = check_files(csv, png, force=force)
+    found = front_of(find(study, storage).study, by)
+    if csv:
+        write_table(found, csv)
+    if png:
+        from kdsearch.inspect.front_picture import write_picture
+
+        write_picture(found, png)
+    return found
 
 
 def show(

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from kdsearch.cli.inspection import cache, show, views
+from kdsearch.cli.inspection import cache, front, show, views
 from kdsearch.cli.mirror import sync, ui
 from kdsearch.cli.predict import predict
 from kdsearch.cli.studies import delete, export_best, finalize, init, run, status, studies, train, worker
@@ -34,6 +34,7 @@ def main() -> None:
     kdsearch run my.toml --trials 50  search as a study file says
     kdsearch train s4                 train one published network
     kdsearch status                   show how far the study is
+    kdsearch front                    show the most accurate trials for each size
     kdsearch show 12                  print the layers of the student that trial 12 trained
     kdsearch export-best              write the best student: weights, source, ONNX, model card
     kdsearch predict --help           how to classify images with it
@@ -42,6 +43,6 @@ def main() -> None:
 
 
 STUDIES = (run, finalize, train, worker, init, status, studies, delete, export_best)
-OTHERS = (predict, sync, ui, show, views, cache, teacher)
+OTHERS = (predict, sync, ui, front, show, views, cache, teacher)
 for _command in (*STUDIES, *OTHERS):
     main.add_command(_command)

@@ -37,6 +37,17 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
+def span(bounds: tuple[float, float]) -> str:
+    """Two shares from 0 to 1, in percent."""
+    low, high = bounds
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def worth(images: int) -> str:
+    """What one of so many validation images counts, as a sentence."""
+    return f"One of the {images:,} validation images counts {100 / images:.2f} points."
+
+
 def clock(seconds: float) -> str:
     """A time span as H:MM:SS."""
     return str(timedelta(seconds=round(seconds)))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from kdsearch.cli.display import percent, print_lines
+from kdsearch.cli.display import percent, print_lines, span
 
 if TYPE_CHECKING:
     from kdsearch.api import FinalistRow, FinalistTable
@@ -25,8 +25,8 @@ def show_finalists(out: Console, finalists: "FinalistTable") -> None:
             str(row.seeds),
             percent(row.mean),
             "-" if row.deviation is None else f"{100 * row.deviation:.2f}",
-            _span(row.interval),
-            _span(row.behind) if row.behind else "-",
+            span(row.interval),
+            span(row.behind) if row.behind else "-",
             f"{row.parameters:,}",
         )
     out.print(table)
@@ -48,8 +48,3 @@ def _verdict(finalists: "FinalistTable") -> list[str]:
 
 def _name(row: "FinalistRow") -> str:
     return f"trial {row.trial}"
-
-
-def _span(bounds: tuple[float, float]) -> str:
-    low, high = bounds
-    return f"{100 * low:.1f} to {100 * high:.1f}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from kdsearch.api import STORAGE
-from kdsearch.cli.display import cell, clock, console, loading_lines, percent, print_lines
+from kdsearch.cli.display import cell, clock, console, loading_lines, percent, print_lines, worth
 from kdsearch.cli.display_finalists import show_finalists
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ def show_summary(summary: "Summary") -> None:
     print_lines(out, "", f"Study {summary.study}: {_counts(summary)}")
     if summary.best:
         out.print(_best(summary))
-        images = summary.validation_images
-        worth = f"One of the {images:,} validation images counts {100 / images:.2f} points."
-        print_lines(out, worth, *_plainly(summary))
+        print_lines(out, worth(summary.validation_images), *_plainly(summary))
     if summary.finalists:
         show_finalists(out, summary.finalists)
     if len(summary.seconds) > 1:

@@ -1,12 +1,62 @@
-"""Look at a network, at the views of a study, at this machine's cache."""
+"""Look at a study's front, at a network, at the views of a study, at this machine's cache."""
+
+from pathlib import Path
+from typing import Literal
 
 import click
 
 from kdsearch import api
 from kdsearch.cli.display_cache import show_cache, show_views, total
+from kdsearch.cli.display_front import show_front
 from kdsearch.cli.display_network import show_network
 from kdsearch.cli.display_progress import watching
 from kdsearch.cli.options import data, quiet, storage
+
+
+@click.command()
+@click.argument("study", required=False)
+@click.option(
+    "--by",
+    type=click.Choice(["parameters", "macs"]),
+    default="parameters",
+    show_default=True,
+    help="Size of a student: its parameters, or the multiply-adds for one image.",
+)
+@click.option(
+    "--csv",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Table to write, of all complete trials; its column front says which are on the front.",
+)
+@click.option("--png", metavar="FILE", type=click.Path(path_type=Path), help="Picture to write.")
+@click.option("--force", is_flag=True, help="Replace these files if they exist.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@storage
+def front(
+    study: str | None,
+    *,
+    by: Literal["parameters", "macs"],
+    csv: Path | None,
+    png: Path | None,
+    force: bool,
+    as_json: bool,
+    storage: str,
+) -> None:
+    """Show the most accurate trials of STUDY for each size.
+
+    The front has the complete trials that no smaller or equally large one beats. The command says how much
+    one validation image counts, and marks the trials whose gain over a smaller one may be noise. Without
+    STUDY it takes the only study, or the one that ran last.
+
+    \b
+    kdsearch front
+    kdsearch front food11 --by macs --png front.png --csv front.csv
+    """
+    found = api.front(study, by=by, csv=csv, png=png, force=force, storage=storage)
+    if as_json:
+        click.echo(found.model_dump_json())
+    else:
+        show_front(found, *filter(None, (csv, png)))
 
 
 @click.command()

@@ -10,7 +10,7 @@ import numpy as np
 
 from kdsearch.config import Record
 from kdsearch.errors import DataError, UsageError
-from kdsearch.files import check_writable, replacing
+from kdsearch.files import replacing
 
 UNREADABLE = "unreadable"  # in place of a class
 
@@ -71,20 +71,6 @@ def check_ids(files: Sequence[Path], root: Path, columns: Columns) -> None:
                 f"{other} and {file}: two images with the Id {name!r}; --id path or --id number tells them "
                 "apart"
             )
-
-
-def check_out(out: Path, *, force: bool) -> Path:
-    """The full path of a file to write, where one is written as a test. Raises UsageError."""
-    try:
-        out = out.resolve()
-        if out.exists() and not out.is_file():
-            raise UsageError(f"--out {out}: is no ordinary file; name one, or - for standard output")
-        if out.exists() and not force:
-            raise UsageError(f"--out {out}: exists already; --force replaces it, or name another file")
-    except OSError as error:
-        raise UsageError(f"--out {out}: cannot be written ({error.strerror}); name another file") from None
-    check_writable(out.parent, "let --out name a file in another folder")
-    return out
 
 
 @contextmanager

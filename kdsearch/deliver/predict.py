@@ -18,10 +18,11 @@ from kdsearch.config import Record
 from kdsearch.data.pixels import CorruptImageError, pixels_of
 from kdsearch.data.threads import in_threads
 from kdsearch.data.walk import ancestors, images_below, told
-from kdsearch.deliver.columns import Columns, check_ids, check_out, rows_to, written_at_once
+from kdsearch.deliver.columns import Columns, check_ids, rows_to, written_at_once
 from kdsearch.deliver.described import Described, Preprocessing
 from kdsearch.deliver.onnx_runtime import Answer
 from kdsearch.errors import DataError, ExportError, UsageError
+from kdsearch.files import check_out
 from kdsearch.progress import Progress
 
 BATCH = 128  # images in memory at once
@@ -82,7 +83,7 @@ def predict(
     classes = student.described.classes
     columns.check(classes)
     if isinstance(out, Path):
-        out = check_out(out, force=force)
+        out = check_out(out, "--out", force=force, make_folder=True)
     files, root = find_images(images, progress)
     check_ids(files, root, columns)
     unreadable = 0

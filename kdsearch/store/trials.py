@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count, islice
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -18,6 +18,8 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 MAX_DEATHS = 3  # that a trial survives
 IN_A_ROW = 5  # failures that end a search
+
+Size = Literal["parameters", "macs"]  # of a student: what it holds, or what one image costs
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +82,16 @@ class StudyTrial:
         """Whether its worker died; a mark that the worker still made before it did so may say `diverged`."""
         return self.state == TrialState.FAIL and self.facts.mark in (None, End.LOST, End.DIVERGED)
 
+    def size(self, by: Size) -> float:
+        """Of its student; infinite before it has one."""
+        size: float = getattr(self.facts.student, by, math.inf)
+        return size
+
     @property
     def rank(self) -> tuple[float, float, float]:
         """Sorts the best first: accuracy, then the lower validation loss, then fewer parameters."""
-        loss, student = self.facts.val_loss, self.facts.student
-        sizes = math.inf if loss is None else loss, student.parameters if student else math.inf
-        return -self.accuracy, *sizes
+        loss = self.facts.val_loss
+        return -self.accuracy, math.inf if loss is None else loss, self.size("parameters")
 
 
 class Trials:
@@ -125,11 +131,17 @@ class Trials:
     def best(self) -> StudyTrial | None:
         return self.ranked[0] if self.ranked else None
 
-    @property
-    def front(self) -> list[StudyTrial]:
-        """The complete ones that no smaller or equally large one beats, smallest first."""
+    def smallest_first(self, by: Size) -> list[StudyTrial]:
+        """The complete ones by size, the best of equally large ones first."""
+        return sorted(self.ranked, key=lambda trial: trial.size(by))
+
+    def front(self, by: Size) -> list[StudyTrial]:
+        """The complete ones that no smaller or equally large one beats or equals, smallest first.
+
+        Of equally large and equally accurate ones it has the one that ranks first.
+        """
         front: list[StudyTrial] = []
-        for trial in sorted(self.ranked, key=lambda trial: (trial.rank[-1], trial.rank)):  # by size
+        for trial in self.smallest_first(by):
             if not front or trial.accuracy > front[-1].accuracy:
                 front.append(trial)
         return front

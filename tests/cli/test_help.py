@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from kdsearch.cli import main
 
-HEAVY = {"torch", "torchvision", "mlflow", "optuna", "sklearn", "kornia", "onnx", "sqlalchemy"}
+HEAVY = {"torch", "torchvision", "mlflow", "optuna", "sklearn", "kornia", "onnx", "sqlalchemy", "matplotlib"}
 LOADED = """
 import json, sys
 from kdsearch.cli import main

@@ -118,7 +118,7 @@ def test_the_best_is_the_most_accurate_then_by_loss_then_the_smallest():
 
 def test_the_front_has_what_nothing_smaller_beats():
     sizes = ((0, 0.7, 30), (1, 0.6, 10), (2, 0.5, 20), (3, 0.9, 40), (4, 0.9, 50), (5, 0.65, 10))
-    front = Trials([trial(*each) for each in sizes]).front
+    front = Trials([trial(*each) for each in sizes]).front("parameters")
     assert [each.number for each in front] == [5, 0, 3]
 
 
