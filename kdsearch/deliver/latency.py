@@ -3,11 +3,13 @@
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from kdsearch.deliver.onnx_runtime import open_onnx
 from kdsearch.device import describe
@@ -34,8 +36,8 @@ def measured(student: Network, onnx: Path | None, image_size: int) -> list[Laten
     for images in (torch.rand(batch, 3, image_size, image_size) for batch in BATCHES):
         if onnx:
             answer, array = open_onnx(onnx, threads=1), images.numpy()
-            rows.append(Latency(f"ONNX Runtime, {cpu}", len(images), _milliseconds(lambda: answer(array))))
-        rows.append(Latency(f"PyTorch, {cpu}", len(images), _milliseconds(lambda: student(images))))
+            rows.append(Latency(f"ONNX Runtime, {cpu}", len(images), _milliseconds(partial(answer, array))))
+        rows.append(Latency(f"PyTorch, {cpu}", len(images), _milliseconds(partial(student, images))))
     torch.set_num_threads(threads)
     return [*rows, *_on_gpu(student, image_size)] if torch.cuda.is_available() else rows
 
@@ -44,10 +46,15 @@ def _on_gpu(student: Network, image_size: int) -> list[Latency]:
     gpu = torch.device("cuda")
     there, rows = student.to(gpu), []
     for images in (torch.rand(batch, 3, image_size, image_size, device=gpu) for batch in BATCHES):
-        taken = _milliseconds(lambda: (there(images), torch.cuda.synchronize()))
+        taken = _milliseconds(partial(_finished, there, images))
         rows.append(Latency(f"PyTorch, {describe(gpu)}", len(images), taken))
     student.cpu()
     return rows
+
+
+def _finished(student: Network, images: Tensor) -> None:
+    student(images)
+    torch.cuda.synchronize()
 
 
 def _milliseconds(run: Callable[[], object]) -> float:
