@@ -78,7 +78,7 @@ def export_best(
     facts = card_facts(optuna_study, winner, study, final, (*notes, why) if why else notes)
     facts = facts.model_copy(update=_of_validation(winner, sets, mirrored=study.augmentation.flip))
     images = sets.validation.images[:COMPARED]
-    forms = wanted.forms or tuple(FORMS)
+    forms = wanted.forms or FORMS
     paths = export_student(winner.config, winner.state, facts, images, out, forms=forms, force=force)
     return Exported(
         study=study.name,

@@ -169,7 +169,7 @@ def keep_weights(trial: Trial, record: StudyRecord, run: Run, training: Training
     """
     trials = Trials.of(trial.study, before)
     own = -training.last.val_accuracy, training.last.val_loss, count_parameters(training.final)
-    best, front = trials.ranked[:KEPT], trials.front
+    best, front = trials.ranked[:KEPT], trials.front("parameters")
     if len(best) == KEPT and own < best[-1].rank:
         best.pop()
     if len(best) == KEPT and any(each.rank[-1] <= own[-1] and each.rank <= own for each in front):
