@@ -132,7 +132,7 @@ class PublishedResult(Record):
     result: str = ""
 
 
-Form = Literal["safetensors", "source", "onnx", "pt2"]  # of an export
+Form = Literal["safetensors", "source", "onnx", "pt2", "int8"]  # of an export
 
 
 class Wanted(Record):

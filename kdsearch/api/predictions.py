@@ -15,7 +15,7 @@ def predict(
     images: Path,
     out: Path | TextIO,
     *,
-    runtime: Literal["onnx", "torch"] = "onnx",
+    runtime: Literal["onnx", "int8", "torch"] = "onnx",
     mirrored: bool = False,
     force: bool = False,
     progress: Progress | None = None,
@@ -54,10 +54,11 @@ def _opened(export: Path, runtime: str) -> "Answer":
             from kdsearch.deliver.forms import open_torch
 
             return open_torch(export)
-        from kdsearch.deliver.onnx_runtime import ONNX, open_onnx
+        from kdsearch.deliver.onnx_runtime import NETWORKS, open_onnx
 
-        if not (export / ONNX).is_file():
-            raise UsageError(f"{export / ONNX}: no such file; export again, or use --with torch")
-        return open_onnx(export / ONNX)
+        path = export / NETWORKS[runtime]
+        if not path.is_file():
+            raise UsageError(f"{path}: no such file; export again, or use another --with")
+        return open_onnx(path)
     except ExportError as error:
         raise UsageError(f"{export}: {error}; export again") from error

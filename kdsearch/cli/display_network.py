@@ -59,11 +59,19 @@ def show_exported(exported: "Exported") -> None:
         f"Study {exported.study}, trial {exported.trial}: {exported.parameters:,} parameters",
         f"validation {percent(exported.validation_accuracy)}, test {test}",
         *_mirrored(exported),
+        *_int8(exported),
         *exported.notes,
         *(f"  {path}" for path in exported.paths),
-        "Each form was loaded back and gives the outputs of the trained student.",
+        f"Each form{' but int8' if exported.int8_accuracy is not None else ''} was loaded back and gives the "
+        "outputs of the trained student.",
     ]
     print_lines(console(), *lines, *loading_lines(exported.loading))
+
+
+def _int8(exported: "Exported") -> list[str]:
+    if exported.int8_accuracy is None:
+        return []
+    return [f"in 8 bits: validation {percent(exported.int8_accuracy)}"]
 
 
 def _mirrored(exported: "Exported") -> list[str]:

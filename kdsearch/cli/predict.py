@@ -27,10 +27,10 @@ from kdsearch.cli.options import quiet
 @click.option(
     "--with",
     "runtime",
-    type=click.Choice(["onnx", "torch"]),
+    type=click.Choice(["onnx", "int8", "torch"]),
     default="onnx",
     show_default=True,
-    help="Library that runs the student: ONNX Runtime or PyTorch.",
+    help="What runs the student: ONNX Runtime, the same with its form of 8 bits, or PyTorch.",
 )
 @click.option(
     "--views",
@@ -63,7 +63,7 @@ def predict(
     *,
     out: Path,
     views: str,
-    runtime: Literal["onnx", "torch"],
+    runtime: Literal["onnx", "int8", "torch"],
     quiet: bool,
     **given: Any,
 ) -> None:

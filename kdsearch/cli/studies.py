@@ -157,7 +157,7 @@ def status(study: str | None, as_json: bool, storage: str) -> None:
 @click.option(
     "--form",
     "forms",
-    type=click.Choice(["safetensors", "source", "onnx", "pt2"]),
+    type=click.Choice(["safetensors", "source", "onnx", "pt2", "int8"]),
     multiple=True,
     help="Only this form; may be given several times. source brings its weights, safetensors.",
 )
@@ -183,7 +183,8 @@ def export_best(
 ) -> None:
     """Export the best student: weights, source, ONNX, model card.
 
-    The forms: safetensors; source, plain PyTorch; onnx; pt2, a program of torch.export. The configuration is
+    The forms: safetensors; source, plain PyTorch; onnx; pt2, a program of torch.export; int8, ONNX with
+    weights of 8 bits. The configuration is
     JSON; the card has the accuracies, each class's too, and how long an image takes here. The command loads
     each form back and compares it with the trained student on real images before it puts the files in place.
     It reads the test split, once for each exported trial. If the study flips its training images, it shows

@@ -7,8 +7,10 @@ from pydantic import Field
 
 from kdsearch.config import Record
 from kdsearch.deliver.classes import class_section
+from kdsearch.deliver.int8 import Quantised
 from kdsearch.deliver.latency import Latency
 from kdsearch.deliver.loading import loading
+from kdsearch.deliver.onnx_runtime import INT8
 from kdsearch.deliver.winner import Winner
 from kdsearch.names import escaped
 from kdsearch.store.facts import DataFacts, study_facts
@@ -125,11 +127,18 @@ def card_facts(
     )
 
 
-def model_card(facts: CardFacts, forms: Collection[str], latencies: Sequence[Latency] = ()) -> str:
+def model_card(
+    facts: CardFacts,
+    forms: Collection[str],
+    latencies: Sequence[Latency] = (),
+    quantised: Quantised | None = None,
+) -> str:
     """The card as Markdown; its code, for each of these forms, runs in the folder of the export."""
     parts = [_head(facts), _accuracy(facts)]
     if facts.confusion:
         parts.append(class_section(facts.confusion, facts.data.classes, facts.confusion_of))
+    if quantised:
+        parts.append(_quantised(quantised))
     if latencies:
         parts.append(_latency(latencies))
     return "\n".join([*parts, _input(facts), loading(forms, facts.data.image_size), _origin(facts)])
@@ -202,6 +211,22 @@ def _caution(facts: CardFacts) -> str:
         return text + ".\n"
     text += f"; the test images chose nothing and were read on {facts.test.read}"
     return f"{text}. Identical to a training image: {facts.test.copies:,} of the test images.\n"
+
+
+def _quantised(quantised: Quantised) -> str:
+    graph = quantised.file - quantised.weights - quantised.scales
+    text = (
+        f"## 8 bits\n\n`{INT8}` names {_percent(quantised.accuracy)} of {quantised.images:,} validation "
+        f"images right, the float network {_percent(quantised.float_accuracy)}. Its weights have a scale for "
+        f"each channel, the ranges of the layers' outputs are those of training images ({quantised.method}). "
+    )
+    if quantised.floats:
+        text += f"These layers stay float: {', '.join(map(escaped, quantised.floats))}. "
+    return (
+        f"{text}Of its {quantised.file:,} bytes weights and biases take {quantised.weights:,} "
+        f"({quantised.weights / quantised.float_weights:.2f} of the float ones), scales and zero points "
+        f"{quantised.scales:,}, the graph {graph:,}.\n"
+    )
 
 
 def _latency(latencies: Sequence[Latency]) -> str:

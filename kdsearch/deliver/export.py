@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import torch
 from optuna.trial import TrialState
 from pydantic import ValidationError
 from safetensors import SafetensorError
@@ -19,9 +20,11 @@ from kdsearch.config import Record
 from kdsearch.data.image_set import SearchSets
 from kdsearch.deliver.card import CardFacts, card_facts
 from kdsearch.deliver.described import CONFIG
-from kdsearch.deliver.forms import FILES, FORMS, ExportConfig, check_export, write_forms
+from kdsearch.deliver.forms import FILES, FORMS, ExportConfig, write_forms
+from kdsearch.deliver.int8 import CALIBRATION, Quantised, Samples
 from kdsearch.deliver.winner import Winner, find_winner, same_images, score_once
 from kdsearch.engine.evaluate import confusion, named_right, named_right_mirrored
+from kdsearch.engine.training import Labelled
 from kdsearch.errors import ExportError, UsageError
 from kdsearch.files import check_writable
 from kdsearch.intervals import accuracy_interval
@@ -38,13 +41,13 @@ from kdsearch.store.studies import Found
 from kdsearch.tables import Wanted
 
 UNFINISHED = ".kdsearch-export."  # how the folders begin in which exports are made
-COMPARED = 64  # validation images on which each exported form must answer as the student does
 
 
 class Exported(Record):
     study: str
     trial: int
     paths: tuple[Path, ...]
+    int8_accuracy: float | None = None  # on the validation images
     parameters: int
     validation_accuracy: float
     validation_mirrored: float | None = None  # accuracy with mirrored views, as in `test`
@@ -77,13 +80,17 @@ def export_best(
     final, why = score_once(found, winner, study, sets, progress) if test else (None, "")
     facts = card_facts(optuna_study, winner, study, final, (*notes, why) if why else notes)
     facts = facts.model_copy(update=_of_validation(winner, sets, mirrored=study.augmentation.flip))
-    images = sets.validation.images[:COMPARED]
-    forms = wanted.forms or FORMS
-    paths = export_student(winner.config, winner.state, facts, images, out, forms=forms, force=force)
+    chosen = torch.randperm(len(sets.train), generator=torch.Generator().manual_seed(0))[:CALIBRATION]
+    validation = Labelled(sets.validation.images, sets.validation.labels)
+    samples, forms = Samples(sets.train.images[chosen], validation), wanted.forms or FORMS
+    paths, quantised = export_student(
+        winner.config, winner.state, facts, samples, out, forms=forms, force=force
+    )
     return Exported(
         study=study.name,
         trial=winner.number,
         paths=tuple(paths),
+        int8_accuracy=quantised.accuracy if quantised else None,
         parameters=facts.parameters,
         validation_accuracy=facts.validation_accuracy,
         validation_mirrored=facts.validation_mirrored,
@@ -127,17 +134,17 @@ def export_student(
     config: NetworkConfig,
     state: dict[str, Tensor],
     facts: CardFacts,
-    images: Tensor,
+    samples: Samples,
     out: Path,
     *,
     forms: Collection[str] = FORMS,
     force: bool = False,
-) -> list[Path]:
-    """Writes these forms of a trained student to the folder `out`; returns the paths.
+) -> tuple[list[Path], Quantised | None]:
+    """Writes these forms of a trained student to the folder `out`; returns the paths, and what 8 bits cost.
 
-    `images` are real ones, uint8 N x C x H x W, on which each form must give the student's logits. `force`
-    replaces the files of an earlier export and no others. Raises as `check_folder`, and ExportError if a form
-    gives other logits or cannot be written; then nothing in `out` has changed.
+    On some of the validation images each form must give the student's logits. `force` replaces the
+    files of an earlier export and no others. Raises as `check_folder`, and ExportError if a form gives other
+    logits or cannot be written; then nothing in `out` has changed.
     """
     assert facts.parameters == parameters_of(config), "the card must tell the truth"
     assert len(facts.data.classes) == config.classes, "each logit has a name"
@@ -154,15 +161,14 @@ def export_student(
             with TemporaryDirectory(prefix=f"{UNFINISHED}{key}.", dir=beside) as temporary:
                 folder = Path(temporary, "forms")
                 folder.mkdir()  # TemporaryDirectory's own could be read by nobody else
-                write_forms(student, config, facts, folder, forms)
-                check_export(folder, student, images, forms)
+                quantised = write_forms(student, config, facts, samples, folder, forms=forms)
                 names = sorted(path.name for path in folder.iterdir())
                 _put(folder, out)
         except (OSError, SafetensorError) as error:  # the latter has the system's reason in its text
             raise _unwritten(error, out) from error
         for unfinished in beside.glob(f"{UNFINISHED}{key}.*"):  # of processes that died: we hold the lock
             shutil.rmtree(unfinished, ignore_errors=True)
-    return [out / name for name in names]
+    return [out / name for name in names], quantised
 
 
 def check_folder(out: Path, *, force: bool) -> None:

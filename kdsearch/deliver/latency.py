@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kdsearch.deliver.onnx_runtime import open_onnx
+from kdsearch.deliver.onnx_runtime import NETWORKS, open_onnx
 from kdsearch.device import describe
 from kdsearch.models.student import Network
 
@@ -28,15 +28,16 @@ class Latency(NamedTuple):
 
 
 @torch.inference_mode()
-def measured(student: Network, onnx: Path | None, image_size: int) -> list[Latency]:
-    """The student on one thread of this CPU, by torch and by ONNX Runtime, and on a GPU if there is one."""
+def measured(student: Network, export: Path, image_size: int) -> list[Latency]:
+    """What ONNX Runtime runs of an export, and the student, on one thread of this CPU; that on a GPU too."""
     rows: list[Latency] = []
     cpu, threads = f"one thread of this CPU ({platform.machine()})", torch.get_num_threads()
     torch.set_num_threads(1)
     for images in (torch.rand(batch, 3, image_size, image_size) for batch in BATCHES):
-        if onnx:
-            answer, array = open_onnx(onnx, threads=1), images.numpy()
-            rows.append(Latency(f"ONNX Runtime, {cpu}", len(images), _milliseconds(partial(answer, array))))
+        for path in (export / name for name in NETWORKS.values()):
+            if path.exists():
+                taken = _milliseconds(partial(open_onnx(path, threads=1), images.numpy()))
+                rows.append(Latency(f"{path.name}, ONNX Runtime, {cpu}", len(images), taken))
         rows.append(Latency(f"PyTorch, {cpu}", len(images), _milliseconds(partial(student, images))))
     torch.set_num_threads(threads)
     return [*rows, *_on_gpu(student, image_size)] if torch.cuda.is_available() else rows

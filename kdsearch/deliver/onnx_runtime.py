@@ -9,7 +9,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from kdsearch.errors import ExportError
 
-ONNX = "student.onnx"
+ONNX, INT8 = "student.onnx", "student-int8.onnx"
+NETWORKS = {"onnx": ONNX, "int8": INT8}
 FAILURES = (
     failures.Fail,
     failures.InvalidArgument,
@@ -23,8 +24,8 @@ FAILURES = (
 Answer = Callable[[np.ndarray], np.ndarray]  # logits N x C of float32 N x 3 x H x W in 0..1
 
 
-def open_onnx(path: Path, *, threads: int = 0) -> Answer:
-    """The network of an `.onnx` file, on so many threads of the CPU; 0: as ONNX Runtime chooses.
+def open_onnx(path: Path | bytes, *, threads: int = 0) -> Answer:
+    """The network of an `.onnx` file, or of its content, on so many threads of the CPU; 0: all cores.
 
     Raises ExportError if ONNX Runtime cannot load the file; so does the answer if it cannot run it.
     """
@@ -47,5 +48,6 @@ def open_onnx(path: Path, *, threads: int = 0) -> Answer:
     return answer
 
 
-def _failed(path: Path, error: Exception) -> ExportError:
-    return ExportError(f"{path.name} does not run: {' '.join(str(error).split())}")
+def _failed(path: Path | bytes, error: Exception) -> ExportError:
+    name = path.name if isinstance(path, Path) else ONNX
+    return ExportError(f"{name} does not run: {' '.join(str(error).split())}")

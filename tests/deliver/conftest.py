@@ -10,17 +10,25 @@ from torch import Tensor, nn
 
 from kdsearch.deliver.card import CardFacts, FinalTest
 from kdsearch.deliver.export import export_student
+from kdsearch.deliver.int8 import Samples
+from kdsearch.engine.training import Labelled
 from kdsearch.models.families import FAMILIES
 from kdsearch.models.measure import macs_of, parameters_of
 from kdsearch.models.student import StudentConfig, StudentNet, as_input, build_student
 from kdsearch.store.facts import DataFacts
+
+FLOAT = ("source", "onnx", "pt2")  # forms that take little time
 
 
 class Trained(NamedTuple):
     config: StudentConfig
     student: StudentNet  # in eval mode
     facts: CardFacts
-    images: Tensor
+    samples: Samples
+
+    @property
+    def images(self) -> Tensor:
+        return self.samples.validation.images
 
 
 class Exported(NamedTuple):
@@ -61,7 +69,8 @@ def trained(request, digits):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return Trained(config, student.eval(), card_facts(config), images[1152:1216])
+    samples = Samples(images[:256], Labelled(images[1152:1408], labels[1152:1408]))
+    return Trained(config, student.eval(), card_facts(config), samples)
 
 
 def card_facts(config: StudentConfig) -> CardFacts:
@@ -95,5 +104,6 @@ def card_facts(config: StudentConfig) -> CardFacts:
 @pytest.fixture(scope="session")
 def exported(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("work") / "best" / "digits"
-    config, student, facts, images = trained
-    return Exported(trained, folder, export_student(config, student.state_dict(), facts, images, folder))
+    config, student, facts, samples = trained
+    paths, _ = export_student(config, student.state_dict(), facts, samples, folder, forms=FLOAT)
+    return Exported(trained, folder, paths)

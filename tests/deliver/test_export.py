@@ -16,11 +16,15 @@ from kdsearch.deliver.card import model_card
 from kdsearch.deliver.export import UNFINISHED, check_folder, export_student
 from kdsearch.deliver.forms import FILES, FORMS, ExportConfig, check_export, describe
 from kdsearch.deliver.onnx import run_onnx
+from kdsearch.deliver.onnx_runtime import INT8
 from kdsearch.deliver.program import run_program
 from kdsearch.deliver.student_source import run_source
 from kdsearch.errors import ExportError, UsageError
 from kdsearch.models.student import as_input, build_student
 from tests.servers import wait_until
+
+FLOAT = ("source", "onnx", "pt2")  # as in conftest.py
+FLOATS = [name for name in FILES if name != INT8]
 
 
 @pytest.fixture
@@ -35,8 +39,8 @@ def contents(folder):
 
 
 def test_every_form_answers_as_the_student_does(exported):
-    assert exported.paths == [exported.folder / name for name in FILES]
-    assert sorted(contents(exported.folder)) == sorted(FILES)
+    assert exported.paths == [exported.folder / name for name in FLOATS]
+    assert sorted(contents(exported.folder)) == sorted(FLOATS)
     images = as_input(exported.trained.images)
     restored = ExportConfig.model_validate_json((exported.folder / "config.json").read_text())
     student = build_student(restored.student)
@@ -112,7 +116,7 @@ def test_a_file_that_was_cut_off_is_an_error_of_one_line(exported, copied, name)
 def test_a_student_of_nan_leaves_nothing_behind(trained, tmp_path):
     state = trained.student.state_dict() | {"head.bias": torch.full((10,), float("nan"))}
     with pytest.raises(ExportError, match="differs from the trained student by nan"):
-        export_student(trained.config, state, trained.facts, trained.images, tmp_path / "here" / "best")
+        export_student(trained.config, state, trained.facts, trained.samples, tmp_path / "here" / "best")
     assert list((tmp_path / "here").iterdir()) == []
 
 
@@ -121,7 +125,7 @@ def test_a_folder_with_something_in_it_is_left_alone(trained, tmp_path):
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="--force"):
-        export_student(trained.config, trained.student.state_dict(), trained.facts, trained.images, folder)
+        export_student(trained.config, trained.student.state_dict(), trained.facts, trained.samples, folder)
     assert contents(folder) == {"notes.txt": b"mine"}
 
 
@@ -129,15 +133,15 @@ def test_a_file_in_place_of_the_folder_is_an_error(trained, tmp_path):
     (tmp_path / "best").write_text("mine")
     with pytest.raises(UsageError, match="is a file"):
         export_student(
-            trained.config, trained.student.state_dict(), trained.facts, trained.images, tmp_path / "best"
+            trained.config, trained.student.state_dict(), trained.facts, trained.samples, tmp_path / "best"
         )
 
 
 def test_force_replaces_an_export_and_nothing_else(exported, copied):
     (copied / "notes.txt").write_text("mine")
     (copied / "student.py").write_text("old")
-    config, student, facts, images = exported.trained
-    export_student(config, student.state_dict(), facts, images, copied, force=True)
+    config, student, facts, samples = exported.trained
+    export_student(config, student.state_dict(), facts, samples, copied, forms=FLOAT, force=True)
     made, before = contents(copied), contents(exported.folder)
     for parts in (made, before):  # what differs from one export to the next
         parts["README.md"] = re.sub(rb"(?s)## Speed.*?## Input", b"", parts["README.md"])
@@ -158,10 +162,10 @@ def test_force_never_replaces_a_file_that_is_of_no_export(exported, tmp_path, co
     if config is not None:
         (tmp_path / "config.json").write_text(config)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    trained, student, facts, images = exported.trained
+    trained, student, facts, samples = exported.trained
     for out in (tmp_path, tmp_path / "nothere" / ".."):
         with pytest.raises(UsageError, match=r"README\.md|config\.json, which is of no export") as error:
-            export_student(trained, student.state_dict(), facts, images, out, force=True)
+            export_student(trained, student.state_dict(), facts, samples, out, force=True)
         assert "\n" not in str(error.value)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
@@ -181,19 +185,23 @@ from pathlib import Path
 from kdsearch.deliver.card import CardFacts
 from kdsearch.deliver.export import export_student
 from kdsearch.deliver.forms import ExportConfig
+from kdsearch.deliver.int8 import Samples
+from kdsearch.engine.training import Labelled
 from kdsearch.errors import KdsearchError
 from safetensors.torch import load_file
 
 source, facts, out = Path(sys.argv[1]), CardFacts.model_validate_json(sys.argv[2]), Path(sys.argv[3])
 config = ExportConfig.model_validate_json((source / "config.json").read_bytes()).student
 images = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+samples = Samples(images, Labelled(images, torch.arange(4)))
 print("ready", flush=True)
 sys.stdin.read()
 if sys.argv[-1].isdecimal():  # how far a file may grow: more raises OSError, as on a full disk
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[-1]), resource.RLIM_INFINITY))
 try:
     state = load_file(source / "student.safetensors")
-    export_student(config, state, facts, images, out, force="--force" in sys.argv)
+    forms = ("source", "onnx", "pt2")
+    export_student(config, state, facts, samples, out, forms=forms, force="--force" in sys.argv)
 except KdsearchError as error:
     sys.exit(str(error))
 """
@@ -228,7 +236,7 @@ def test_of_two_exports_into_one_folder_at_once_the_second_is_refused(start, tmp
     told = [process.stderr.read() for process in racing]
     assert sorted(process.wait() for process in racing) == [0, 1], told
     assert "is not empty; --force replaces" in "".join(told)
-    assert sorted(contents(tmp_path / "here" / "best")) == sorted(FILES)
+    assert sorted(contents(tmp_path / "here" / "best")) == sorted(FLOATS)
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["best"]
 
 
@@ -243,7 +251,7 @@ def test_an_export_that_died_is_made_again_and_leaves_nothing(exported, start, c
     (unfinished,) = copied.glob(f"{UNFINISHED}*")
     (copied / "config.json").replace(unfinished / "config.json")  # as if it had died in the middle of moving
     assert start(copied, "--force").communicate()[1] == ""
-    assert sorted(path.name for path in copied.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in copied.iterdir()) == sorted(FLOATS)
 
 
 @pytest.mark.slow
