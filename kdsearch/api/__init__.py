@@ -7,7 +7,7 @@ of it.
 from typing import TYPE_CHECKING
 
 from kdsearch.api.inspection import cache, clear_cache, front, show, views
-from kdsearch.api.mirror import sync, ui
+from kdsearch.api.mirror import check_registered_name, register, sync, ui
 from kdsearch.api.predictions import predict
 from kdsearch.api.studies import (
     create,

@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from kdsearch.progress import Progress, Silence
-from kdsearch.tables import STORAGE
+from kdsearch.tables import ANY, STORAGE, Wanted
 
 if TYPE_CHECKING:
     from kdsearch.mirror.mirror import Mirror
@@ -30,7 +30,7 @@ def sync(
     from kdsearch.mirror.uri import tracking_uri as chosen
     from kdsearch.run.mirror_thread import follow_study
     from kdsearch.run.mirroring import mirror_once
-    from kdsearch.run.model_log import ModelLog
+    from kdsearch.run.model_log import ModelLog, ModelRequest
     from kdsearch.store.facts import study_facts
     from kdsearch.store.finalists import winning_run
     from kdsearch.store.studies import find
@@ -46,8 +46,48 @@ def sync(
     best = winning_run(found.study, trials) if len(trials.finished) >= facts.target else None
     if best and (run_id := mirror.awaits_model(best)):
         with closing(ModelLog(LOG_PROCESS)) as model_log:
-            model_log.log(storage, name, uri, run_id, progress)
+            model_log.log(ModelRequest(storage, name, uri, run_id), progress)
     return name
+
+
+def register(
+    name: str,
+    study: str | None = None,
+    *,
+    wanted: Wanted = ANY,
+    storage: str = STORAGE,
+    tracking_uri: str | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Logs the model of the best trial, or of the one that is wanted, and registers it as `name@champion`.
+
+    Raises UsageError for a name that MLflow refuses, and as `export_best` and `sync`; ReportedError.
+    """
+    from kdsearch.deliver.winner import find_winner
+    from kdsearch.mirror.uri import tracking_uri as chosen
+    from kdsearch.run.mirroring import mirror_once
+    from kdsearch.run.model_log import ModelLog, ModelRequest
+    from kdsearch.store.facts import study_facts
+    from kdsearch.store.studies import find
+
+    progress = progress or Silence()
+    check_registered_name(name)
+    found = find(study, storage, reading=False)
+    winner = find_winner(*found, wanted)
+    uri = chosen(tracking_uri or study_facts(found.study).tracking_uri)
+    run_id = mirror_once(open_mirror, uri, found, progress.say).run_id(winner.run)
+    assert run_id is not None, "the mirror has every trial"
+    place = ModelRequest(storage, found.study.study_name, uri, run_id, wanted, name)
+    with closing(ModelLog(LOG_PROCESS)) as model_log:
+        model_log.log(place, progress)
+
+
+def check_registered_name(name: str) -> None:
+    """Raises UsageError for a name that no model can have in MLflow's registry."""
+    from kdsearch.errors import UsageError
+
+    if not name.strip() or set(name) & set("/:'"):
+        raise UsageError(f"--register {name!r}: MLflow's names of models have no '/', ':' or quote")
 
 
 def ui(

@@ -44,7 +44,7 @@ def finalize(
 def _mirrored(request: Request, watch: Watch) -> "Summary":
     """Runs what is asked for, copies it to MLflow, and logs the best model there at the end."""
     from kdsearch.mirror.uri import how_to_compare, how_to_load, tracking_uri
-    from kdsearch.run.model_log import ModelLog
+    from kdsearch.run.model_log import ModelLog, ModelRequest
     from kdsearch.run.supervisor import Supervisor
     from kdsearch.store.facts import study_facts
     from kdsearch.store.studies import find
@@ -53,7 +53,8 @@ def _mirrored(request: Request, watch: Watch) -> "Summary":
         summary = Supervisor(request, watch, open_mirror, model_log).run()
         uri = tracking_uri(summary.tracking_uri)
         if summary.best_run_id:
-            seconds = model_log.log(summary.storage, summary.study, uri, summary.best_run_id, watch)
+            place = ModelRequest(summary.storage, summary.study, uri, summary.best_run_id)
+            seconds = model_log.log(place, watch)
             parts = {**summary.seconds, "model to MLflow": seconds, "all": summary.seconds["all"] + seconds}
             summary = summary.model_copy(update={"seconds": parts})
     found = find(summary.study, summary.storage).study

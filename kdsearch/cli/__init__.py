@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
+from kdsearch.cli.export import export_best
 from kdsearch.cli.inspection import cache, front, show, views
 from kdsearch.cli.mirror import sync, ui
 from kdsearch.cli.predict import predict
-from kdsearch.cli.studies import delete, export_best, finalize, init, run, status, studies, train, worker
+from kdsearch.cli.studies import delete, finalize, init, run, status, studies, train, worker
 from kdsearch.cli.teacher import teacher
 from kdsearch.errors import KdsearchError
 from kdsearch.names import visible

@@ -13,30 +13,53 @@ from kdsearch.deliver.card import card_facts, class_names
 from kdsearch.deliver.forms import ExportConfig, describe
 from kdsearch.deliver.onnx import export_onnx
 from kdsearch.deliver.winner import Winner, find_winner
-from kdsearch.mirror.model import ModelFacts, delete_models, log_model, models_of
+from kdsearch.mirror.model import CHAMPION, ModelFacts, delete_models, log_model, models_of, register
 from kdsearch.mirror.uri import keep_model
 from kdsearch.names import escaped
 from kdsearch.run.child import child
+from kdsearch.run.model_log import ModelRequest
 from kdsearch.store.facts import study_facts
 from kdsearch.store.identity import open_study, study_at
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import open_storage
+from kdsearch.study.teachers import label
+from kdsearch.tables import ANY
 
 NEEDED = ("numpy", "onnxruntime", "pandas", "pillow")  # by mirror/served.py; MLflow adds itself
 
 
-def log_process(connection: Connection, storage: str, name: str, uri: str, run_id: str) -> None:
+def log_process(connection: Connection, place: ModelRequest) -> None:
     """The main function of that process; reports errors through the channel."""
     with child(connection) as (channel, _):
-        opened = open_storage(storage)
-        study, record = open_study(opened, name), StudyRecord(opened.engine, name)
-        winner = find_winner(study, record)
+        uri, run_id, opened = place.uri, place.run_id, open_storage(place.storage)
+        study, record = open_study(opened, place.study), StudyRecord(opened.engine, place.study)
+        winner = find_winner(study, record, place.wanted)
         kept = models_of(uri, run_id)
         model = kept.uri or _logged(study, record, winner, uri, run_id)
-        keep_model(study, winner.number, uri, model)
+        if place.wanted == ANY:
+            keep_model(study, winner.number, uri, model)
         if kept.stale:
             delete_models(uri, kept.stale)
             channel.say(f"the best model in MLflow was incomplete or of an older version: now it is {model}")
+        if place.register:
+            version = register(uri, model, place.register, _lineage(study, winner))
+            channel.say(f"registered: {place.register}@{CHAMPION}, version {version} ({model})")
+
+
+def _lineage(study: optuna.Study, winner: Winner) -> dict[str, str]:
+    """The tags of a version in the registry: what it comes from, and how good it is."""
+    facts, student = study_facts(study), winner.facts
+    teachers = {name: facts.teachers[name] for name in student.teachers if facts.teachers}
+    return {
+        "study": study.study_name,
+        "trial": str(winner.number),
+        "validation_accuracy": f"{winner.accuracy:.6g}",
+        "parameters": str(student.parameters),
+        "macs": str(student.macs),
+        "data": f"{facts.data.name} {facts.data.fingerprint}",
+        **{f"teacher.{label(name, each.model)}": each.fingerprint for name, each in teachers.items()},
+        **student.provenance,
+    }
 
 
 def _logged(study: optuna.Study, record: StudyRecord, winner: Winner, uri: str, run_id: str) -> str:

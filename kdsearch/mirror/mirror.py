@@ -105,8 +105,13 @@ class Mirror:
             if found and found.lifecycle_stage == "active":
                 StudyRuns(self.client, self.study.name, self.record.identity()).delete()
 
+    def run_id(self, run: Run) -> str | None:
+        """The id of a trial's run, as of the last tick that ended well."""
+        mirrored = self._runs.get(run.key) if self._runs else None
+        return mirrored.id if mirrored else None
+
     def awaits_model(self, run: Run) -> str | None:
-        """The id of a trial's run, as of the last tick that ended well, if it has no whole model."""
+        """As `run_id`, if the run has no whole model."""
         mirrored = self._runs.get(run.key) if self._runs else None
         with suppress(MirrorUnavailableError), reaching(self._uri):
             if mirrored and mirrored.has_model():

@@ -21,6 +21,7 @@ from kdsearch.mirror.store import open_client
 from kdsearch.mirror.uri import reaching
 
 MODEL_NAME = "student"
+CHAMPION = "champion"  # the alias of a registered model's version in use
 CODE = Path(__file__).with_name("served.py")
 SIZES = ("parameters", "macs")  # metrics of a run that no epoch changes
 
@@ -96,6 +97,25 @@ def log_model(uri: str, run_id: str, folder: Path, facts: ModelFacts) -> str:
         _link_sizes(client, run_id, info.model_id)
         client.set_logged_model_tags(info.model_id, {LAYOUT_TAG: MODEL_LAYOUT})  # last: now it is whole
         return str(info.model_uri)
+
+
+def register(uri: str, model_uri: str, name: str, tags: dict[str, str]) -> str:
+    """Makes a model the latest version of `name` in the registry, and its CHAMPION; returns the version.
+
+    A model that is a version already stays that one. Raises MirrorUnavailableError.
+    """
+    with reaching(uri):
+        client = open_client(uri)
+        model = client.get_logged_model(model_uri.rpartition("/")[-1])
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        known = client.search_model_versions(f"name = '{name}'")
+        version = next((each for each in known if each.source == model.artifact_location), None)
+        version = version or client.create_model_version(
+            name, model.artifact_location, model.source_run_id, tags, model_id=model.model_id
+        )
+        client.set_registered_model_alias(name, CHAMPION, version.version)
+        return str(version.version)
 
 
 def delete_models(uri: str, model_ids: tuple[str, ...]) -> None:

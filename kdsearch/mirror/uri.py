@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 from kdsearch.errors import KdsearchError, UsageError
 from kdsearch.files import check_writable
 from kdsearch.store.facts import ModelPlace, keep, study_facts
+from kdsearch.store.finalists import decided
 from kdsearch.store.trials import Trials
 from kdsearch.urls import cleaned, masked
 
@@ -122,8 +123,9 @@ def keep_model(study: optuna.Study, trial: int, tracking_uri: str, model_uri: st
 
 def how_to_load(study: optuna.Study) -> tuple[str, ...]:
     """Python that loads the best trial's model and asks it; nothing if MLflow is not known to have it."""
-    kept, best = study_facts(study).model, Trials.of(study).best
-    if not (kept and best and best.number == kept.trial):
+    kept, finalists, best = study_facts(study).model, decided(study), Trials.of(study).best
+    winner = finalists.winner.trial if finalists else best.number if best else None
+    if kept is None or kept.trial != winner:
         return ()
     lines = (f'model = mlflow.pyfunc.load_model("{kept.uri}")', "model.predict(images)")
     if is_default(kept.tracking_uri):

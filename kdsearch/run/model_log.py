@@ -1,10 +1,24 @@
 """Logs the best model to MLflow in a process that, unlike all others, loads both torch and MLflow."""
 
 import time
+from typing import NamedTuple
 
+from kdsearch.errors import ReportedError
 from kdsearch.progress import Progress
 from kdsearch.run.child import Child
 from kdsearch.run.protocol import Failed, Say
+from kdsearch.tables import ANY, Wanted
+
+
+class ModelRequest(NamedTuple):
+    """Which model is to be logged, and with which of MLflow's runs."""
+
+    storage: str
+    study: str
+    uri: str
+    run_id: str
+    wanted: Wanted = ANY
+    register: str = ""  # the name in MLflow's registry; empty: not there
 
 
 class ModelLog:
@@ -25,14 +39,14 @@ class ModelLog:
             self.child = Child(self.target)
         return self.child
 
-    def log(self, storage: str, study: str, uri: str, run_id: str, progress: Progress) -> float:
-        """Logs the best model of `study` with the run `run_id`; returns the seconds that it took.
+    def log(self, request: ModelRequest, progress: Progress) -> float:
+        """Logs a model; returns the seconds that it took.
 
-        Errors become a line for the user; none is raised.
+        An error becomes a line for the user, or ReportedError if the model was to be registered.
         """
         started = time.monotonic()
         progress.step("best model to MLflow", 0, 1)
-        child = self.warm_up().begin(storage, study, uri, run_id)
+        child = self.warm_up().begin(request)
         try:
             child.process.join()
             told = list(child.messages())
@@ -45,6 +59,8 @@ class ModelLog:
             progress.say(text)
         if failed or code:
             reason = failed[0] if failed else f"its process ended with exit code {code}"
+            if request.register:
+                raise ReportedError(f"{request.register!r} is not registered: {reason}", 1)
             progress.say(f"the best model is not in MLflow: {reason}; 'kdsearch sync' logs it")
         progress.step("best model to MLflow", 1, 1)
         return time.monotonic() - started

@@ -7,15 +7,19 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from mlflow import MlflowClient
 
+from kdsearch.cli import main
 from kdsearch.data.image_set import SearchSets
+from kdsearch.errors import ReportedError
 from kdsearch.mirror.mirror import Mirror
 from kdsearch.mirror.mirrored import STUDY_TAG
 from kdsearch.mirror.model import LAYOUT_TAG
 from kdsearch.mirror.uri import how_to_load
 from kdsearch.run.mirroring import mirror_once
-from kdsearch.run.model_log import ModelLog
+from kdsearch.run.model_log import ModelLog, ModelRequest
+from kdsearch.store.facts import study_facts
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.studies import Found
 from kdsearch.store.trials import Trials
@@ -89,7 +93,7 @@ def logged(create, worker, uri, url):
     def log():
         told = Told()
         with closing(ModelLog(LOG)) as model_log:
-            model_log.log(url, "small", uri, run_id, told)
+            model_log.log(ModelRequest(url, "small", uri, run_id), told)
         return told.lines
 
     return study, run_id, log
@@ -209,3 +213,39 @@ def test_a_model_stays_one_of_an_older_version_or_cut_off_is_replaced(logged, ur
     was = "incomplete or of an older version"
     assert said == f"the best model in MLflow was {was}: now it is {new.model_uri}"
     assert new.model_uri in how_to_load(study)[-2]
+
+
+@pytest.mark.slow
+@pytest.mark.mlflow
+def test_a_registered_model_is_the_champion_and_says_where_it_comes_from(logged, uri, url):
+    study, run_id, log = logged
+    log()
+    told, request = Told(), ModelRequest(url, "small", uri, run_id, register="food-small")
+    for _ in range(2):  # what is registered stays the version that it is
+        with closing(ModelLog(LOG)) as model_log:
+            model_log.log(request, told)
+    version = MlflowClient(uri).get_model_version_by_alias("food-small", "champion")
+    best = Trials.of(study).best
+    assert (version.version, version.run_id) == ("1", run_id)
+    assert len(told.lines) == 2
+    assert all(
+        each.startswith("registered: food-small@champion, version 1 (models:/m-") for each in told.lines
+    )
+    known = {"study": "small", "trial": str(best.number), "parameters": str(best.facts.student.parameters)}
+    assert known.items() <= version.tags.items()
+    assert version.tags["data"].endswith(study_facts(study).data.fingerprint)
+
+
+def test_a_model_that_cannot_be_registered_is_an_error(create, worker, url, tmp_path):
+    create(1)
+    worker().work()
+    request = ModelRequest(url, "small", f"sqlite:///{tmp_path}/mlflow.db", "unknown", register="food-small")
+    with closing(ModelLog(LOG)) as model_log, pytest.raises(ReportedError, match="'food-small' is not regis"):
+        model_log.log(request, Told())
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a:b", "it's"])
+def test_a_name_that_mlflow_refuses_is_said_before_anything_is_exported(name, tmp_path):
+    done = CliRunner().invoke(main, ["export-best", "--register", name, "--out", str(tmp_path / "best")])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "MLflow's names of models have no" in done.stderr
