@@ -7,6 +7,7 @@ import click
 from kdsearch.cli.inspection import cache, show, views
 from kdsearch.cli.mirror import sync, ui
 from kdsearch.cli.predict import predict
+from kdsearch.cli.replay import replay
 from kdsearch.cli.studies import delete, export_best, finalize, init, run, status, studies, train, worker
 from kdsearch.cli.teacher import teacher
 from kdsearch.errors import KdsearchError
@@ -35,6 +36,7 @@ def main() -> None:
     kdsearch train s4                 train one published network
     kdsearch status                   show how far the study is
     kdsearch show 12                  print the layers of the student that trial 12 trained
+    kdsearch replay 12                train trial 12 again: are its numbers the same?
     kdsearch export-best              write the best student: weights, source, ONNX, model card
     kdsearch predict --help           how to classify images with it
     kdsearch ui                       compare the trials in MLflow
@@ -42,6 +44,6 @@ def main() -> None:
 
 
 STUDIES = (run, finalize, train, worker, init, status, studies, delete, export_best)
-OTHERS = (predict, sync, ui, show, views, cache, teacher)
+OTHERS = (predict, replay, sync, ui, show, views, cache, teacher)
 for _command in (*STUDIES, *OTHERS):
     main.add_command(_command)
