@@ -15,6 +15,7 @@ from kdsearch.api.studies import (
     export_best,
     finalize,
     join,
+    replay,
     run,
     shipped_studies,
     status,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from kdsearch.inspect.network import NetworkTable
     from kdsearch.inspect.views import ViewsReport
     from kdsearch.store.finalist_table import FinalistRow, FinalistTable
+    from kdsearch.store.replayed import Replayed
     from kdsearch.store.status import Audit, Ledger, Ranked, Status, Summary
     from kdsearch.study.shipped import ShippedStudy
     from kdsearch.teachers.commands import TeacherReport, Teachers

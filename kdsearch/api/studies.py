@@ -13,6 +13,7 @@ from kdsearch.tables import ANY, STORAGE, Wanted
 if TYPE_CHECKING:
     from kdsearch.deliver.export import Exported
     from kdsearch.deliver.winner import Trained
+    from kdsearch.store.replayed import Replayed
     from kdsearch.store.status import Status, Summary
     from kdsearch.study.shipped import ShippedStudy
 
@@ -95,6 +96,25 @@ def create(study: str, *, values: Mapping[str, Any] = {}, watch: Watch | None = 
     from kdsearch.run.supervisor import Supervisor
 
     return Supervisor(Request(study=study, values=values, views=False), watch or Silence()).run()
+
+
+def replay(
+    trial: int,
+    study: str | None = None,
+    *,
+    values: Mapping[str, Any] = {},
+    keep: bool = False,
+    watch: Watch | None = None,
+) -> "Replayed":
+    """Trains a trial of the search again; says whether all its recorded epochs are bitwise the same.
+
+    Nothing of the study changes, but that `keep` stores the weights of a complete trial that the database has
+    no longer, if they are the same. `values` say where the study and its images are, and on which device.
+    Raises UsageError for a trial without recorded epochs, and as `run`.
+    """
+    from kdsearch.run import replaying
+
+    return replaying.replay(trial, study, values, watch or Silence(), keep=keep)
 
 
 def status(study: str | None = None, *, storage: str = STORAGE) -> "Status":

@@ -8,6 +8,7 @@ from kdsearch.cli.export import export_best
 from kdsearch.cli.inspection import cache, front, show, views
 from kdsearch.cli.mirror import sync, ui
 from kdsearch.cli.predict import predict
+from kdsearch.cli.replay import replay
 from kdsearch.cli.studies import delete, finalize, init, run, status, studies, train, worker
 from kdsearch.cli.teacher import teacher
 from kdsearch.errors import KdsearchError
@@ -37,6 +38,7 @@ def main() -> None:
     kdsearch status                   show how far the study is
     kdsearch front                    show the most accurate trials for each size
     kdsearch show 12                  print the layers of the student that trial 12 trained
+    kdsearch replay 12                train trial 12 again: are its numbers the same?
     kdsearch export-best              write the best student: weights, source, ONNX, model card
     kdsearch predict --help           how to classify images with it
     kdsearch ui                       compare the trials in MLflow
@@ -44,6 +46,6 @@ def main() -> None:
 
 
 STUDIES = (run, finalize, train, worker, init, status, studies, delete, export_best)
-OTHERS = (predict, sync, ui, front, show, views, cache, teacher)
+OTHERS = (predict, replay, sync, ui, front, show, views, cache, teacher)
 for _command in (*STUDIES, *OTHERS):
     main.add_command(_command)

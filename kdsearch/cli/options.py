@@ -123,6 +123,7 @@ study_values = together(
     WORKERS, SEED, DEVICE, DATA, MAX_PARAMS, MAX_MACS, STUDY_STORAGE, STUDY_URI, NAME, NO_PRUNE, SETTINGS
 )
 place_values = together(WORKERS, DEVICE, DATA, STUDY_STORAGE, STUDY_URI)
+replay_values = together(DEVICE, DATA, STUDY_STORAGE)
 teacher_values = together(SEED, DEVICE, DATA, SETTINGS)  # those that a teacher depends on
 
 storage = click.option(

@@ -21,6 +21,7 @@ from kdsearch.errors import KdsearchError
 from kdsearch.run.protocol import Channel, Failed
 
 CONTEXT = multiprocessing.get_context("spawn")
+CLEANING_SECONDS = 5.0  # what a preparing process has to remove what it has half made
 ORPHANED_SECONDS = 120.0  # what a child whose supervisor died has to save its work
 # For glibc, in bytes: what a training step frees stays mapped for the next one. As glibc comes, a large
 # buffer goes back to the system when it is freed, and the next step waits for cleared pages. What is kept is
@@ -83,6 +84,16 @@ class Child:
         """How the process ended: by which signal, or with which exit code."""
         code = self.process.exitcode or 0
         return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def end(preparing: Child, *others: Child, at_once: bool = False) -> None:
+    """Ends these processes; the first one has a moment to clean up, unless `at_once`."""
+    if not at_once:
+        preparing.process.terminate()
+        preparing.process.join(CLEANING_SECONDS)
+    for child in (preparing, *others):
+        child.process.kill()
+        child.process.join()
 
 
 def _enter(target: str, connection: Connection, inbox: Connection) -> None:

@@ -6,7 +6,6 @@ import time
 from functools import partial
 from itertools import chain
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -29,7 +28,13 @@ from kdsearch.run.finalists import asked_finalists, check_finalists, is_given
 from kdsearch.run.protocol import Channel, Created, Request
 from kdsearch.run.views import bank_of, builder_of, keep_softness, make_views
 from kdsearch.store import identity
-from kdsearch.store.checkpoints import adopt_checkpoints, check_state, remove_abandoned, remove_spent
+from kdsearch.store.checkpoints import (
+    adopt_checkpoints,
+    check_state,
+    checkpoint_folder,
+    remove_abandoned,
+    remove_spent,
+)
 from kdsearch.store.facts import DataFacts, is_whole, keep, study_facts
 from kdsearch.store.liveness import this_process
 from kdsearch.store.record import StudyRecord
@@ -86,29 +91,35 @@ def prepare(request: Request, channel: Channel) -> None:
     if found is None or not is_whole(found):  # a mistake in a study that exists cannot be mended
         embeddings = check_teachers(study, sets, device, channel)
         found = _create(storage, study, facts, embeddings, channel)
-    finished = len(Trials.of(found).finished)
-    target = identity.settle_target(found, request.values.get("run.trials"), finished, study.run.trials)
-    if request.finalize or not request.join:
-        identity.settle_finalists(found, study.finalists, given=is_given(request))
-    keep(found, last_run=time.time(), preparing=this_process())
-    _keep_places(found, study, mirrored=request.mirrored)
-    run = study.run
     known = Found(found, StudyRecord(storage.engine, study.name))
-    checkpoints = _clean_state(known, run.storage)
-    cuda = torch.cuda.device_count() if str(device) == "cuda" else int(device.type == "cuda")
-    where = run.storage, run.tracking_uri, run.workers
-    left = any(phase.target(found) > finished_in(found, phase.name) for phase in PHASES)
-    channel.send(Created(study.name, *where, target, finished, left, cuda, study.hint_losses))
-    if not left:
+    if not (request.replay or _begin_run(request, study, known, device, channel)):
         return
     ready = _teach(study, known, sets, device, channel)
     if request.views:
         bank = bank_of(study, found, sets, ready, device)
+        checkpoints = checkpoint_folder(known.record)
         prepared = Prepared(data=sets.folder, bank=bank, checkpoints=checkpoints, device=str(device))
-        softness = partial(
-            keep_softness, found, bank, sets.train.labels, study_facts(found).teachers or {}, channel
-        )
-        make_views(builder_of(study, sets, bank, ready), prepared, channel, softness)
+        teachers = study_facts(found).teachers or {}
+        softness = partial(keep_softness, found, bank, sets.train.labels, teachers, channel)
+        after_first = (lambda: None) if request.replay else softness
+        make_views(builder_of(study, sets, bank, ready), prepared, channel, after_first)
+
+
+def _begin_run(request: Request, study: Study, known: Found, device: torch.device, channel: Channel) -> bool:
+    """Keeps what this run asks of the study, and reports it; whether a phase still wants trainings."""
+    found, run = known.study, study.run
+    finished = len(Trials.of(found).finished)
+    target = identity.settle_target(found, request.values.get("run.trials"), finished, run.trials)
+    if request.finalize or not request.join:
+        identity.settle_finalists(found, study.finalists, given=is_given(request))
+    keep(found, last_run=time.time(), preparing=this_process())
+    _keep_places(found, study, mirrored=request.mirrored)
+    _clean_state(known, run.storage)
+    cuda = torch.cuda.device_count() if str(device) == "cuda" else int(device.type == "cuda")
+    where = run.storage, run.tracking_uri, run.workers
+    left = any(phase.target(found) > finished_in(found, phase.name) for phase in PHASES)
+    channel.send(Created(study.name, *where, target, finished, left, cuda, study.hint_losses))
+    return left
 
 
 def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
@@ -124,12 +135,11 @@ def _check_places(request: Request, run: RunConfig, channel: Channel) -> None:
         channel.say(f"{place(run.storage)}: the file exists and is empty; a new study begins in it")
 
 
-def _clean_state(known: Found, storage: str) -> Path:
-    """The folder of the study's checkpoints, without those that killed workers left for nobody."""
+def _clean_state(known: Found, storage: str) -> None:
+    """Removes the checkpoints that killed workers left for nobody."""
     folder = adopt_checkpoints(known.record, storage)
     remove_spent(folder, chain.from_iterable(map(Trials.of, with_phases(known.study))))
     remove_abandoned(folder)
-    return folder
 
 
 def _teach(
@@ -145,12 +155,16 @@ def _teach(
     with channel.timed("teacher"):
         ready = prepare_teachers(study, sets, record, device, channel)
     facts = {name: each.facts for name, each in ready.items()}
-    new = study_facts(found).teachers is None
-    keep(found, teachers={name: each.model_dump(exclude={"curve"}) for name, each in facts.items()})
+    kept = study_facts(found).teachers
+    if kept != {name: each.model_copy(update={"curve": ()}) for name, each in facts.items()}:
+        keep(found, teachers={name: each.model_dump(exclude={"curve"}) for name, each in facts.items()})
     for name, each in facts.items():
         size = f"validation accuracy {each.accuracy:.2%}, {each.parameters:,} parameters"
         channel.say(f"teacher {label(name, each.model)}: {size} ({each.origin})")
-    for line in [*(weak(facts, sets) if new else ()), *outdone(facts, _best_alone(Trials.of(found)))]:
+    for line in [
+        *(weak(facts, sets) if kept is None else ()),
+        *outdone(facts, _best_alone(Trials.of(found))),
+    ]:
         channel.say(line)
     return ready
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from kdsearch.config import Record
+from kdsearch.store.replayed import Replayed
 
 # Parts of a run, of which more is said than their names.
 OVERHEAD = "sampling, storage and checkpoints"
@@ -64,13 +65,20 @@ class Spent(NamedTuple):
     seconds: float
 
 
+class Compared(NamedTuple):
+    """The answer of a replay."""
+
+    replayed: Replayed
+
+
 class Request(Record):
-    """The request of `run`, `finalize`, `worker` or `init` to the preparing process."""
+    """The request of `run`, `finalize`, `worker`, `init` or `replay` to the preparing process."""
 
     study: str  # a shipped name, a TOML file; with `join`, the name of a study that exists
     values: dict[str, Any] = Field(default_factory=dict)  # that replace the study file's, by table.key
     join: bool = False
     finalize: bool = False  # with `join`: the search is over, and finalists are to be trained
+    replay: bool = False  # with `join`: a trial is to be trained again, and the study to stay as it is
     views: bool = True  # False: stop when the teacher is there
 
     @property

@@ -13,7 +13,7 @@ from kdsearch.errors import (
     StudyDeletedError,
 )
 from kdsearch.progress import Silence, Watch
-from kdsearch.run.child import Child
+from kdsearch.run.child import Child, end
 from kdsearch.run.crew import Crew
 from kdsearch.run.mirror_thread import MirrorThread
 from kdsearch.run.mirroring import End, OpenMirror
@@ -26,7 +26,6 @@ from kdsearch.store.status import Summary, summary
 from kdsearch.store.trials import Trials
 
 TICK_SECONDS = 0.5
-CLEANING_SECONDS = 5.0
 LOADING_SECONDS = 10.0  # what the process that logs the best model needs for its libraries
 
 
@@ -65,7 +64,7 @@ class Supervisor:
                     self._look_after_children()
                 return self._end()
             finally:
-                self._kill()
+                end(self.preparing, *self.crew.children, at_once=len(self.signals) > 1)
                 if self.running:
                     self.running.close()
 
@@ -179,14 +178,6 @@ class Supervisor:
             }
         )
 
-    def _finish_mirror(self, end: End) -> bool:
+    def _finish_mirror(self, how: End) -> bool:
         """Says whether MLflow has everything."""
-        return self.mirror is None or self.mirror.finish(end, lambda: len(self.signals) > 1)
-
-    def _kill(self) -> None:
-        if len(self.signals) < 2:
-            self.preparing.process.terminate()  # it removes what it has half made
-            self.preparing.process.join(CLEANING_SECONDS)
-        for child in (self.preparing, *self.crew.children):
-            child.process.kill()
-            child.process.join()
+        return self.mirror is None or self.mirror.finish(how, lambda: len(self.signals) > 1)

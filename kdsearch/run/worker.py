@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 import optuna
@@ -31,7 +32,7 @@ from kdsearch.store.identity import open_study, stored_study
 from kdsearch.store.queue import DuplicateTrialError, SurplusTrialError, enqueue_place, retry
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
-from kdsearch.store.storage import open_storage
+from kdsearch.store.storage import StudyStorage, open_storage
 from kdsearch.store.studies import study_of
 from kdsearch.store.takeover import Takeover
 from kdsearch.store.trials import Trials, check_failures
@@ -42,14 +43,7 @@ IDLE_SECONDS = 0.2
 def work_process(connection: Connection, job: Job) -> None:
     """The main function of a worker process."""
     with child(connection) as (channel, stop):
-        stay_lean()
-        prepared = Prepared.model_validate(job.prepared)
-        torch.set_num_threads(prepared.threads)
-        share(choose_device(prepared.device), prepared.sharing)
-        storage = open_storage(job.storage, check=False)  # as the preparing process has
-        study = open_study(storage, job.study)
-        record = StudyRecord(storage.engine, job.study)
-        bench = Bench(stored_study(study), prepared, record, stop, channel.say)
+        study, storage, bench = open_bench(job, channel, stop)
         channel.send(Spent("start-up of workers", time.time() - job.told))
         try:
             for phase in PHASES:
@@ -62,6 +56,20 @@ def work_process(connection: Connection, job: Job) -> None:
         except (OutageError, StorageError, StudyDeletedError) as error:
             give_up(channel, error)
         leave(128 + signal.SIGTERM if stop() else 0)
+
+
+def open_bench(
+    job: Job, channel: Channel, stop: Callable[[], bool]
+) -> tuple[optuna.Study, StudyStorage, Bench]:
+    """Makes this process one that trains students: their numbers depend on its libraries and threads."""
+    stay_lean()
+    prepared = Prepared.model_validate(job.prepared)
+    torch.set_num_threads(prepared.threads)
+    share(choose_device(prepared.device), prepared.sharing)
+    storage = open_storage(job.storage, check=False)  # as the preparing process has
+    study = open_study(storage, job.study)
+    record = StudyRecord(storage.engine, job.study)
+    return study, storage, Bench(stored_study(study), prepared, record, stop, channel.say)
 
 
 class Worker:
