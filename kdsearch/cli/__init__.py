@@ -1,5 +1,8 @@
 """The `kdsearch` command: parse, call `api`, print. No logic."""
 
+import errno
+import os
+import sys
 from typing import Any
 
 import click
@@ -14,16 +17,27 @@ from kdsearch.cli.teacher import teacher
 from kdsearch.errors import KdsearchError
 from kdsearch.names import visible
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of a file that standard output is
+
 
 class Commands(click.Group):
-    """The only place that turns a KdsearchError into one line and an exit code."""
+    """The only place that turns a KdsearchError, or a full disk, into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here, where what it cannot write can be said
         except KdsearchError as error:
             click.echo(f"Error: {visible(str(error))}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.errno not in FULL or error.filename is not None:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more
+            reason = f"standard output cannot be written ({error.strerror}); free some disk"
+            click.echo(f"Error: {reason}", err=True)
+            ctx.exit(1)
+        return result
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -226,3 +226,12 @@ def test_a_network_that_cannot_be_shown_says_why(asked, answer):
 def test_a_trial_that_is_not_there_has_no_network(untrained):
     answer = told("show", "3", "--storage", untrained)
     assert answer == (2, ["Error: study 'digits' has no trial 3 with a student"])
+
+
+@pytest.mark.parametrize("words", [["studies"], ["studies", "--help"]])
+def test_a_full_disk_behind_standard_output_is_one_line(words):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "kdsearch", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    told = "Error: standard output cannot be written (No space left on device); free some disk\n"
+    assert (done.returncode, done.stderr) == (1, told)
