@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import optuna
 import pytest
@@ -231,7 +232,13 @@ def test_a_trial_that_is_not_there_has_no_network(untrained):
 @pytest.mark.parametrize("words", [["studies"], ["studies", "--help"]])
 def test_a_full_disk_behind_standard_output_is_one_line(words):
     with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "kdsearch", *words]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-m", "kdsearch", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
     told = "Error: standard output cannot be written (No space left on device); free some disk\n"
     assert (done.returncode, done.stderr) == (1, told)
