@@ -66,7 +66,6 @@ FROM_LITE0 = {
     "teacher.image_size": 128,
     "teacher.epochs": 8,
     "teacher.learning_rate": 1e-3,
-    "teacher.body_rate": 0.3,
 }
 SEARCHED = {"search": {"run.trials": 40}, "separable": SEPARABLE, "inverted": INVERTED}
 ONE_TRIAL = {"run.trials": 1, "search.pruner": "none", "finalists.count": 1}

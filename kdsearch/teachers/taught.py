@@ -238,7 +238,7 @@ def _training(lesson: Lesson, teacher: Teacher) -> Training:
     batches = FreshBatches(images, labels, augment, settings.batch_size, lesson.seed, mixing=mixing)
     return FineTuning(
         teacher,
-        Objective([], 0.0),
+        Objective([], 0.0, settings.label_smoothing),
         config,
         batches,
         lesson.validation(),

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from kdsearch.device import CPU
+from kdsearch.outputs import Outputs
 from kdsearch.progress import Silence
 from kdsearch.teachers.taught import Lesson, _training
 
@@ -31,6 +32,15 @@ def test_the_body_has_its_share_of_the_heads_learning_rate(training):
 
 def test_with_one_rate_for_both_it_trains_as_any_network(training):
     assert len(training().optimizer.param_groups) == 1
+
+
+def test_label_smoothing_reaches_the_objective(training):
+    """Also of an answer that is quite sure and right."""
+    sure = torch.nn.functional.one_hot(torch.arange(4), 4) * 20.0
+    answer = Outputs(sure, sure, {})
+    for smoothing in (0.0, 0.2):
+        loss, _ = training(label_smoothing=smoothing).objective(answer, None, torch.arange(4))
+        assert loss.item() == pytest.approx(0.75 * smoothing * 20, abs=1e-3)
 
 
 def test_at_first_only_the_head_trains(training):
