@@ -25,8 +25,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor
 
 from kdsearch.config import Record
-from kdsearch.deliver.onnx_runtime import open_onnx
+from kdsearch.deliver.onnx_runtime import INT8, open_onnx
 from kdsearch.engine.training import Labelled
+from kdsearch.errors import ExportError
 from kdsearch.models.student import as_input
 
 ALLOWED = 0.005  # accuracy that 8 bits may cost before layers stay float
@@ -72,8 +73,16 @@ def export_int8(source: Path, samples: Samples, path: Path) -> Quantised:
     """Writes the network of the `.onnx` file `source`, whose BatchNorms are folded, in 8 bits.
 
     Of three ways to find ranges it takes the most accurate. If that costs more than ALLOWED, the layers that
-    gain most stay float, one after the other, at most half of them.
+    gain most stay float, one after the other, at most half of them. Raises ExportError if the library fails.
     """
+    try:
+        return _export(source, samples, path)
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ExportError(f"{INT8} cannot be made ({reason}); name the other forms with --form") from error
+
+
+def _export(source: Path, samples: Samples, path: Path) -> Quantised:
     float_accuracy = _accuracy(source.read_bytes(), samples.validation)
     with TemporaryDirectory() as temporary, _silent():
         folded = Path(temporary, "folded.onnx")
@@ -109,8 +118,12 @@ def export_int8(source: Path, samples: Samples, path: Path) -> Quantised:
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
+    """Batches of one size, without a rest: the library's histograms need that."""
+
     def __init__(self, images: Tensor) -> None:
-        self.batches: Iterator[Tensor] = iter(torch.split(as_input(images).contiguous(), BATCH))
+        size = min(BATCH, len(images))
+        whole = as_input(images[: len(images) // size * size]).contiguous()
+        self.batches: Iterator[Tensor] = iter(torch.split(whole, size))
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         batch = next(self.batches, None)

@@ -11,6 +11,7 @@ from kdsearch.deliver import int8
 from kdsearch.deliver.card import model_card
 from kdsearch.deliver.int8 import export_int8
 from kdsearch.deliver.onnx_runtime import INT8, ONNX, open_onnx
+from kdsearch.errors import ExportError
 from kdsearch.models.student import as_input
 
 some = pytest.mark.parametrize("trained", ["plain", "shuffle"], indirect=True, scope="session")
@@ -85,3 +86,20 @@ def test_nothing_is_printed(exported, tmp_path, capfd, caplog):
     export_int8(exported.folder / ONNX, exported.trained.samples, tmp_path / INT8)
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
+
+
+@one
+def test_what_the_library_cannot_do_is_one_line(exported, tmp_path, monkeypatch):
+    def fail(*given, **named):
+        raise ValueError("no\nsuch operator")
+
+    monkeypatch.setattr(int8, "quantize_static", fail)
+    with pytest.raises(ExportError, match="cannot be made \\(no such operator\\); name the other forms"):
+        export_int8(exported.folder / ONNX, exported.trained.samples, tmp_path / INT8)
+
+
+@one
+def test_any_number_of_training_images_will_do(exported, tmp_path):
+    samples = exported.trained.samples
+    few = samples._replace(calibration=samples.calibration[:70])
+    assert export_int8(exported.folder / ONNX, few, tmp_path / INT8).accuracy > 0

@@ -242,7 +242,7 @@ def test_the_card_has_each_class_and_the_intervals(study):
     assert (
         f"| test | {TEST} | {100 * test.accuracy:.2f} % | {100 * low:.2f} % to {100 * high:.2f} % |" in card
     )
-    assert re.search(r"\| ONNX Runtime, one thread .* \| 32 \| \d+\.\d\d \| [\d,]+ \|", card)
+    assert re.search(r"\| student.onnx, ONNX Runtime, one thread .* \| 32 \| \d+\.\d\d \| [\d,]+ \|", card)
     with Image.open(study.folder / "best" / "confusion.png") as picture:
         assert min(picture.size) > 200
 

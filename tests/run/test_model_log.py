@@ -226,7 +226,7 @@ def test_a_registered_model_is_the_champion_and_says_where_it_comes_from(logged,
             model_log.log(request, told)
     version = MlflowClient(uri).get_model_version_by_alias("food-small", "champion")
     best = Trials.of(study).best
-    assert (version.version, version.run_id) == ("1", run_id)
+    assert (str(version.version), version.run_id) == ("1", run_id)
     assert len(told.lines) == 2
     assert all(
         each.startswith("registered: food-small@champion, version 1 (models:/m-") for each in told.lines

@@ -69,7 +69,7 @@ def finished(study):
 @pytest.mark.slow
 def test_four_workers_of_which_six_are_killed_finish_every_slot_once(create, crew):
     study, workers, chance = create(24, training={"epochs": 8}), crew(4), random.Random(5)
-    kills = sorted(chance.sample(range(20), 6))
+    kills = sorted(chance.sample(range(16), 6))
 
     def is_done():
         running = [trial for trial in Trials.of(study).in_state(TrialState.RUNNING) if worker_of(trial)]
