@@ -151,6 +151,11 @@ class Wanted(Record):
         )
 
     @property
+    def is_other(self) -> bool:
+        """Whether it may be another student than the study's winner."""
+        return self.trial is not None or bool(self.limits)
+
+    @property
     def limits(self) -> str:
         """The limits in words; empty if there are none."""
         limits = {"parameters": self.max_params, "multiply-adds": self.max_macs}

@@ -62,9 +62,9 @@ def show_exported(exported: "Exported") -> None:
         *_int8(exported),
         *exported.notes,
         *(f"  {path}" for path in exported.paths),
-        f"Each form{' but int8' if exported.int8_accuracy is not None else ''} was loaded back and gives the "
-        "outputs of the trained student.",
     ]
+    if any(path.name.startswith("student.") for path in exported.paths):
+        lines.append("The files student.* were loaded back and give the outputs of the trained student.")
     print_lines(console(), *lines, *loading_lines(exported.loading))
 
 

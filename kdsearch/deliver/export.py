@@ -96,7 +96,7 @@ def export_best(
         validation_mirrored=facts.validation_mirrored,
         test=final,
         notes=facts.notes,
-        loading=how_to_load(optuna_study),
+        loading=() if wanted.is_other else how_to_load(optuna_study),
     )
 
 

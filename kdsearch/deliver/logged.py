@@ -23,7 +23,6 @@ from kdsearch.store.identity import open_study, study_at
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import open_storage
 from kdsearch.study.teachers import label
-from kdsearch.tables import ANY
 
 NEEDED = ("numpy", "onnxruntime", "pandas", "pillow")  # by mirror/served.py; MLflow adds itself
 
@@ -36,7 +35,7 @@ def log_process(connection: Connection, place: ModelRequest) -> None:
         winner = find_winner(study, record, place.wanted)
         kept = models_of(uri, run_id)
         model = kept.uri or _logged(study, record, winner, uri, run_id)
-        if place.wanted == ANY:
+        if not place.wanted.is_other:
             keep_model(study, winner.number, uri, model)
         if kept.stale:
             delete_models(uri, kept.stale)
