@@ -26,12 +26,13 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()  # here, where what it cannot write can be said
+            if sys.stdout:  # none if it was closed before the start
+                sys.stdout.flush()  # here, where what it cannot write can be said
         except KdsearchError as error:
             click.echo(f"Error: {visible(str(error))}", err=True)
             ctx.exit(error.exit_code)
         except OSError as error:
-            if error.errno not in FULL or error.filename is not None:
+            if error.errno not in FULL or error.filename is not None or not sys.stdout:
                 raise
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more
             reason = f"standard output cannot be written ({error.strerror}); free some disk"

@@ -67,7 +67,8 @@ def export_best(
         api.check_registered_name(register)
     with watching(quiet) as watch:
         exported = api.export_best(study, wanted=wanted, storage=storage, progress=watch, **given)
-        show_exported(exported)
-        if register is not None:
+    show_exported(exported)
+    if register is not None:
+        with watching(quiet) as watch:
             where, uri = exported.study, tracking_uri
             api.register(register, where, wanted=wanted, storage=storage, tracking_uri=uri, progress=watch)

@@ -116,7 +116,7 @@ def _of_validation(winner: Winner, sets: SearchSets, *, mirrored: bool) -> dict[
 def _search_notes(optuna_study: optuna.Study, winner: Winner) -> tuple[str, ...]:
     facts, trials = study_facts(optuna_study), winner.trials
     target, finished = facts.target, len(trials.finished)
-    if winner.wanted.trial is not None:
+    if winner.wanted.is_other:
         return ()
     if finished < target:
         state = "still running" if trials.in_state(TrialState.RUNNING) else "not finished"

@@ -93,7 +93,7 @@ def write_forms(
         check_export(folder, student, samples.validation.images[:COMPARED], forms)
         quantised = export_int8(source, samples, folder / INT8) if INT8 in files else None
     if facts.confusion:
-        draw_confusion(facts.confusion, facts.data.classes, f"{facts.confusion_of} images", folder / MATRIX)
+        draw_confusion(facts.confusion, facts.data.classes, facts.confusion_of, folder / MATRIX)
     latencies = measured(student, folder, size)
     (folder / CARD).write_text(model_card(facts, forms, latencies, quantised), encoding="utf-8")
     return quantised

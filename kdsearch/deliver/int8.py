@@ -25,7 +25,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor
 
 from kdsearch.config import Record
-from kdsearch.deliver.onnx_runtime import INT8, open_onnx
+from kdsearch.deliver.onnx_runtime import FAILURES, INT8, open_onnx
 from kdsearch.engine.training import Labelled
 from kdsearch.errors import ExportError
 from kdsearch.models.student import as_input
@@ -77,7 +77,7 @@ def export_int8(source: Path, samples: Samples, path: Path) -> Quantised:
     """
     try:
         return _export(source, samples, path)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, *FAILURES) as error:
         reason = " ".join(str(error).split())
         raise ExportError(f"{INT8} cannot be made ({reason}); name the other forms with --form") from error
 

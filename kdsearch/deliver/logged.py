@@ -22,7 +22,6 @@ from kdsearch.store.facts import study_facts
 from kdsearch.store.identity import open_study, study_at
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.storage import open_storage
-from kdsearch.study.teachers import label
 
 NEEDED = ("numpy", "onnxruntime", "pandas", "pillow")  # by mirror/served.py; MLflow adds itself
 
@@ -56,7 +55,7 @@ def _lineage(study: optuna.Study, winner: Winner) -> dict[str, str]:
         "parameters": str(student.parameters),
         "macs": str(student.macs),
         "data": f"{facts.data.name} {facts.data.fingerprint}",
-        **{f"teacher.{label(name, each.model)}": each.fingerprint for name, each in teachers.items()},
+        **{f"teacher.{name}": f"{each.model} {each.fingerprint}" for name, each in teachers.items()},
         **student.provenance,
     }
 

@@ -1,5 +1,6 @@
 """The student as a program of `torch.export`, one `.pt2` file."""
 
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -21,7 +22,9 @@ def export_program(student: Network, image_size: int, path: Path) -> None:
     program = torch.export.export(student, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # it names the source files of this machine
-    torch.export.save(program, path)
+    content = BytesIO()  # a full disk would abort torch's own writer, and with it the process
+    torch.export.save(program, content)
+    path.write_bytes(content.getvalue())
 
 
 def run_program(path: Path, images: Tensor) -> Tensor:
