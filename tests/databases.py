@@ -1,7 +1,9 @@
 """Databases for a study, and its record: fixtures for several folders."""
 
 import pytest
+from sqlalchemy import inspect
 
+from kdsearch.database import open_engine
 from kdsearch.epoch import EpochResult
 from kdsearch.store.record import StudyRecord
 from tests.servers import postgres_server
@@ -46,3 +48,13 @@ def epoch():
         return EpochResult(epoch=number, **(facts | values))
 
     return make
+
+
+def content(url):
+    """Every row of every table."""
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        names = inspect(connection).get_table_names()
+        rows = {name: connection.exec_driver_sql(f"SELECT * FROM {name}").fetchall() for name in names}
+    engine.dispose()
+    return rows

@@ -8,7 +8,7 @@ from pydantic import Field
 from kdsearch.config import Record
 from kdsearch.deliver.classes import class_section
 from kdsearch.deliver.int8 import Quantised
-from kdsearch.deliver.latency import Latency
+from kdsearch.deliver.latency import Latency, latency_section
 from kdsearch.deliver.loading import loading
 from kdsearch.deliver.onnx_runtime import INT8
 from kdsearch.deliver.winner import Winner
@@ -140,7 +140,7 @@ def model_card(
     if quantised:
         parts.append(_quantised(quantised))
     if latencies:
-        parts.append(_latency(latencies))
+        parts.append(latency_section(latencies))
     return "\n".join([*parts, _input(facts), loading(forms, facts.data.image_size), _origin(facts)])
 
 
@@ -226,18 +226,6 @@ def _quantised(quantised: Quantised) -> str:
         f"{text}Of its {quantised.file:,} bytes weights and biases take {quantised.weights:,} "
         f"({quantised.weights / quantised.float_weights:.2f} of the float ones), scales and zero points "
         f"{quantised.scales:,}, the graph {graph:,}.\n"
-    )
-
-
-def _latency(latencies: Sequence[Latency]) -> str:
-    rows = "".join(
-        f"| {escaped(each.where)} | {each.batch} | {each.milliseconds:.2f} | "
-        f"{1000 * each.batch / each.milliseconds:,.0f} |\n"
-        for each in latencies
-    )
-    return (
-        "## Speed\n\nThe median on the machine that made this export; others differ.\n\n"
-        f"| where | images in a batch | ms for a batch | images/s |\n|---|---:|---:|---:|\n{rows}"
     )
 
 

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -14,6 +14,7 @@ from torch import Tensor
 from kdsearch.deliver.onnx_runtime import NETWORKS, open_onnx
 from kdsearch.device import describe
 from kdsearch.models.student import Network
+from kdsearch.names import escaped
 
 BATCHES = (1, 32)
 SECONDS = 0.1  # that each median is taken over
@@ -66,3 +67,16 @@ def _milliseconds(run: Callable[[], object]) -> float:
         run()
         times.append(time.perf_counter() - started)
     return 1000 * median(times)
+
+
+def latency_section(latencies: Sequence[Latency]) -> str:
+    """Markdown: a row for each."""
+    rows = "".join(
+        f"| {escaped(each.where)} | {each.batch} | {each.milliseconds:.2f} | "
+        f"{1000 * each.batch / each.milliseconds:,.0f} |\n"
+        for each in latencies
+    )
+    return (
+        "## Speed\n\nThe median on the machine that made this export; others differ.\n\n"
+        f"| where | images in a batch | ms for a batch | images/s |\n|---|---:|---:|---:|\n{rows}"
+    )

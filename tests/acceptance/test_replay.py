@@ -8,13 +8,12 @@ import subprocess
 import sys
 
 import pytest
-from sqlalchemy import inspect
 
 from kdsearch import api
-from kdsearch.database import open_engine
 from kdsearch.store.facts import study_facts
 from kdsearch.store.record import StudyRecord
 from kdsearch.store.runs import SEARCH, Run
+from tests.databases import content
 
 
 @pytest.fixture
@@ -44,16 +43,6 @@ def replay(finished):
     for each in started:
         each.kill()
         each.communicate()
-
-
-def content(url):
-    """Every row of every table."""
-    engine = open_engine(url)
-    with engine.begin() as connection:
-        names = inspect(connection).get_table_names()
-        rows = {name: connection.exec_driver_sql(f"SELECT * FROM {name}").fetchall() for name in names}
-    engine.dispose()
-    return rows
 
 
 def test_a_finished_study_is_replayed_bitwise_and_stays_as_it_was(finished, replay):

@@ -2,10 +2,10 @@
 
 import hashlib
 import math
+from functools import partial
 
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import inspect
 
 from kdsearch.database import open_engine
 from kdsearch.errors import UsageError
@@ -15,6 +15,7 @@ from kdsearch.run.replaying import replay as replay_in_processes
 from kdsearch.store.facts import trial_facts
 from kdsearch.store.replayed import Change, Difference, changes, difference
 from kdsearch.store.trials import Trials
+from tests import databases
 
 
 @pytest.fixture
@@ -50,17 +51,7 @@ def change(url):
 
 @pytest.fixture
 def content(url):
-    """Every row of every table."""
-
-    def dump():
-        engine = open_engine(url)
-        with engine.begin() as connection:
-            names = inspect(connection).get_table_names()
-            rows = {name: connection.exec_driver_sql(f"SELECT * FROM {name}").fetchall() for name in names}
-        engine.dispose()
-        return rows
-
-    return dump
+    return partial(databases.content, url)
 
 
 def test_every_trial_has_the_same_numbers_again_and_the_study_stays_as_it_was(trained, again, content):
